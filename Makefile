@@ -1,0 +1,80 @@
+# Every target that a person calls has a "##" comment: `make` alone lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHONS := python3.13 python3.12 python3.11 python3
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+LOCKED := --require-hashes --no-deps --only-binary :all:
+PIP_COMPILE := $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-options --annotation-style line $(ARGS)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: setup ## start the shop (ARGS="..." are passed on)
+	@exec $(BIN)/souk up $(ARGS)
+
+.PHONY: setup
+setup: .venv/.installed ## install what the shop needs into .venv
+	@:
+
+.PHONY: setup-dev
+setup-dev: .venv/.installed-dev ## install what developers need, too
+	@:
+
+.PHONY: test
+test: check ## run check, then the tests (ARGS="..." are passed to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: setup-dev ## lint and check the types
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: setup-dev ## run the measurements (ARGS="..." are passed on)
+	@exec $(BIN)/python -m bench $(ARGS)
+
+.PHONY: lock
+lock: setup-dev ## pin the dependencies anew (ARGS=--upgrade for the newest ones)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "The locks are made with the oldest Python we support: run 'make clean lock PYTHONS=python3.11'." >&2; exit 1; }
+	@$(PIP_COMPILE) --build-deps-for editable -o requirements.lock pyproject.toml
+	@$(PIP_COMPILE) --build-deps-for editable --extra dev --extra parquet -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove .venv and every cache (never a shop's data)
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# A candidate is run and not only looked up: a version manager's shim exists even for a version that is not installed.
+$(BIN)/python:
+	@for python in $(PYTHONS); do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		"$$python" -c 'import ensurepip, venv' 2>/dev/null || { lacking=$$python; continue; }; \
+		echo "Creating .venv with $$("$$python" --version)"; \
+		"$$python" -m venv --clear .venv || { rm -rf .venv; exit 1; }; \
+		exit 0; \
+	done; \
+	if [ -n "$$lacking" ]; then \
+		echo "$$lacking has no venv module: install it (on Debian and Ubuntu: apt install python3-venv), then run make again." >&2; \
+	else \
+		echo "Souk needs Python 3.11 or newer, and none of these is one: $(PYTHONS)." >&2; \
+	fi; \
+	exit 1
+
+.venv/.installed: $(BIN)/python requirements.lock pyproject.toml
+	@echo "Installing the packages of requirements.lock"
+	@$(PIP_INSTALL) $(LOCKED) -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.lock
+	@echo "Installing the packages of requirements-dev.lock"
+	@$(PIP_INSTALL) $(LOCKED) -r requirements-dev.lock
+	@touch $@

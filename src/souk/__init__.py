@@ -1,0 +1,1 @@
+"""Souk: a self-hosted, headless commerce platform for marketplaces."""

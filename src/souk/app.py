@@ -1,0 +1,266 @@
+"""Puts a process together: settings, databases, peers, routes, consumers and jobs. The only file that knows all contexts."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from litestar import Litestar
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from souk.kit.auth import TokenPolicy, Verifier
+from souk.kit.calls import EXPOSED, topology
+from souk.kit.config import BadSettings, read_sections, read_settings
+from souk.kit.db import Database, Pool, open_pool
+from souk.kit.deadletters import expose_dead_letters
+from souk.kit.delivery import Delivery, deliver_forever
+from souk.kit.errors import Unavailable
+from souk.kit.events import CONSUMERS
+from souk.kit.front import Front, inspect_body
+from souk.kit.internal import Internal
+from souk.kit.jobs import JOBS
+from souk.kit.locks import SessionLocks, while_only_one
+from souk.kit.migrations import migrate
+from souk.kit.outbox import Feed, expose_outbox
+from souk.kit.problems import HANDLERS
+from souk.kit.wire import HttpPeer
+
+CONTEXTS = ("inventory",)
+EDGES = ("operations",)
+
+LARGEST_BODY_BYTES = 8 * 1024 * 1024
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a process needs to know before anything else: SOUK_HOME, SOUK_HOST, SOUK_PORT and so on."""
+
+    home: Path = Path(".souk")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    internal_host: str = "127.0.0.1"
+    internal_port: int = 0
+    internal_secrets: tuple[str, ...] = ()
+    pool_size: int = 20
+    log_level: str = "INFO"
+
+
+class Shop(msgspec.Struct, frozen=True):
+    """Where the contexts of a process are: databases of those it hosts, peers of the others."""
+
+    settings: Settings
+    dsns: dict[str, str]
+    peers: dict[str, str]
+
+
+def read_shop(hosted: tuple[str, ...], database_url: str | None) -> Shop:
+    """The process's settings out of the environment; raises BadSettings with all that is wrong.
+
+    A hosted context has its database at SOUK_DATABASE_<CONTEXT>, or in the shared one; another is at SOUK_PEER_<CONTEXT>.
+    """
+    import_contexts()
+    settings = read_settings(Settings, "SOUK")
+    mistakes: list[str] = []
+    dsns: dict[str, str] = {}
+    peers: dict[str, str] = {}
+    for context in CONTEXTS:
+        name = context.upper()
+        if context in hosted:
+            if dsn := os.environ.get(f"SOUK_DATABASE_{name}") or database_url:
+                dsns[context] = dsn
+            else:
+                mistakes.append(f"{context} is hosted here and has no database: set SOUK_DATABASE_{name} or DATABASE_URL")
+        elif peer := os.environ.get(f"SOUK_PEER_{name}"):
+            peers[context] = peer
+    if (peers or settings.internal_port) and not settings.internal_secrets:
+        mistakes.append("Processes that call each other need one secret: set SOUK_INTERNAL_SECRETS")
+    try:
+        read_sections()
+    except BadSettings as bad:
+        mistakes.extend(bad.mistakes)
+    if mistakes:
+        raise BadSettings(mistakes)
+    return Shop(settings, dsns, peers)
+
+
+def import_contexts() -> None:
+    """Import every module of every context, so that all exposed functions, consumers and jobs are known."""
+    for context in CONTEXTS:
+        import_module(f"souk.{context}")
+        for module in ("http", "consumers", "jobs", "settings"):
+            _import_if_there(f"souk.{context}.{module}")
+    for context in CONTEXTS:
+        if f"{context}/read_outbox" not in EXPOSED:
+            expose_outbox(database_of(context))
+            expose_dead_letters(database_of(context))
+
+
+def _import_if_there(module: str) -> Any:
+    return import_module(module) if find_spec(module) else None
+
+
+def database_of(context: str) -> Database:
+    """The context's Database object."""
+    found: Database = import_module(f"souk.{context}.database").db
+    return found
+
+
+async def migrate_all(dsns: dict[str, str], report: Callable[[str], None] = lambda line: None) -> int:
+    """Bring every context's schema up to date, database by database; how many files were applied."""
+    applied = 0
+    for dsn in dict.fromkeys(dsns.values()):
+        applied += await migrate(dsn, tuple(context for context, its in dsns.items() if its == dsn), report)
+    return applied
+
+
+@asynccontextmanager
+async def opened(shop: Shop) -> AsyncIterator[None]:
+    """Inside, this process's contexts have their databases and reach the others; nothing runs in the background."""
+    import_contexts()
+    async with AsyncExitStack() as stack:
+        pools: dict[str, Pool] = {}
+        for dsn in dict.fromkeys(shop.dsns.values()):
+            pools[dsn] = await stack.enter_async_context(await open_pool(dsn, shop.settings.pool_size))
+        for context, dsn in shop.dsns.items():
+            database_of(context).attach(pools[dsn])
+            stack.callback(database_of(context).detach)
+        topology.hosted = set(shop.dsns)
+        if shop.peers:
+            session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)))
+            secret = shop.settings.internal_secrets[0]
+            topology.peers = {context: HttpPeer(context, url, secret, session) for context, url in shop.peers.items()}
+        stack.callback(_forget_topology)
+        yield
+
+
+def _forget_topology() -> None:
+    topology.hosted = set()
+    topology.peers = {}
+
+
+@asynccontextmanager
+async def at_work(shop: Shop) -> AsyncIterator[Verifier]:
+    """Inside, this process is whole: databases, peers, consumers, jobs and the check of access tokens."""
+    async with opened(shop), AsyncExitStack() as stack:
+        locks: dict[str, SessionLocks] = {}
+        for dsn in dict.fromkeys(shop.dsns.values()):
+            locks[dsn] = SessionLocks(dsn)
+            await locks[dsn].open()
+            stack.push_async_callback(locks[dsn].close)
+        verifier = Verifier()
+        work = [*_consumer_work(shop, locks), *_job_work(shop, locks)]
+        if "users/get_token_policy" in EXPOSED:
+            work.append(verifier.follow(_fetch_token_policy))
+        tasks = [asyncio.create_task(_as_coroutine(one)) for one in work]
+        try:
+            yield verifier
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _as_coroutine(work: Awaitable[None]) -> None:
+    await work
+
+
+async def _fetch_token_policy() -> TokenPolicy:
+    function = EXPOSED["users/get_token_policy"]
+    policy: TokenPolicy = await function.ask(function.argument_type())
+    return policy
+
+
+def _consumer_work(shop: Shop, locks: dict[str, SessionLocks]) -> list[Awaitable[None]]:
+    work: list[Awaitable[None]] = []
+    feeds: dict[str, Feed] = {}
+    for consumer in CONSUMERS.values():
+        if consumer.context not in shop.dsns:
+            continue
+        for source in consumer.sources:
+            if source not in shop.dsns and source not in shop.peers:
+                continue
+            if source not in feeds:
+                feeds[source] = Feed(source)
+                work.append(feeds[source].follow_forever())
+            delivery = Delivery(consumer, source, database_of(consumer.context), feeds[source])
+            lock = locks[shop.dsns[consumer.context]]
+            work.append(while_only_one(lock, f"consumer {consumer.path} of {source}", _delivering(delivery)))
+    return work
+
+
+def _delivering(delivery: Delivery) -> Callable[[], Awaitable[None]]:
+    return lambda: deliver_forever(delivery)
+
+
+def _job_work(shop: Shop, locks: dict[str, SessionLocks]) -> list[Awaitable[None]]:
+    return [
+        while_only_one(locks[shop.dsns[job.context]], f"job {job.path}", job.run_forever)
+        for job in JOBS.values()
+        if job.context in shop.dsns
+    ]
+
+
+def make_public_app(shop: Shop, verifier: Verifier) -> Front:
+    """The REST API of every context that this process hosts or can reach."""
+    served = [context for context in CONTEXTS if context in shop.dsns or context in shop.peers]
+    handlers: list[BaseRouteHandler] = []
+    for package in (*served, *EDGES):
+        if module := _import_if_there(f"souk.{package}.http"):
+            handlers.extend(module.routes)
+    app = Litestar(
+        route_handlers=handlers,
+        before_request=inspect_body,
+        exception_handlers=HANDLERS,
+        openapi_config=describe_api(),
+        request_max_body_size=LARGEST_BODY_BYTES,
+        logging_config=None,
+    )
+    return Front(app, verifier)  # type: ignore[arg-type]
+
+
+def describe_api() -> OpenAPIConfig:
+    """What /openapi.json says beside the routes."""
+    schemes: dict[str, Any] = {
+        "bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT"),
+        "guest": SecurityScheme(type="apiKey", name="Souk-Token", security_scheme_in="header"),
+    }
+    return OpenAPIConfig(
+        title="Souk",
+        version="0.1.0",
+        description="A self-hosted, headless commerce platform for marketplaces.",
+        path="/docs",
+        render_plugins=[SwaggerRenderPlugin(path="/")],
+        components=Components(security_schemes=schemes),
+    )
+
+
+def make_internal_app(shop: Shop) -> Internal:
+    """The listener for other processes of the shop."""
+    return Internal(shop.settings.internal_secrets)
+
+
+async def learn_token_policy(verifier: Verifier) -> None:
+    """Hear of the signing keys before the first request comes, if the users context can be asked."""
+    if "users/get_token_policy" not in EXPOSED:
+        return
+    try:
+        verifier.learn(await _fetch_token_policy())
+    except Unavailable:
+        return
+
+
+async def seed_demo(report: Callable[[str], None]) -> None:
+    """Fill an empty shop with a demo; a shop that has anything in it is left alone."""
+
+
+def find_home() -> Path:
+    """Where this shop keeps its data: SOUK_HOME."""
+    return read_settings(Settings, "SOUK").home

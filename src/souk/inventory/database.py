@@ -1,0 +1,5 @@
+"""Inventory's database."""
+
+from souk.kit.db import Database
+
+db = Database("inventory")

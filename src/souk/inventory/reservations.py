@@ -1,0 +1,288 @@
+"""Set stock aside for an order, make that final when it is paid, give it back when it is not."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from souk.inventory.database import db
+from souk.inventory.events import StockChanged, StockLevel
+from souk.inventory.types import (
+    ConfirmStock,
+    OutOfStock,
+    ReleaseStock,
+    Reservation,
+    ReservationStatus,
+    ReservedLine,
+    ReserveStock,
+    Shortage,
+    StockLine,
+)
+from souk.kit.batching import Asked
+from souk.kit.calls import exposed
+from souk.kit.db import Transaction, columns
+from souk.kit.errors import DomainError
+from souk.kit.events import publish
+
+HOLD_S = 15 * 60
+
+# Stock is locked before reservations, both in the order of their keys, so that no two batches can deadlock.
+LOCK_LEVELS = """
+    SELECT s.store_id, s.sku, s.seller_id, s.on_hand - s.reserved AS available, place.priority, place.active
+    FROM inventory.stock AS s
+    JOIN inventory.store AS place ON place.id = s.store_id
+    WHERE s.sku = ANY($1)
+    ORDER BY s.sku, s.store_id
+    FOR UPDATE OF s
+"""
+LOCK_RESERVATIONS = """
+    SELECT r.order_id, r.status, r.expires_at,
+           coalesce((SELECT jsonb_agg(jsonb_build_object('store_id', l.store_id, 'sku', l.sku, 'quantity', l.quantity))
+                     FROM inventory.reservation_line AS l WHERE l.order_id = r.order_id), '[]') AS lines
+    FROM inventory.reservation AS r
+    WHERE r.order_id = ANY($1)
+    ORDER BY r.order_id
+    FOR UPDATE OF r
+"""
+SET_ASIDE = """
+    INSERT INTO inventory.reservation (order_id, status, expires_at)
+    SELECT u.order_id, u.status, CASE WHEN u.status = 'held' THEN now() + make_interval(secs => $3) END
+    FROM unnest($1::uuid[], $2::text[]) AS u (order_id, status)
+    ON CONFLICT (order_id) DO UPDATE SET status = excluded.status, expires_at = excluded.expires_at, updated_at = now()
+    RETURNING order_id, status, expires_at
+"""
+FORGET_LINES = "DELETE FROM inventory.reservation_line WHERE order_id = ANY($1)"
+WRITE_LINES = """
+    INSERT INTO inventory.reservation_line (order_id, store_id, sku, quantity)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[])
+"""
+MOVE_RESERVED = """
+    UPDATE inventory.stock AS s
+    SET reserved = s.reserved + u.delta, version = s.version + 1, updated_at = now()
+    FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS u (store_id, sku, delta)
+    WHERE s.store_id = u.store_id AND s.sku = u.sku
+    RETURNING s.store_id, s.seller_id, s.sku, s.on_hand - s.reserved AS available, s.version
+"""
+FIND_SKUS = "SELECT DISTINCT sku FROM inventory.reservation_line WHERE order_id = ANY($1)"
+SETTLE = """
+    UPDATE inventory.reservation SET status = $2, expires_at = NULL, updated_at = now() WHERE order_id = ANY($1)
+"""
+FIND_EXPIRED = """
+    SELECT order_id FROM inventory.reservation WHERE status = 'held' AND expires_at < now() ORDER BY expires_at LIMIT $1
+"""
+
+
+# What each order gets: pieces out of stores, or why not.
+Decisions = dict[UUID, tuple[ReservedLine, ...] | OutOfStock]
+
+
+class Level(msgspec.Struct, frozen=True):
+    """What can still be set aside of a SKU in a store."""
+
+    store_id: UUID
+    sku: str
+    seller_id: UUID
+    available: int
+    priority: int = 0
+    active: bool = True
+
+
+class _Sku(msgspec.Struct, frozen=True):
+    sku: str
+
+
+class _Moved(msgspec.Struct, frozen=True):
+    store_id: UUID
+    seller_id: UUID
+    sku: str
+    available: int
+    version: int
+
+
+class _Header(msgspec.Struct, frozen=True):
+    order_id: UUID
+    status: ReservationStatus
+    expires_at: datetime | None
+
+
+@exposed.batched(timeout=5.0)
+async def reserve_stock(asked: tuple[Asked[ReserveStock], ...]) -> tuple[Reservation | DomainError, ...]:
+    """Set every line of an order aside for 15 minutes, or none of them and raise OutOfStock.
+
+    Orders are served in the order in which they asked. Asking again for the same order returns its reservation, also when
+    it has been released meanwhile.
+    """
+    wanted = {one.request.order_id: one.request.lines for one in asked}
+    async with db.transaction() as tx:
+        levels = await tx.all(Level, LOCK_LEVELS, skus_of(wanted))
+        known = await find_reservations(tx, wanted)
+        fresh = {order_id: lines for order_id, lines in wanted.items() if order_id not in known}
+        decisions = allocate(fresh, levels)
+        made = await set_aside(tx, decisions, "held")
+    answers = known | made
+    return tuple(answers.get(one.request.order_id) or refusal_of(decisions, one.request.order_id) for one in asked)
+
+
+@exposed.batched(timeout=5.0)
+async def confirm_stock(asked: tuple[Asked[ConfirmStock], ...]) -> tuple[Reservation | DomainError, ...]:
+    """Take the expiry off what is set aside for a paid order; if it was given back meanwhile set it aside again.
+
+    Raises OutOfStock if that is not possible any more. Asking again for the same order returns the same reservation.
+    """
+    wanted = {one.request.order_id: one.request.lines for one in asked}
+    async with db.transaction() as tx:
+        levels = await tx.all(Level, LOCK_LEVELS, skus_of(wanted))
+        known = await find_reservations(tx, wanted)
+        held = {order_id: found for order_id, found in known.items() if found.status == "held"}
+        final = {order_id: found for order_id, found in known.items() if found.status in ("confirmed", "shipped")}
+        lost = {order_id: lines for order_id, lines in wanted.items() if order_id not in held and order_id not in final}
+        if held:
+            await tx.run(SETTLE, list(held), "confirmed")
+        decisions = allocate(lost, levels)
+        made = await set_aside(tx, decisions, "confirmed")
+    confirmed = {
+        order_id: msgspec.structs.replace(found, status="confirmed", expires_at=None) for order_id, found in held.items()
+    }
+    answers = final | confirmed | made
+    return tuple(answers.get(one.request.order_id) or refusal_of(decisions, one.request.order_id) for one in asked)
+
+
+@exposed.batched(timeout=5.0)
+async def release_stock(asked: tuple[Asked[ReleaseStock], ...]) -> tuple[Reservation | DomainError, ...]:
+    """Give back what is set aside for an order that will not happen, and remember that: a late reserve_stock sets nothing aside.
+
+    Releasing again, or what has been shipped, changes nothing and returns the reservation as it is.
+    """
+    order_ids = [one.request.order_id for one in asked]
+    async with db.transaction() as tx:
+        answers = await release(tx, order_ids)
+    return tuple(answers[one.request.order_id] for one in asked)
+
+
+async def release(tx: Transaction, order_ids: list[UUID]) -> dict[UUID, Reservation]:
+    """Give back what is set aside for these orders; an order without a reservation gets one that is released."""
+    skus = await tx.all(_Sku, FIND_SKUS, order_ids)
+    await tx.all(Level, LOCK_LEVELS, [row.sku for row in skus])
+    known = await find_reservations(tx, order_ids)
+    missing = [order_id for order_id in dict.fromkeys(order_ids) if order_id not in known]
+    if missing:
+        await tx.all(_Header, SET_ASIDE, missing, ["released"] * len(missing), 0.0)
+    live = {order_id: found for order_id, found in known.items() if found.status in ("held", "confirmed")}
+    if live:
+        await move_reserved(tx, [line for found in live.values() for line in found.lines], -1)
+        await tx.run(SETTLE, list(live), "released")
+    empty = {order_id: Reservation(order_id, "released", None, ()) for order_id in missing}
+    given_back = {
+        order_id: msgspec.structs.replace(found, status="released", expires_at=None) for order_id, found in live.items()
+    }
+    return known | empty | given_back
+
+
+async def release_expired(limit: int = 500) -> int:
+    """Give back what was set aside for orders that were not paid in time; how many orders."""
+    async with db.transaction() as tx:
+        expired = await tx.all(_Expired, FIND_EXPIRED, limit)
+        if expired:
+            await release(tx, sorted(row.order_id for row in expired))
+    return len(expired)
+
+
+class _Expired(msgspec.Struct, frozen=True):
+    order_id: UUID
+
+
+async def find_reservations(tx: Transaction, order_ids: Iterable[UUID]) -> dict[UUID, Reservation]:
+    """The reservations of these orders, locked."""
+    found = await tx.all(Reservation, LOCK_RESERVATIONS, list(order_ids))
+    return {reservation.order_id: reservation for reservation in found}
+
+
+async def set_aside(tx: Transaction, decisions: Decisions, status: ReservationStatus) -> dict[UUID, Reservation]:
+    """Write the decisions that gave lines: reservations, their lines, the counters, and the news."""
+    granted = {order_id: lines for order_id, lines in decisions.items() if not isinstance(lines, OutOfStock)}
+    if not granted:
+        return {}
+    headers = await tx.all(_Header, SET_ASIDE, list(granted), [status] * len(granted), float(HOLD_S))
+    await tx.run(FORGET_LINES, list(granted))
+    lines = [line for those in granted.values() for line in those]
+    owners = [order_id for order_id, those in granted.items() for _ in those]
+    await tx.run(WRITE_LINES, owners, *columns(lines, "store_id", "sku", "quantity"))
+    await move_reserved(tx, lines, +1)
+    return {row.order_id: Reservation(row.order_id, row.status, row.expires_at, granted[row.order_id]) for row in headers}
+
+
+async def move_reserved(tx: Transaction, lines: list[ReservedLine], sign: int) -> None:
+    """Raise or lower the counters by the lines, one update per store and SKU however many lines there are."""
+    deltas: defaultdict[tuple[UUID, str], int] = defaultdict(int)
+    for line in lines:
+        deltas[line.store_id, line.sku] += sign * line.quantity
+    stores, skus = [store for store, _ in deltas], [sku for _, sku in deltas]
+    await announce(tx, await tx.all(_Moved, MOVE_RESERVED, stores, skus, list(deltas.values())))
+
+
+async def announce(tx: Transaction, moved: tuple[_Moved, ...]) -> None:
+    """Publish the new levels, one event per store."""
+    by_store: defaultdict[tuple[UUID, UUID], list[StockLevel]] = defaultdict(list)
+    for row in moved:
+        by_store[row.store_id, row.seller_id].append(StockLevel(row.sku, row.available, row.version))
+    await publish(tx, *(StockChanged(store_id, seller_id, tuple(levels)) for (store_id, seller_id), levels in by_store.items()))
+
+
+def refusal_of(decisions: Decisions, order_id: UUID) -> OutOfStock:
+    """Why an order got nothing."""
+    decision = decisions[order_id]
+    return decision if isinstance(decision, OutOfStock) else OutOfStock(())
+
+
+def skus_of(wanted: dict[UUID, tuple[StockLine, ...]]) -> list[str]:
+    return sorted({line.sku for lines in wanted.values() for line in lines})
+
+
+def allocate(wanted: dict[UUID, tuple[StockLine, ...]], levels: tuple[Level, ...]) -> Decisions:
+    """Decide first come, first served which order gets which pieces out of which store: all of its lines, or OutOfStock.
+
+    A line is taken whole from the first store (by priority) that has it all, else out of several. Two lines of one SKU are
+    one demand.
+    """
+    left: defaultdict[tuple[UUID, str], dict[UUID, int]] = defaultdict(dict)
+    for level in sorted(levels, key=lambda one: (one.priority, one.store_id)):
+        if level.active:
+            left[level.seller_id, level.sku][level.store_id] = level.available
+    decisions: Decisions = {}
+    for order_id, lines in wanted.items():
+        demand: defaultdict[tuple[UUID, str], int] = defaultdict(int)
+        for line in lines:
+            demand[line.seller_id, line.sku] += line.quantity
+        shortages = tuple(
+            Shortage(sku, asked, sum(left[seller_id, sku].values()))
+            for (seller_id, sku), asked in demand.items()
+            if sum(left[seller_id, sku].values()) < asked
+        )
+        decisions[order_id] = OutOfStock(shortages) if shortages else take(demand, left)
+    return decisions
+
+
+def take(demand: dict[tuple[UUID, str], int], left: dict[tuple[UUID, str], dict[UUID, int]]) -> tuple[ReservedLine, ...]:
+    """Take a demand that can be met out of what is left."""
+    taken: list[ReservedLine] = []
+    for (seller_id, sku), asked in demand.items():
+        stores = left[seller_id, sku]
+        for store_id, quantity in pick_stores(asked, stores).items():
+            stores[store_id] -= quantity
+            taken.append(ReservedLine(store_id, sku, quantity))
+    return tuple(taken)
+
+
+def pick_stores(asked: int, levels: dict[UUID, int]) -> dict[UUID, int]:
+    """How many pieces come from which store; together the stores have enough."""
+    for store_id, available in levels.items():
+        if available >= asked:
+            return {store_id: asked}
+    picked: dict[UUID, int] = {}
+    for store_id, available in levels.items():
+        taken = min(available, asked - sum(picked.values()))
+        if taken > 0:
+            picked[store_id] = taken
+    return picked

@@ -1,0 +1,1 @@
+"""What contexts share, without one business word: calls, database, events, HTTP, settings, money, tokens."""

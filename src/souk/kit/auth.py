@@ -1,0 +1,126 @@
+"""Access tokens: checked in every process with public keys, and refused within a second or two of their revocation."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from souk.kit.callers import Principal
+from souk.kit.db import NOT_NOW
+from souk.kit.errors import Unauthenticated, Unavailable
+
+log = logging.getLogger(__name__)
+
+ISSUER = "souk"
+AUDIENCE = "souk"
+TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068's name of the type, not a secret
+LONGEST_TOKEN = 4096
+KEPT_TOKENS = 100_000
+REFRESH_S = 1.0
+
+
+class PublicKey(msgspec.Struct, frozen=True):
+    """An Ed25519 key that access tokens are signed with."""
+
+    kid: str
+    raw: bytes
+
+
+class Revocation(msgspec.Struct, frozen=True):
+    """Tokens of this user or session that were issued before this moment (Unix seconds) are void."""
+
+    subject_id: UUID
+    before: float
+
+
+class TokenPolicy(msgspec.Struct, frozen=True):
+    """What it takes to check a token: the keys in use and what was revoked while tokens of that age still live."""
+
+    keys: tuple[PublicKey, ...] = ()
+    revocations: tuple[Revocation, ...] = ()
+
+
+class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an access token says (RFC 9068)."""
+
+    iss: str
+    aud: str
+    sub: UUID
+    sid: UUID
+    iat: float
+    exp: float
+    roles: tuple[str, ...] = ()
+    sellers: tuple[UUID, ...] = ()
+
+
+class Verifier:
+    """Checks access tokens against the newest policy it has heard of; a checked token is remembered until it expires."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, Ed25519PublicKey] = {}
+        self._void_before: dict[UUID, float] = {}
+        self._known: dict[str, tuple[Principal, Claims]] = {}
+        self._unknown_key = asyncio.Event()
+
+    def learn(self, policy: TokenPolicy) -> None:
+        """From now on this policy holds."""
+        kids = {key.kid for key in policy.keys}
+        if kids != self._keys.keys():
+            self._known.clear()
+            self._keys = {key.kid: Ed25519PublicKey.from_public_bytes(key.raw) for key in policy.keys}
+        self._void_before = {revoked.subject_id: revoked.before for revoked in policy.revocations}
+
+    def verify(self, token: str) -> Principal:
+        """Whose token this is; raises Unauthenticated."""
+        known = self._known.get(token)
+        if known is None:
+            known = self._check(token)
+            if len(self._known) >= KEPT_TOKENS:
+                self._known.clear()
+            self._known[token] = known
+        principal, claims = known
+        void_before = max(self._void_before.get(claims.sid, 0.0), self._void_before.get(claims.sub, 0.0))
+        if claims.exp <= time.time() or claims.iat < void_before:
+            self._known.pop(token, None)
+            raise Unauthenticated
+        return principal
+
+    def _check(self, token: str) -> tuple[Principal, Claims]:
+        if len(token) > LONGEST_TOKEN:
+            raise Unauthenticated
+        try:
+            header = jwt.get_unverified_header(token)
+            key = self._keys.get(str(header.get("kid")))
+            if key is None:
+                self._unknown_key.set()
+                raise Unauthenticated
+            if header.get("typ") != TOKEN_TYPE:
+                raise Unauthenticated
+            payload = jwt.decode(
+                token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, options={"require": ["exp", "iat", "iss", "aud", "sub"]}
+            )
+            claims = msgspec.convert(payload, Claims)
+        except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError) as forged:
+            raise Unauthenticated from forged
+        return Principal(kind="user", user_id=claims.sub, roles=claims.roles, seller_ids=claims.sellers), claims
+
+    async def follow(self, fetch: Callable[[], Awaitable[TokenPolicy]]) -> None:
+        """Ask for the policy every second, and at once when a token names a key that we have not heard of."""
+        while True:
+            try:
+                self.learn(await fetch())
+            except (Unavailable, *NOT_NOW) as silence:
+                # The last policy stays: what was valid goes on, and a shop whose users context is away still sells.
+                log.warning("token_policy_unavailable", extra={"reason": str(silence)})
+            self._unknown_key.clear()
+            try:
+                async with asyncio.timeout(REFRESH_S):
+                    await self._unknown_key.wait()
+                await asyncio.sleep(0.1)
+            except TimeoutError:
+                continue

@@ -1,0 +1,99 @@
+"""Who is asking, for which request and until when: what travels beside every call."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from souk.kit.errors import Forbidden, Unauthenticated
+
+
+class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The person or program on whose behalf a call is made."""
+
+    kind: Literal["anonymous", "user", "system"] = "anonymous"
+    user_id: UUID | None = None
+    roles: tuple[str, ...] = ()
+    seller_ids: tuple[UUID, ...] = ()
+
+    @property
+    def is_admin(self) -> bool:
+        return self.kind == "system" or "admin" in self.roles
+
+    @property
+    def subject(self) -> str:
+        """One text per person, under which idempotency keys are kept."""
+        return str(self.user_id) if self.user_id else self.kind
+
+    def owns(self, user_id: UUID | None) -> bool:
+        """Whether a row of this user is theirs. Nobody owns what has no owner."""
+        return user_id is not None and self.user_id == user_id
+
+    def sells_for(self, seller_id: UUID) -> bool:
+        return seller_id in self.seller_ids
+
+    def require_user(self) -> UUID:
+        """The signed-in user's id; raises Unauthenticated."""
+        if self.user_id is None:
+            raise Unauthenticated
+        return self.user_id
+
+    def require_admin(self) -> None:
+        """Raises Unauthenticated for a stranger, Forbidden for anybody but an admin."""
+        if self.kind == "anonymous":
+            raise Unauthenticated
+        if not self.is_admin:
+            raise Forbidden
+
+
+ANONYMOUS = Principal()
+SYSTEM = Principal(kind="system")
+
+NO_DEADLINE = float("inf")
+
+
+class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who asks, under which request id, with which keys and until when (event loop's clock, seconds)."""
+
+    principal: Principal = ANONYMOUS
+    request_id: str = ""
+    idempotency_key: str | None = None
+    guest_token: str | None = None
+    deadline: float = NO_DEADLINE
+    inside: str | None = None  # the exposed function that is running, if one is
+
+    def entering(self, function: str) -> "Caller":
+        """The caller as a function sees it. An Idempotency-Key is for the function that was asked, not for those it asks."""
+        key = None if self.inside else self.idempotency_key
+        return msgspec.structs.replace(self, inside=function, idempotency_key=key)
+
+    def seconds_left(self) -> float:
+        return self.deadline - asyncio.get_running_loop().time()
+
+
+NOBODY = Caller()
+_caller: ContextVar[Caller] = ContextVar("souk_caller", default=NOBODY)
+
+
+def caller() -> Caller:
+    """Who is asking for what runs now."""
+    return _caller.get()
+
+
+@contextmanager
+def asking(who: Caller) -> Iterator[None]:
+    """Whatever runs inside is asked for by `who`."""
+    token = _caller.set(who)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+def set_caller(who: Caller) -> None:
+    """Whatever runs from here to the end of this task is asked for by `who`."""
+    _caller.set(who)

@@ -1,0 +1,165 @@
+"""Calls between contexts: a typed function that runs here if its context is hosted here, and over HTTP if it is not."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, get_args, get_type_hints
+
+import msgspec
+
+from souk.kit.batching import Answers, Asked, Batcher
+from souk.kit.callers import Caller, asking, caller
+from souk.kit.db import TRY_AGAIN, refuse_open_transaction
+from souk.kit.errors import DomainError, Unavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+EXPOSED: dict[str, "Exposed"] = {}
+
+DEFAULT_TIMEOUT_S = 5.0
+
+
+class Peer(Protocol):
+    """A process that hosts a context."""
+
+    async def ask(self, function: "Exposed", arguments: Any, who: Caller) -> Any:
+        """The function's answer from over there; raises its refusal, or Unavailable."""
+
+
+class Topology:
+    """Which contexts this process hosts and where the others are; filled once, by app.py."""
+
+    def __init__(self) -> None:
+        self.hosted: set[str] = set()
+        self.peers: dict[str, Peer] = {}
+
+    def peer_of(self, context: str) -> Peer | None:
+        """None if the context is hosted here."""
+        if context in self.hosted:
+            return None
+        peer = self.peers.get(context)
+        if peer is None:
+            raise RuntimeError(f"{context} is neither hosted here nor has a peer: set SOUK_PEER_{context.upper()}")
+        return peer
+
+
+topology = Topology()
+
+
+class Exposed:
+    """A function of a front door: what it is called, what it takes and gives, and how it runs here or there."""
+
+    def __init__(self, function: Callable[..., Any], timeout_s: float, context: str = "") -> None:
+        self.function = function
+        self.name = function.__name__
+        self.context = context or function.__module__.split(".")[1]
+        self.path = f"{self.context}/{self.name}"
+        self.timeout_s = timeout_s
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+        self.__wrapped__ = function
+        hints = get_type_hints(function)
+        self.answer_type, self.argument_type = self.read_types(hints)
+        self.answer_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(self.answer_type)
+        self.argument_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(self.argument_type)
+        if self.path in EXPOSED:
+            raise TypeError(f"Two exposed functions are called {self.path}")
+        EXPOSED[self.path] = self
+
+    def read_types(self, hints: dict[str, Any]) -> tuple[Any, Any]:
+        """The type of the answer and the type of the arguments as one value."""
+        raise NotImplementedError
+
+    async def run_here(self, arguments: Any, who: Caller) -> Any:
+        """Run the function in this process."""
+        raise NotImplementedError
+
+    async def ask(self, arguments: Any) -> Any:
+        """Run the function wherever its context lives, within its time-out and the caller's deadline."""
+        refuse_open_transaction(self.path)
+        now = asyncio.get_running_loop().time()
+        who = caller()
+        deadline = min(who.deadline, now + self.timeout_s)
+        who = msgspec.structs.replace(who.entering(self.path), deadline=deadline)
+        peer = topology.peer_of(self.context)
+        try:
+            async with asyncio.timeout_at(deadline):
+                if peer is None:
+                    return await self.run_here(arguments, who)
+                return await peer.ask(self, arguments, who)
+        except TimeoutError as silence:
+            raise Unavailable(f"{self.path} did not answer in time") from silence
+
+
+class ExposedFunction(Exposed, Generic[P, R]):
+    """An exposed function that takes one request at a time."""
+
+    def read_types(self, hints: dict[str, Any]) -> tuple[Any, Any]:
+        self.parameters = tuple(inspect.signature(self.function).parameters)
+        fields = [(name, hints[name]) for name in self.parameters]
+        return hints["return"], msgspec.defstruct(f"{self.name}_arguments", fields, array_like=True, frozen=True)
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        bound = inspect.signature(self.function).bind(*args, **kwargs) if kwargs or len(args) != len(self.parameters) else None
+        if bound is not None:
+            bound.apply_defaults()
+            args = bound.args  # type: ignore[assignment]
+        return cast(R, await self.ask(self.argument_type(*args)))
+
+    async def run_here(self, arguments: Any, who: Caller) -> Any:
+        values = msgspec.structs.astuple(arguments)
+        with asking(who):
+            try:
+                return await self.function(*values)
+            except TRY_AGAIN:
+                # A deadlock or a serialization failure has rolled back: once more is safe, twice would hide a design fault.
+                try:
+                    return await self.function(*values)
+                except TRY_AGAIN as again:
+                    raise Unavailable(f"{self.path}: {type(again).__name__}") from again
+
+
+class BatchedFunction(Exposed, Generic[Q, A]):
+    """An exposed function that takes many requests; callers ask for one and are gathered."""
+
+    def __init__(self, function: Callable[..., Any], timeout_s: float, size: int, lanes: int) -> None:
+        super().__init__(function, timeout_s)
+        self.batcher: Batcher[Q, A] = Batcher(function, size, lanes)
+
+    def read_types(self, hints: dict[str, Any]) -> tuple[Any, Any]:
+        (asked,) = (hint for name, hint in hints.items() if name != "return")
+        request = get_args(get_args(asked)[0])[0]
+        answer = get_args(hints["return"])[0]
+        kinds = tuple(kind for kind in get_args(answer) or (answer,) if not _is_refusal(kind))
+        joined: Any = kinds[0]
+        for kind in kinds[1:]:
+            joined = joined | kind
+        return joined, request
+
+    async def __call__(self, request: Q) -> A:
+        return cast(A, await self.ask(request))
+
+    async def run_here(self, arguments: Any, who: Caller) -> Any:
+        return await self.batcher.ask(arguments, who)
+
+
+def _is_refusal(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, DomainError)
+
+
+class _Expose:
+    """The decorator: `@exposed`, `@exposed(timeout=2.0)` and `@exposed.batched(...)`."""
+
+    def __call__(self, timeout: float = DEFAULT_TIMEOUT_S) -> Callable[[Callable[P, Awaitable[R]]], ExposedFunction[P, R]]:
+        return lambda function: ExposedFunction(function, timeout)
+
+    def batched(
+        self, timeout: float = DEFAULT_TIMEOUT_S, size: int = 500, lanes: int = 1
+    ) -> Callable[[Callable[[tuple[Asked[Q], ...]], Awaitable[Answers[A]]]], BatchedFunction[Q, A]]:
+        return lambda function: BatchedFunction(function, timeout, size, lanes)
+
+
+exposed = _Expose()

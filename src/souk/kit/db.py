@@ -1,0 +1,264 @@
+"""PostgreSQL: one Database per context, transactions, rows as frozen Structs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from datetime import date, datetime
+from functools import cache
+from typing import Any, Literal, TypeVar, cast, get_type_hints
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+
+from souk.kit.errors import Unavailable
+
+Row = TypeVar("Row")
+Pool = asyncpg.Pool
+Connection = asyncpg.Connection | PoolConnectionProxy
+Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+
+# What PostgreSQL gives us as Python objects and msgspec.convert is to leave as they are.
+NATIVE = (UUID, datetime, date, bytes)
+
+_open_transaction: ContextVar[str | None] = ContextVar("souk_open_transaction", default=None)
+
+# SQLSTATE classes and codes that say "nobody can tell" or "not now", never "your data is wrong".
+NOT_NOW = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.DiskFullError,
+    asyncpg.ReadOnlySQLTransactionError,
+    ConnectionError,
+    TimeoutError,
+)
+TRY_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+BAD_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
+
+class CallInTransaction(RuntimeError):
+    """A neighbour was called while a transaction was open: a slow neighbour would then hold our locks."""
+
+
+def refuse_open_transaction(what: str) -> None:
+    """Raise CallInTransaction if this task has a transaction open."""
+    if (where := _open_transaction.get()) is not None:
+        raise CallInTransaction(f"{what} was called while a transaction of {where} is open; call before it or after it")
+
+
+async def open_pool(dsn: str, size: int = 20) -> Pool:
+    """A pool of at most `size` connections; raises what asyncpg raises when the server cannot be reached."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        init=_prepare_connection,
+        reset=_leave_as_it_is,
+        statement_cache_size=1024,
+        server_settings={
+            "application_name": "souk",
+            "timezone": "UTC",
+            "statement_timeout": "10s",
+            "lock_timeout": "5s",
+            "idle_in_transaction_session_timeout": "10s",
+            "jit": "off",
+        },
+    )
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    for kind in ("json", "jsonb"):
+        await connection.set_type_codec(kind, schema="pg_catalog", encoder=_to_json, decoder=msgspec.json.decode)
+
+
+async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
+    """Nothing here changes a session's state, so the usual RESET ALL would be a round trip for nothing."""
+
+
+def _to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+class Transaction:
+    """An open transaction of one context. What it reads comes back as Structs whose fields are the selected columns."""
+
+    def __init__(self, database: "Database", connection: Connection) -> None:
+        self.database = database
+        self.connection = connection
+        self.after_commit: list[Callable[[], None]] = []
+
+    async def all(self, kind: type[Row], sql: str, *values: Any) -> tuple[Row, ...]:
+        """Every row."""
+        return tuple(to_row(record, kind) for record in await self.connection.fetch(sql, *values))
+
+    async def maybe(self, kind: type[Row], sql: str, *values: Any) -> Row | None:
+        """The first row, or None."""
+        record = await self.connection.fetchrow(sql, *values)
+        return None if record is None else to_row(record, kind)
+
+    async def one(self, kind: type[Row], sql: str, *values: Any) -> Row:
+        """The row; its absence is a bug, not a refusal."""
+        found = await self.maybe(kind, sql, *values)
+        if found is None:
+            raise LookupError(f"No row: {' '.join(sql.split())[:120]}")
+        return found
+
+    async def value(self, sql: str, *values: Any) -> Any:
+        """The first column of the first row, or None."""
+        return await self.connection.fetchval(sql, *values)
+
+    async def run(self, sql: str, *values: Any) -> int:
+        """Execute a statement; how many rows it touched."""
+        status = await self.connection.execute(sql, *values)
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What is done inside is undone alone when it raises."""
+        async with self.connection.transaction():
+            yield
+
+
+def to_row(record: asyncpg.Record, kind: type[Row]) -> Row:
+    """A record as a Struct: columns by name, JSON columns as nested Structs."""
+    values = dict(record)
+    for name, value in values.items():
+        # Inside JSON an id or a time is a text that is still to be read; outside it is an object already.
+        if value and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict))):
+            values[name] = msgspec.convert(value, _hints(cast(Hashable, kind))[name])
+    return msgspec.convert(values, kind, builtin_types=NATIVE)
+
+
+@cache
+def _hints(kind: Hashable) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+class Bell:
+    """Wakes whoever waits for news of a context in this process."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def wait(self, at_most_s: float) -> bool:
+        """Whether it rang within this time."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            async with asyncio.timeout(at_most_s):
+                await waiting
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.discard(waiting)
+        return True
+
+
+class Database:
+    """A context's own schema, in a database of its own or in a shared one."""
+
+    def __init__(self, context: str) -> None:
+        self.context = context
+        self._pool: Pool | None = None
+        self.bell = Bell()
+
+    def attach(self, pool: Pool) -> None:
+        """From now on this context's statements go to this pool."""
+        self._pool = pool
+
+    def detach(self) -> None:
+        self._pool = None
+
+    @property
+    def pool(self) -> Pool:
+        if self._pool is None:
+            raise RuntimeError(f"The context {self.context} is not hosted by this process: it has no database here")
+        return self._pool
+
+    @asynccontextmanager
+    async def transaction(self, *, isolation: Isolation = "read_committed", readonly: bool = False) -> AsyncIterator[Transaction]:
+        """One transaction: commits at the end, rolls back on any exception; Unavailable if the database cannot answer.
+
+        An Unavailable out of a commit may have been committed: writes are repeatable for that reason.
+        """
+        refuse_open_transaction(f"a transaction of {self.context}")
+        with unavailable(self.context):
+            async with self.pool.acquire(timeout=5) as connection:
+                tx = Transaction(self, connection)
+                with _holding(self.context):
+                    async with connection.transaction(isolation=isolation, readonly=readonly):
+                        yield tx
+        for tell in tx.after_commit:
+            tell()
+
+    async def all(self, kind: type[Row], sql: str, *values: Any) -> tuple[Row, ...]:
+        """Every row of one statement outside a transaction."""
+        refuse_open_transaction("a statement outside of it")
+        with unavailable(self.context):
+            return tuple(to_row(record, kind) for record in await self.pool.fetch(sql, *values))
+
+    async def maybe(self, kind: type[Row], sql: str, *values: Any) -> Row | None:
+        """The first row of one statement outside a transaction, or None."""
+        refuse_open_transaction("a statement outside of it")
+        with unavailable(self.context):
+            record = await self.pool.fetchrow(sql, *values)
+        return None if record is None else to_row(record, kind)
+
+    async def value(self, sql: str, *values: Any) -> Any:
+        """The first column of the first row of one statement outside a transaction, or None."""
+        refuse_open_transaction("a statement outside of it")
+        with unavailable(self.context):
+            return await self.pool.fetchval(sql, *values)
+
+
+@contextmanager
+def _holding(context: str) -> Iterator[None]:
+    token = _open_transaction.set(context)
+    try:
+        yield
+    finally:
+        _open_transaction.reset(token)
+
+
+@contextmanager
+def unavailable(what: str) -> Iterator[None]:
+    """Turn "the database cannot answer now" into Unavailable."""
+    try:
+        yield
+    except NOT_NOW as silence:
+        raise Unavailable(f"{what}: {type(silence).__name__}") from silence
+
+
+async def wait_until_ready(dsn: str, within_s: float) -> None:
+    """Return when the server answers; raises the last error after `within_s` seconds."""
+    end = asyncio.get_running_loop().time() + within_s
+    while True:
+        try:
+            connection = await asyncpg.connect(dsn, timeout=5)
+        except (OSError, asyncpg.PostgresError):
+            if asyncio.get_running_loop().time() > end:
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            await connection.close()
+            return
+
+
+def columns(rows: Sequence[Any], *names: str) -> tuple[list[Any], ...]:
+    """The named fields of many Structs as arrays, a statement's unnest($1, $2, ...) arguments."""
+    return tuple([getattr(row, name) for row in rows] for name in names)

@@ -1,0 +1,167 @@
+"""Delivery of facts to consumers: in batches, with the position committed, retries, and a place for what cannot be applied."""
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+
+from souk.kit import deadletters
+from souk.kit.callers import SYSTEM, Caller, set_caller
+from souk.kit.db import NOT_NOW, Database, Transaction
+from souk.kit.errors import Unavailable
+from souk.kit.events import Consumer, Delivered
+from souk.kit.outbox import START, Fact, Feed, Position
+from souk.kit.telemetry import EVENTS_APPLIED, EVENTS_PARKED
+
+log = logging.getLogger(__name__)
+
+FIND_POSITION = "SELECT xid, id FROM {schema}.consumer_position WHERE consumer = $1 AND source = $2"
+BEGIN_POSITION = "INSERT INTO {schema}.consumer_position (consumer, source, xid, id) VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING"
+# Guarded by the old position: if another process has moved on, this batch was applied over there and must not commit here.
+MOVE_POSITION = """
+    UPDATE {schema}.consumer_position SET xid = $5, id = $6, updated_at = now()
+    WHERE consumer = $1 AND source = $2 AND xid = $3 AND id = $4
+"""
+
+TRIES = 5
+WAIT_S = 2.0
+# How long a position may stay unsaved when nothing for this consumer came by.
+SAVE_EVERY_S = 2.0
+
+
+class LostPosition(Exception):
+    """Another process has moved this consumer on."""
+
+
+class _Place(msgspec.Struct, frozen=True):
+    xid: int
+    id: int
+
+
+class Delivery:
+    """Brings the facts of one source to one consumer, in order."""
+
+    def __init__(self, consumer: Consumer, source: str, database: Database, feed: Feed) -> None:
+        self.consumer = consumer
+        self.source = source
+        self.database = database
+        self.feed = feed
+        self.read: Position = START
+        self.saved: Position = START
+        self.failures = 0
+        self._save_at = 0.0
+        self._move = MOVE_POSITION.format(schema=database.context)
+
+    async def run(self) -> None:
+        """Deliver forever. Returns when another process has taken over; raises when the database cannot be reached."""
+        set_caller(Caller(principal=SYSTEM, request_id=f"consumer:{self.consumer.path}"))
+        self.read = self.saved = await self._find_position()
+        self._save_at = asyncio.get_running_loop().time() + SAVE_EVERY_S
+        while True:
+            facts = await self.feed.after(self.read, WAIT_S)
+            wanted = tuple(fact for fact in facts if fact.type in self.consumer.decoders)
+            if wanted:
+                await self._deliver(wanted)
+            if facts:
+                self.read = facts[-1].position
+            await self._save_now_and_then()
+
+    async def _deliver(self, facts: tuple[Fact, ...]) -> None:
+        """Apply all at once; if that fails one by one, so that one bad event does not hold up its neighbours for ever."""
+        try:
+            await self._apply(facts)
+        except (LostPosition, Unavailable, *NOT_NOW):
+            raise
+        except Exception:
+            log.exception("consumer_failed", extra={"consumer": self.consumer.path, "events": len(facts)})
+            for fact in facts:
+                await self._deliver_one(fact)
+
+    async def _deliver_one(self, fact: Fact) -> None:
+        for attempt in range(1, TRIES + 1):
+            try:
+                await self._apply((fact,))
+            except (LostPosition, Unavailable, *NOT_NOW):
+                raise
+            except Exception as failure:
+                if attempt == TRIES:
+                    await self._park(fact, f"{type(failure).__name__}: {failure}")
+                    return
+                await asyncio.sleep(0.05 * 2**attempt)
+            else:
+                return
+
+    async def _apply(self, facts: tuple[Fact, ...]) -> None:
+        if self.consumer.kind == "call":
+            blocked = await self._find_blocked(facts)
+            await self.consumer.function(self._decode(fact for fact in facts if fact not in blocked))
+            async with self.database.transaction() as tx:
+                await self._finish(tx, facts, blocked)
+        else:
+            async with self.database.transaction() as tx:
+                blocked = await deadletters.find_blocked(tx, self.consumer.path, facts)
+                await self.consumer.function(tx, self._decode(fact for fact in facts if fact not in blocked))
+                await self._finish(tx, facts, blocked)
+        self.saved = facts[-1].position
+        EVENTS_APPLIED.labels(self.consumer.path).inc(len(facts))
+
+    async def _find_blocked(self, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+        async with self.database.transaction() as tx:
+            return await deadletters.find_blocked(tx, self.consumer.path, facts)
+
+    async def _finish(self, tx: Transaction, facts: tuple[Fact, ...], blocked: tuple[Fact, ...]) -> None:
+        if blocked:
+            await deadletters.park(tx, self.consumer.path, self.source, blocked, "waits behind an earlier event of the same aggregate")
+        await self._move_to(tx, facts[-1].position)
+
+    def _decode(self, facts: Any) -> tuple[Delivered[Any], ...]:
+        decoders = self.consumer.decoders
+        return tuple(
+            Delivered(msgspec.convert(fact.payload, decoders[fact.type]), fact.event_id, fact.occurred_at) for fact in facts
+        )
+
+    async def _park(self, fact: Fact, reason: str) -> None:
+        async with self.database.transaction() as tx:
+            await deadletters.park(tx, self.consumer.path, self.source, (fact,), reason)
+            await self._move_to(tx, fact.position)
+        self.saved = fact.position
+        EVENTS_PARKED.labels(self.consumer.path).inc()
+        log.error("event_parked", extra={"consumer": self.consumer.path, "event_id": str(fact.event_id), "reason": reason})
+
+    async def _move_to(self, tx: Transaction, position: Position) -> None:
+        if not await tx.run(self._move, self.consumer.path, self.source, *self.saved, *position):
+            raise LostPosition(self.consumer.path)
+
+    async def _save_now_and_then(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._save_at:
+            return
+        self._save_at = now + SAVE_EVERY_S
+        if self.read != self.saved:
+            async with self.database.transaction() as tx:
+                await self._move_to(tx, self.read)
+            self.saved = self.read
+
+    async def _find_position(self) -> Position:
+        schema, names = self.database.context, (self.consumer.path, self.source)
+        async with self.database.transaction() as tx:
+            await tx.run(BEGIN_POSITION.format(schema=schema), *names)
+            place = await tx.one(_Place, FIND_POSITION.format(schema=schema), *names)
+        return (place.xid, place.id)
+
+
+async def deliver_forever(delivery: Delivery) -> None:
+    """Run a delivery under its lock and begin again after trouble, a little later each time."""
+    pause_s = 0.05
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await delivery.run()
+        except (LostPosition, Unavailable, *NOT_NOW) as trouble:
+            log.warning("delivery_interrupted", extra={"consumer": delivery.consumer.path, "reason": str(trouble)})
+        except Exception:
+            log.exception("delivery_failed", extra={"consumer": delivery.consumer.path})
+        lasted_s = asyncio.get_running_loop().time() - began
+        pause_s = 0.05 if lasted_s > 5 else min(pause_s * 2, 2.0)
+        await asyncio.sleep(pause_s)

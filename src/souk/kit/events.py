@@ -1,0 +1,112 @@
+"""Facts: events that commit with the change they tell of (outbox), and who has subscribed to them."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import cache
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from souk.kit.callers import caller
+from souk.kit.db import Transaction
+from souk.kit.ids import new_id
+
+APPEND = """
+    INSERT INTO {schema}.outbox (event_id, type, aggregate_id, payload, request_id)
+    SELECT u.event_id, u.type, u.aggregate_id, u.payload, $5
+    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::json[]) WITH ORDINALITY AS u (event_id, type, aggregate_id, payload, place)
+    ORDER BY u.place
+"""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened, in the past tense. Its first field is the id of what it tells of (the aggregate).
+
+    Events carry ids, amounts and SKUs, never a name, an address, an e-mail or a token: they cannot be erased.
+    """
+
+
+E = TypeVar("E", bound=Event)
+
+
+class Delivered(Generic[E]):
+    """An event on its way to a consumer."""
+
+    __slots__ = ("event", "event_id", "occurred_at")
+
+    def __init__(self, event: E, event_id: UUID, occurred_at: datetime) -> None:
+        self.event = event
+        self.event_id = event_id
+        self.occurred_at = occurred_at
+
+
+async def publish(tx: Transaction, *events: Event) -> None:
+    """Write events into the outbox, in this order; they are facts when the transaction commits, and never were if it does not."""
+    if not events:
+        return
+    await tx.run(
+        APPEND.format(schema=tx.database.context),
+        [new_id() for _ in events],
+        [event_type(type(event)) for event in events],
+        [aggregate_of(event) for event in events],
+        list(events),
+        caller().request_id,
+    )
+    tx.after_commit.append(tx.database.bell.ring)
+
+
+@cache
+def event_type(kind: type[Event]) -> str:
+    """The name under which an event is kept and sent: `orders.OrderPlaced`."""
+    return f"{source_of(kind)}.{kind.__name__}"
+
+
+@cache
+def source_of(kind: type[Event]) -> str:
+    """The context that announces this event."""
+    return kind.__module__.split(".")[1]
+
+
+def aggregate_of(event: Event) -> UUID:
+    """The id of what the event tells of."""
+    aggregate_id = getattr(event, event.__struct_fields__[0])
+    if not isinstance(aggregate_id, UUID):
+        raise TypeError(f"The first field of {type(event).__name__} is to be the id of what it tells of")
+    return aggregate_id
+
+
+Kind = Literal["table", "call"]
+Consume = Callable[..., Awaitable[None]]
+
+CONSUMERS: dict[str, "Consumer"] = {}
+
+
+class Consumer:
+    """A function that applies events, and how it wants them.
+
+    table: `(tx, news)`; the position commits with the effect, so each event is applied exactly once.
+    call: `(news)`; it calls others with the event's id as key, then the position is committed: at least once.
+    """
+
+    def __init__(self, function: Consume, kind: Kind, events: tuple[type[Event], ...]) -> None:
+        self.function = function
+        self.kind = kind
+        self.context = function.__module__.split(".")[1]
+        self.name = function.__name__
+        self.path = f"{self.context}.{self.name}"
+        self.decoders: dict[str, Any] = {event_type(event): event for event in events}
+        self.sources = tuple(sorted({source_of(event) for event in events}))
+        if self.path in CONSUMERS:
+            raise TypeError(f"Two consumers are called {self.path}")
+        CONSUMERS[self.path] = self
+
+
+def subscribes(*events: type[Event], kind: Kind = "table") -> Callable[[Consume], Consume]:
+    """Register a consumer of these events: it gets tuples of Delivered, in the order in which they happened."""
+
+    def register(function: Consume) -> Consume:
+        Consumer(function, kind, events)
+        return function
+
+    return register

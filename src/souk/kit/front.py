@@ -1,0 +1,189 @@
+"""The edge of the public listener: who asks, which request this is, what may be cached, how long it took."""
+
+import hashlib
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import ClientException, HTTPException
+
+from souk.kit.auth import Verifier
+from souk.kit.callers import ANONYMOUS, Caller, Principal, set_caller
+from souk.kit.errors import DomainError, Invalid, InvalidField
+from souk.kit.ids import new_id
+from souk.kit.problems import PROBLEM_JSON, make_problem
+from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+JSON_METHODS = ("POST", "PUT", "PATCH")
+
+# Runs of digits as long as a card number (ISO/IEC 7812), grouped or not, that do not belong to a longer word.
+CARD_LIKE = re.compile(rb"(?<![0-9A-Za-z.+-])(?:\d[ -]?){13,18}\d(?![0-9A-Za-z.-])")
+# First digits and lengths of Visa, Mastercard, American Express, Discover, JCB and Diners Club.
+CARD_BRANDS = re.compile(rb"4\d{15}|4\d{18}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)\d{12,13}|3[47]\d{13}|6(?:011|5\d\d)\d{12}|35\d{14}")
+
+
+class CardNumber(Invalid, code="card_number_refused"):
+    """A card number does not belong here; send the token that the payment provider gave you."""
+
+
+class Front:
+    """Wraps the public app: sets the caller, answers bad tokens, adds request id, cache headers and ETags, counts."""
+
+    def __init__(self, app: App, verifier: Verifier) -> None:
+        self._app = app
+        self._verifier = verifier
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = dict(scope["headers"])
+        request_id = _read_request_id(headers)
+        set_caller(Caller(request_id=request_id))
+        reply = _Reply(send, scope["method"], headers.get(b"if-none-match"), request_id)
+        try:
+            set_caller(self._find_caller(headers, request_id))
+        except DomainError as refusal:
+            await _refuse(reply, refusal)
+        else:
+            await self._app(scope, receive, reply.send)
+        REQUESTS.labels(scope["method"], str(reply.status)).inc()
+        REQUEST_SECONDS.observe(time.perf_counter() - began)
+
+    def _find_caller(self, headers: dict[bytes, bytes], request_id: str) -> Caller:
+        key = headers.get(b"idempotency-key", b"").decode("latin-1") or None
+        if key is not None and not VISIBLE.fullmatch(key):
+            raise InvalidField("Idempotency-Key", "is to be 1 to 255 visible ASCII characters")
+        guest_token = headers.get(b"souk-token", b"").decode("latin-1").strip() or None
+        if guest_token is not None and not VISIBLE.fullmatch(guest_token):
+            raise InvalidField("Souk-Token", "is not one that we gave")
+        return Caller(self._find_principal(headers), request_id, key, guest_token)
+
+    def _find_principal(self, headers: dict[bytes, bytes]) -> Principal:
+        authorization = headers.get(b"authorization")
+        if authorization is None:
+            return ANONYMOUS
+        scheme, _, token = authorization.decode("latin-1").partition(" ")
+        return self._verifier.verify(token.strip() if scheme.lower() == "bearer" else "")
+
+
+def _read_request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return given if VISIBLE.fullmatch(given) and len(given) <= 64 else str(new_id())
+
+
+class _Reply:
+    """The answer on its way out; a public one is held back until its ETag is known."""
+
+    def __init__(self, send: Send, method: str, if_none_match: bytes | None, request_id: str) -> None:
+        self._send = send
+        self._method = method
+        self._if_none_match = if_none_match
+        self._request_id = request_id
+        self._held: Message | None = None
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._start(message)
+        elif self._held is not None:
+            await self._tag(self._held, message)
+        else:
+            await self._send(message)
+
+    async def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = list(message["headers"])
+        names = {name.lower(): value for name, value in headers}
+        cacheable = names.get(b"cache-control", b"").startswith(b"public") and self.status == 200
+        if b"cache-control" not in names or (not cacheable and self.status >= 400):
+            headers = [pair for pair in headers if pair[0].lower() != b"cache-control"]
+            headers.append((b"cache-control", b"private, no-store"))
+        headers += [(b"x-request-id", self._request_id.encode()), (b"x-content-type-options", b"nosniff")]
+        message = {**message, "headers": headers}
+        if cacheable and self._method == "GET" and b"etag" not in names:
+            self._held = message
+        else:
+            await self._send(message)
+
+    async def _tag(self, start: Message, body: Message) -> None:
+        self._held = None
+        if body.get("more_body"):
+            await self._send(start)
+            await self._send(body)
+            return
+        etag = b'W/"%s"' % hashlib.blake2b(body.get("body", b""), digest_size=12).hexdigest().encode()
+        headers = [*start["headers"], (b"etag", etag)]
+        if self._if_none_match is not None and etag in self._if_none_match:
+            self.status = 304
+            kept = [pair for pair in headers if pair[0].lower() not in (b"content-length", b"content-type")]
+            await self._send({**start, "status": 304, "headers": kept})
+            await self._send({**body, "body": b""})
+            return
+        await self._send({**start, "headers": headers})
+        await self._send(body)
+
+
+async def _refuse(reply: _Reply, refusal: DomainError) -> None:
+    body = msgspec.json.encode(make_problem(refusal.status, refusal.code, str(refusal)))
+    headers = [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", str(len(body)).encode())]
+    if refusal.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await reply.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await reply.send({"type": "http.response.body", "body": body})
+
+
+async def inspect_body(request: Request[Any, Any, Any]) -> None:
+    """Before any handler: JSON where JSON is due, no NUL in a text, no card number anywhere."""
+    if request.method not in JSON_METHODS:
+        return
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        accepted = request.route_handler.opt.get("media_types", ())
+        if media_type in accepted:
+            return
+        if media_type or request.headers.get("content-length", "0") != "0":
+            raise HTTPException(status_code=415, detail="Send application/json")
+        return
+    body = await request.body()
+    if b"\x00" in body or b"\\u0000" in body:
+        raise InvalidField("body", "a text may not contain a NUL character")
+    refuse_card_numbers(body)
+    _refuse_broken_text(body)
+
+
+def _refuse_broken_text(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as broken:
+        raise ClientException(detail="The body is not UTF-8") from broken
+
+
+def refuse_card_numbers(text: bytes) -> None:
+    """Raise CardNumber if a card number (brand's prefix and length, Luhn's check digit) stands anywhere in the text."""
+    for match in CARD_LIKE.finditer(text):
+        digits = re.sub(rb"[ -]", b"", match.group())
+        if CARD_BRANDS.fullmatch(digits) and _luhn(digits):
+            raise CardNumber
+
+
+def _luhn(digits: bytes) -> bool:
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        value = digit - 48
+        if place % 2:
+            value = value * 2 - 9 if value > 4 else value * 2
+        total += value
+    return total % 10 == 0

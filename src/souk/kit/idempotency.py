@@ -1,0 +1,89 @@
+"""Idempotency keys: claim, effect and answer commit in one transaction, and a repeated request gets the first answer."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from souk.kit.callers import caller
+from souk.kit.calls import EXPOSED
+from souk.kit.db import Database, Transaction
+from souk.kit.errors import DomainError, Invalid, refusal_from_wire, refusal_to_wire
+
+R = TypeVar("R")
+
+KEPT_FOR_HOURS = 72
+
+CLAIM = """
+    INSERT INTO {schema}.idempotency_key (subject, key, function, fingerprint) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (subject, key) DO NOTHING
+"""
+FIND = "SELECT function, fingerprint, answer FROM {schema}.idempotency_key WHERE subject = $1 AND key = $2"
+KEEP = "UPDATE {schema}.idempotency_key SET answer = $3 WHERE subject = $1 AND key = $2"
+FORGET = "DELETE FROM {schema}.idempotency_key WHERE created_at < now() - make_interval(hours => $1)"
+
+
+class IdempotencyKeyReused(Invalid, code="idempotency_key_reused"):
+    """This Idempotency-Key was used for another request; make a new key for a new request."""
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    function: str
+    fingerprint: bytes
+    answer: bytes | None
+
+
+class _Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    value: msgspec.Raw | None = None
+    refusal: dict[str, Any] | None = None
+
+
+async def once(database: Database, request: object, work: Callable[[Transaction], Awaitable[R]]) -> R:
+    """Run `work` in a transaction, at most once per caller and Idempotency-Key; again gives the first answer or refusal.
+
+    Must be called by an exposed function, for which the key was sent. A twin that is still at work is waited for. The same
+    key with another request or for another function raises IdempotencyKeyReused. Without a key it is a plain transaction.
+    """
+    who = caller()
+    if who.idempotency_key is None or who.inside is None:
+        async with database.transaction() as tx:
+            return await work(tx)
+    schema = database.context
+    person = (who.principal.subject, who.idempotency_key)
+    fingerprint = hashlib.sha256(msgspec.msgpack.encode(request)).digest()
+    async with database.transaction() as tx:
+        if not await tx.run(CLAIM.format(schema=schema), *person, who.inside, fingerprint):
+            kept = await tx.one(_Kept, FIND.format(schema=schema), *person)
+            if kept.function != who.inside or kept.fingerprint != fingerprint:
+                raise IdempotencyKeyReused
+            return cast(R, _replay(kept))
+        answer: R | DomainError
+        try:
+            async with tx.savepoint():
+                answer = await work(tx)
+        except DomainError as refusal:
+            answer = refusal
+        await tx.run(KEEP.format(schema=schema), *person, _pack(answer))
+    if isinstance(answer, DomainError):
+        raise answer
+    return answer
+
+
+def _pack(answer: object) -> bytes:
+    if isinstance(answer, DomainError):
+        return msgspec.msgpack.encode(_Outcome(refusal=refusal_to_wire(answer)))
+    return msgspec.msgpack.encode(_Outcome(value=msgspec.Raw(msgspec.msgpack.encode(answer))))
+
+
+def _replay(kept: _Kept) -> object:
+    outcome = msgspec.msgpack.decode(kept.answer or b"", type=_Outcome)
+    if outcome.refusal is not None:
+        raise refusal_from_wire(outcome.refusal)
+    return EXPOSED[kept.function].answer_decoder.decode(outcome.value or b"")
+
+
+async def forget_old_keys(database: Database) -> int:
+    """Drop keys that are older than we promise to remember; how many."""
+    async with database.transaction() as tx:
+        return await tx.run(FORGET.format(schema=database.context), KEPT_FOR_HOURS)

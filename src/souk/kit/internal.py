@@ -1,0 +1,55 @@
+"""The internal listener: calls from other processes of the shop, each with a service token for the called context."""
+
+from typing import Any
+
+from souk.kit.calls import topology
+from souk.kit.wire import answer_call, check_service_token
+
+LONGEST_CALL_BYTES = 32 * 1024 * 1024
+
+
+class Internal:
+    """An ASGI app that answers `POST /internal/<context>/<function>` for the contexts that this process hosts."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        self._secrets = secrets
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        status, body = await self._answer(scope, receive)
+        headers = [(b"content-type", b"application/msgpack"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Any, receive: Any) -> tuple[int, bytes]:
+        prefix, _, path = scope["path"].removeprefix("/").partition("/")
+        context = path.partition("/")[0]
+        if prefix == "health":
+            return 200, b""
+        authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        if not check_service_token(self._secrets, context, authorization.removeprefix("Bearer ")):
+            return 401, b""
+        if prefix != "internal" or scope["method"] != "POST" or context not in topology.hosted:
+            return 404, b""
+        body = await _read(receive)
+        if body is None:
+            return 413, b""
+        try:
+            return 200, await answer_call(path, body)
+        except KeyError:
+            return 404, b""
+
+
+async def _read(receive: Any) -> bytes | None:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if size > LONGEST_CALL_BYTES:
+            return None
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)

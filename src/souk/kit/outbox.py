@@ -1,0 +1,137 @@
+"""Reading a context's outbox: facts in the order in which they became final, from any position, here or over HTTP."""
+
+import asyncio
+import logging
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from souk.kit.callers import SYSTEM, Caller, set_caller
+from souk.kit.calls import EXPOSED, ExposedFunction
+from souk.kit.db import NOT_NOW, Database
+from souk.kit.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+# `WHERE id > last_id` would lose events: ids become visible out of order. Below the oldest running transaction nothing
+# new can appear any more, so (xid, id) below that horizon is a position that never has to look back.
+READ_FACTS = """
+    SELECT xid, id, event_id, type, aggregate_id, payload, request_id, created_at AS occurred_at
+    FROM {schema}.outbox
+    WHERE (xid, id) > ($1, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    ORDER BY xid, id
+    LIMIT $3
+"""
+
+Position = tuple[int, int]
+START: Position = (0, 0)
+
+# How often to look again: just after news whose transaction is not below the horizon yet, and when all is quiet.
+SOON_S = 0.005
+QUIET_S = 0.25
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """An event as it lies in the outbox."""
+
+    xid: int
+    id: int
+    event_id: UUID
+    type: str
+    aggregate_id: UUID
+    payload: Any
+    request_id: str
+    occurred_at: datetime
+
+    @property
+    def position(self) -> Position:
+        return (self.xid, self.id)
+
+
+def expose_outbox(database: Database) -> None:
+    """Make `read_outbox` of this context callable, like a front-door function, by every process of the shop."""
+    read_facts = READ_FACTS.format(schema=database.context)
+
+    async def read_outbox(after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
+        """Up to `limit` facts after a position; waits up to `wait_s` seconds for the first one."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait_s
+        pause_s = QUIET_S
+        while True:
+            facts = await database.all(Fact, read_facts, *after, limit)
+            left_s = end - loop.time()
+            if facts or left_s <= 0:
+                return facts
+            rang = await database.bell.wait(min(pause_s, left_s))
+            pause_s = SOON_S if rang else min(pause_s * 2, QUIET_S)
+
+    ExposedFunction(read_outbox, timeout_s=30.0, context=database.context)
+
+
+async def read_outbox(source: str, after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
+    """Facts of a context after a position, wherever it is hosted."""
+    function = EXPOSED[f"{source}/read_outbox"]
+    found: tuple[Fact, ...] = await function.ask(function.argument_type(after, limit, wait_s))
+    return found
+
+
+class Feed:
+    """One reader of a source for all consumers of this process: the newest facts are read once and kept for a while."""
+
+    KEEP = 5_000
+    BATCH = 500
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._facts: list[Fact] = []
+        self._start: Position | None = None
+        self._end: Position = START
+        self._more = asyncio.Condition()
+
+    async def after(self, position: Position, wait_s: float) -> tuple[Fact, ...]:
+        """Facts after a position, at most a batch of them; none if nothing came within `wait_s`."""
+        if self._start is None or position < self._start:
+            # Far behind the others, or the first to ask: a read of one's own.
+            facts = await read_outbox(self.source, position, self.BATCH, 0)
+            if facts or self._start is not None:
+                return facts
+            self._start = self._end = position
+        try:
+            async with asyncio.timeout(wait_s), self._more:
+                await self._more.wait_for(lambda: self._end > position)
+        except TimeoutError:
+            return ()
+        return self._kept_after(position)
+
+    def _kept_after(self, position: Position) -> tuple[Fact, ...]:
+        found = [fact for fact in self._facts if fact.position > position]
+        return tuple(found[: self.BATCH])
+
+    async def follow_forever(self) -> None:
+        """Read on at the end; after trouble begin again where it was."""
+        set_caller(Caller(principal=SYSTEM, request_id=f"feed:{self.source}"))
+        while True:
+            try:
+                await self._follow()
+            except (Unavailable, *NOT_NOW) as silence:
+                log.warning("feed_interrupted", extra={"source": self.source, "reason": str(silence)})
+                await asyncio.sleep(0.5)
+
+    async def _follow(self) -> None:
+        while True:
+            if self._start is None:
+                await asyncio.sleep(SOON_S)
+                continue
+            facts = await read_outbox(self.source, self._end, self.BATCH, wait_s=5.0)
+            if not facts:
+                continue
+            async with self._more:
+                self._facts.extend(facts)
+                self._end = facts[-1].position
+                if len(self._facts) > self.KEEP:
+                    dropped = self._facts[: -self.KEEP]
+                    self._facts = self._facts[-self.KEEP :]
+                    self._start = dropped[-1].position
+                self._more.notify_all()

@@ -1,0 +1,68 @@
+"""Two listeners in one event loop: the public one, and the internal one that other processes of the shop call."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from souk.kit.front import App
+
+log = logging.getLogger(__name__)
+
+
+class PortTaken(Exception):
+    """Another program listens there; in one sentence."""
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise PortTaken if nobody can listen on this port now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as taken:
+            raise PortTaken(f"Port {port} on {host} cannot be used ({taken.strerror}); choose another with --port") from taken
+
+
+def make_listener(app: App, host: str, port: int) -> Server:
+    """A server that is not started yet."""
+    return Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        log_enabled=False,
+        websockets=False,
+        backlog=2048,
+        backpressure=2048,
+    )
+
+
+async def serve_until_stopped(listeners: list[Server], on_ready: Callable[[], None], stopping: asyncio.Event) -> None:
+    """Serve until SIGINT, SIGTERM or `stopping`; requests in flight are finished first."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    running = [asyncio.create_task(listener.serve()) for listener in listeners]
+    await asyncio.sleep(0)
+    on_ready()
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait([waiting, *running], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for listener in listeners:
+        listener.stop()  # type: ignore[no-untyped-call]
+    await asyncio.wait(running, timeout=10)
+    for task in running:
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            raise task.exception() or RuntimeError("a listener ended")
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a coroutine function on uvloop until it is done."""
+    uvloop.run(main())

@@ -1,0 +1,49 @@
+"""What the process tells about itself: JSON logs with the request's id, and metrics in Prometheus' format."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from souk.kit.callers import caller
+
+EVENTS_APPLIED = Counter("souk_events_applied_total", "Events applied by a consumer", ["consumer"])
+EVENTS_PARKED = Counter("souk_events_parked_total", "Events set aside as dead letters", ["consumer"])
+EVENT_LAG = Gauge("souk_event_lag_seconds", "Age of the newest event that a consumer has applied", ["consumer"])
+REQUESTS = Counter("souk_http_requests_total", "Requests answered", ["method", "status"])
+REQUEST_SECONDS = Histogram(
+    "souk_http_request_seconds", "Time to answer a request", buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+)
+JOB_RUNS = Counter("souk_job_runs_total", "Runs of a periodic job", ["job", "outcome"])
+
+
+def configure_logging(level: str = "INFO", as_json: bool = True) -> None:
+    """Send every log line to standard error: JSON for machines, or colours for a terminal."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_request_id,
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_drop_meta, renderer]))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+def _add_request_id(_logger: Any, _name: str, line: dict[str, Any]) -> dict[str, Any]:
+    if request_id := caller().request_id:
+        line["request_id"] = request_id
+    return line
+
+
+def _drop_meta(_logger: Any, _name: str, line: Any) -> Any:
+    line.pop("_record", None)
+    line.pop("_from_structlog", None)
+    return line

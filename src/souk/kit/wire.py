@@ -1,0 +1,169 @@
+"""Calls over HTTP: how arguments, callers, answers and refusals cross between two processes."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import aiohttp
+import jwt
+import msgspec
+
+from souk.kit.batching import Asked, Batcher
+from souk.kit.callers import Caller, Principal
+from souk.kit.calls import EXPOSED, BatchedFunction, Exposed
+from souk.kit.errors import DomainError, Unavailable, refusal_from_wire, refusal_to_wire
+
+log = logging.getLogger(__name__)
+
+TOKEN_LIFE_S = 60
+# How long a call without a deadline of its own may take on the wire.
+LONGEST_CALL_S = 60.0
+ISSUER = "souk-process"
+
+
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call on its way: who asks, how long they will wait, and the arguments."""
+
+    principal: Principal
+    request_id: str
+    seconds_left: float
+    arguments: msgspec.Raw
+    idempotency_key: str | None = None
+    guest_token: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One of: a value, a refusal, silence."""
+
+    value: msgspec.Raw | None = None
+    refusal: dict[str, Any] | None = None
+    silence: str | None = None
+
+
+_envelopes = msgspec.msgpack.Decoder(tuple[Envelope, ...])
+_answers = msgspec.msgpack.Decoder(tuple[Answer, ...])
+_encode = msgspec.msgpack.encode
+
+
+def make_service_token(secret: str, context: str) -> str:
+    """A token that opens the internal listener of one context for a minute."""
+    return jwt.encode({"iss": ISSUER, "aud": context, "exp": int(time.time()) + TOKEN_LIFE_S}, secret, algorithm="HS256")
+
+
+def check_service_token(secrets: tuple[str, ...], context: str, token: str) -> bool:
+    """Whether a process that knows one of our secrets made this token for this context within the last minute."""
+    for secret in secrets:
+        try:
+            jwt.decode(token, secret, algorithms=["HS256"], audience=context, issuer=ISSUER, options={"require": ["exp", "aud", "iss"]})
+        except jwt.PyJWTError:
+            continue
+        return True
+    return False
+
+
+class HttpPeer:
+    """A process that hosts a context, reached at its internal listener."""
+
+    def __init__(self, context: str, url: str, secret: str, session: aiohttp.ClientSession) -> None:
+        self.context = context
+        self.url = url.rstrip("/")
+        self.secret = secret
+        self.session = session
+        self._token = ""
+        self._token_until = 0.0
+        self._batchers: dict[str, Batcher[Any, Any]] = {}
+
+    async def ask(self, function: Exposed, arguments: Any, who: Caller) -> Any:
+        """The function's answer from over there; raises its refusal, or Unavailable."""
+        if isinstance(function, BatchedFunction):
+            # One request carries all who ask for it at this moment; over there they are one batch again.
+            return await self._batcher_of(function).ask(arguments, who)
+        (answer,) = await self._ask_all(function, ((arguments, who),))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _batcher_of(self, function: Exposed) -> Batcher[Any, Any]:
+        if function.path not in self._batchers:
+
+            async def carry(batch: tuple[Asked[Any], ...]) -> tuple[Any, ...]:
+                return await self._ask_all(function, tuple((asked.request, asked.caller) for asked in batch))
+
+            self._batchers[function.path] = Batcher(carry, lanes=4)
+        return self._batchers[function.path]
+
+    async def _ask_all(self, function: Exposed, questions: tuple[tuple[Any, Caller], ...]) -> tuple[Any, ...]:
+        envelopes = tuple(_pack(arguments, who) for arguments, who in questions)
+        patience_s = max(envelope.seconds_left for envelope in envelopes)
+        content = await self._post(function.path, _encode(envelopes), patience_s)
+        return tuple(_unpack(function, answer) for answer in _answers.decode(content))
+
+    async def _post(self, path: str, body: bytes, timeout_s: float) -> bytes:
+        headers = {"Authorization": f"Bearer {self._fresh_token()}", "Content-Type": "application/msgpack"}
+        try:
+            async with self.session.post(
+                f"{self.url}/internal/{path}", data=body, headers=headers, timeout=aiohttp.ClientTimeout(total=timeout_s)
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as silence:
+            raise Unavailable(f"{path}: {type(silence).__name__}") from silence
+        if response.status != 200:
+            raise Unavailable(f"{path}: its process answered {response.status}")
+        return content
+
+    def _fresh_token(self) -> str:
+        now = time.monotonic()
+        if now > self._token_until:
+            self._token = make_service_token(self.secret, self.context)
+            self._token_until = now + TOKEN_LIFE_S / 2
+        return self._token
+
+
+def _pack(arguments: Any, who: Caller) -> Envelope:
+    return Envelope(
+        principal=who.principal,
+        request_id=who.request_id,
+        seconds_left=min(who.seconds_left(), LONGEST_CALL_S),
+        arguments=msgspec.Raw(_encode(arguments)),
+        idempotency_key=who.idempotency_key,
+        guest_token=who.guest_token,
+    )
+
+
+def _unpack(function: Exposed, answer: Answer) -> Any:
+    if answer.silence is not None:
+        return Unavailable(answer.silence)
+    if answer.refusal is not None:
+        return refusal_from_wire(answer.refusal)
+    return function.answer_decoder.decode(answer.value) if answer.value is not None else None
+
+
+async def answer_call(path: str, body: bytes) -> bytes:
+    """Run the calls in `body` here and give their answers; the other end of HttpPeer. Raises KeyError for an unknown path."""
+    function = EXPOSED[path]
+    return _encode(await asyncio.gather(*(_answer_one(function, envelope) for envelope in _envelopes.decode(body))))
+
+
+async def _answer_one(function: Exposed, envelope: Envelope) -> Answer:
+    deadline = asyncio.get_running_loop().time() + envelope.seconds_left
+    who = Caller(
+        principal=envelope.principal,
+        request_id=envelope.request_id,
+        idempotency_key=envelope.idempotency_key,
+        guest_token=envelope.guest_token,
+        deadline=deadline,
+        inside=function.path,
+    )
+    try:
+        async with asyncio.timeout_at(deadline):
+            value = await function.run_here(function.argument_decoder.decode(envelope.arguments), who)
+    except DomainError as refusal:
+        return Answer(refusal=refusal_to_wire(refusal))
+    except (Unavailable, TimeoutError) as silence:
+        return Answer(silence=f"{function.path}: {silence}")
+    except Exception:
+        # A bug over here is silence over there: the neighbours of this item in the batch are not to suffer from it.
+        log.exception("call_failed", extra={"function": function.path})
+        return Answer(silence=f"{function.path} failed")
+    return Answer(value=msgspec.Raw(_encode(value)))

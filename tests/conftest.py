@@ -1,0 +1,85 @@
+"""Fixtures for every test: a real PostgreSQL, a database of one's own, and whoever asks."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+import uvloop
+
+from souk import app
+from souk.app import Settings, Shop
+from souk.kit.callers import Caller, Principal, asking
+from souk.kit.ids import new_id
+from souk.kit.postgres import EmbeddedPostgres, start
+
+TEMPLATE = "souk_template"
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+
+_numbers = itertools.count()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, object]:
+    """Tests run on the loop that the shop runs on."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One server for the run; it forgets everything when the machine stops, which is what makes it fast."""
+    with start(tmp_path_factory.mktemp("home"), settings=FAST) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """A migrated database to copy."""
+
+    async def make() -> None:
+        app.import_contexts()
+        connection = await asyncpg.connect(postgres.dsn())
+        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        await connection.close()
+        await app.migrate_all(dict.fromkeys(app.CONTEXTS, postgres.dsn(TEMPLATE)))
+
+    uvloop.run(make())
+    return TEMPLATE
+
+
+@pytest.fixture
+async def dsn(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+    """A database of the test's own, migrated and empty."""
+    name = f"test_{next(_numbers)}"
+    admin = await asyncpg.connect(postgres.dsn())
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgres.dsn(name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+def whole_shop(dsn: str, tmp_path: Path) -> Shop:
+    """Every context in this process, on the test's database."""
+    return Shop(Settings(home=tmp_path), dict.fromkeys(app.CONTEXTS, dsn), {})
+
+
+@pytest.fixture
+async def shop(whole_shop: Shop) -> AsyncIterator[Shop]:
+    """The front doors work; no consumer and no job runs."""
+    async with app.opened(whole_shop):
+        yield whole_shop
+
+
+@pytest.fixture
+async def working_shop(whole_shop: Shop) -> AsyncIterator[Shop]:
+    """The front doors work, and so do consumers and jobs."""
+    async with app.at_work(whole_shop):
+        yield whole_shop
+
+
+def asked_by(*roles: str, user_id: UUID | None = None, sells_for: tuple[UUID, ...] = ()) -> AbstractContextManager[None]:
+    """Whatever runs inside is asked for by this user."""
+    return asking(Caller(Principal("user", user_id or new_id(), roles, sells_for), request_id="test"))
