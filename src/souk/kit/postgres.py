@@ -39,7 +39,7 @@ def start(home: Path, report: Callable[[str], None] = _silent, settings: Mapping
     The first start of a home unpacks the server and creates the data. When a server for this home runs already, in this
     process or another one, that one is answered, with the settings it has, and it ends with the process that started it.
     It listens on a Unix socket only, and whoever can enter the socket's folder is trusted.
-    It ends with this process, however this process ends. It does not outlive a fork: a child of this process uses the dsn.
+    It ends with this process, on Linux also when that is killed; a forked child may use the dsn, but does not own the server.
 
     `report` is told what is being done when that takes time. `settings` override those of the server.
     Raises PostgresUnavailable.
@@ -55,7 +55,7 @@ def start(home: Path, report: Callable[[str], None] = _silent, settings: Mapping
             return _start_or_join(home, report, settings or {})
         except PermissionError as error:
             raise PostgresUnavailable(
-                f"This user may not write to {error.filename or home}: choose a SOUK_HOME that belongs to the user who runs souk."
+                f"This user has no right to use {error.filename or home}: choose a SOUK_HOME that belongs to the user who runs souk."
             ) from error
         except OSError as error:
             raise PostgresUnavailable(f"PostgreSQL cannot be set up in {home}: {error.strerror or error} ({error.filename})") from error
@@ -164,10 +164,10 @@ def _start_or_join(home: Path, report: Callable[[str], None], settings: Mapping[
 
 
 def _start(folder: Path, report: Callable[[str], None], settings: Mapping[str, str]) -> tuple[Server, Path]:
+    postgres_cluster.end_stray(folder / "data")
     installation = postgres_binaries.unpack(folder / "binaries", report)
     identity = postgres_cluster.choose_identity(folder, installation)
     cluster = Cluster(folder, installation, _make_socket_folder(folder), identity)
-    postgres_cluster.end_stray(cluster)
     postgres_cluster.create(cluster, durable=settings.get("fsync", "on") == "on", report=report)
     report("Starting PostgreSQL")
     return postgres_cluster.serve(cluster, settings, report), cluster.run

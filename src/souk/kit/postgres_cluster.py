@@ -1,5 +1,6 @@
 """The data folder of the embedded PostgreSQL, and the server process that works on it."""
 
+import contextlib
 import os
 import pwd
 import queue
@@ -155,17 +156,18 @@ def give(cluster: Cluster) -> None:
         os.chown(top, uid, gid, follow_symlinks=False)
 
 
-def end_stray(cluster: Cluster) -> None:
+def end_stray(data: Path) -> None:
     """End a server that its owner left behind, and disarm a postmaster.pid whose number now belongs to another program."""
-    pid_file = cluster.data / "postmaster.pid"
-    lines = _pid_lines(cluster.data)
+    pid_file = data / "postmaster.pid"
+    lines = _pid_lines(data)
     if not lines:
         return
     pid = int(lines[0])
-    if _serves(pid, cluster.data):
-        os.kill(pid, signal.SIGINT)
+    if _serves(pid, data):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + _STOP_TIMEOUT_S
-        while _serves(pid, cluster.data):
+        while _serves(pid, data):
             if time.monotonic() > deadline:
                 raise PostgresUnavailable(f"An earlier PostgreSQL of this shop (process {pid}) does not end: stop it, then start again.")
             time.sleep(_POLL_S)
