@@ -3,21 +3,20 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
-import asyncpg
 import click
 
-from souk import app
+from souk import app, commands
 from souk.kit import server
-from souk.kit.config import BadSettings
-from souk.kit.migrations import CannotMigrate
-from souk.kit.postgres import PostgresUnavailable
-from souk.kit.postgres import start as start_postgres
-from souk.kit.server import PortTaken
+from souk.kit.config import find_secret
+from souk.kit.supervisor import supervise
 from souk.kit.telemetry import configure_logging
+from souk.sandbox import SandboxSettings
+from souk.sandbox import run as run_sandbox
+from souk.starting import database, plain_errors, say
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,17 +27,19 @@ def main() -> None:
 @main.command()
 @click.option("--host", default=None, help="Address to listen on (SOUK_HOST, default 127.0.0.1).")
 @click.option("--port", type=int, default=None, help="Port to listen on (SOUK_PORT, default 8000).")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer requests.")
 @click.option("--no-demo", is_flag=True, help="Begin with an empty shop instead of a demo.")
-def up(host: str | None, port: int | None, no_demo: bool) -> None:
+def up(host: str | None, port: int | None, workers: int, no_demo: bool) -> None:
     """Start the whole shop: database, migrations, a demo on first start, and the server. Ctrl-C stops all of it."""
     with plain_errors():
         override("SOUK_HOST", host)
         override("SOUK_PORT", port)
+        know_sandbox()
         with database(say) as dsn:
             shop = app.read_shop(app.CONTEXTS, dsn)
             configure_logging(shop.settings.log_level, as_json=not sys.stderr.isatty())
             server.check_port(shop.settings.host, shop.settings.port)
-            server.run(lambda: serve_shop(shop, seed=not no_demo))
+            server.run(lambda: start_workers(shop, workers, dsn, seed=not no_demo) if workers > 1 else serve_shop(shop, seed=not no_demo))
 
 
 @main.command()
@@ -46,7 +47,8 @@ def up(host: str | None, port: int | None, no_demo: bool) -> None:
 @click.option("--host", default=None, help="Address of the public listener (SOUK_HOST).")
 @click.option("--port", type=int, default=None, help="Port of the public listener (SOUK_PORT).")
 @click.option("--internal-port", type=int, default=None, help="Port of the listener for other processes (SOUK_INTERNAL_PORT).")
-def serve(contexts: tuple[str, ...], host: str | None, port: int | None, internal_port: int | None) -> None:
+@click.option("--share-port", is_flag=True, help="Another process of the shop may listen on the same port.")
+def serve(contexts: tuple[str, ...], host: str | None, port: int | None, internal_port: int | None, share_port: bool) -> None:
     """Host just these CONTEXTS, reach the others at SOUK_PEER_<CONTEXT>. `all` is every context; `edge` is none of them."""
     with plain_errors():
         override("SOUK_HOST", host)
@@ -55,7 +57,8 @@ def serve(contexts: tuple[str, ...], host: str | None, port: int | None, interna
         hosted = choose_contexts(contexts)
         shop = app.read_shop(hosted, os.environ.get("DATABASE_URL"))
         configure_logging(shop.settings.log_level)
-        server.check_port(shop.settings.host, shop.settings.port)
+        if not share_port:
+            server.check_port(shop.settings.host, shop.settings.port)
         server.run(lambda: serve_shop(shop, seed=False))
 
 
@@ -66,6 +69,37 @@ def migrate() -> None:
         shop = app.read_shop(app.CONTEXTS, dsn)
         applied = asyncio.run(app.migrate_all(shop.dsns, say))
         say(f"{applied} files applied" if applied else "Nothing to do: the database is up to date")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=int, default=8100, show_default=True, help="Port to listen on.")
+@click.option("--shop", "shop_url", default="http://127.0.0.1:8000", show_default=True, help="The shop that is told by webhooks.")
+def sandbox(host: str, port: int, shop_url: str) -> None:
+    """Run the fake world outside: a card processor and a payment app. Its book and keys lie in SOUK_HOME."""
+    with plain_errors():
+        home = app.find_home()
+        settings = SandboxSettings(
+            home=home / "sandbox",
+            webhook_url=f"{shop_url.rstrip('/')}/payments/webhooks/sandbox",
+            webhook_secret=sandbox_webhook_secret(home),
+            api_key=find_secret(home, "sandbox_api_key").decode(),
+        )
+        say(f"The sandbox is at http://{host}:{port}; start the shop with SOUK_PAYMENTS_SANDBOX_URL=http://{host}:{port}")
+        server.run(lambda: run_sandbox(settings, host, port))
+
+
+def know_sandbox() -> None:
+    """A shop that is told only where the sandbox is finds its keys in SOUK_HOME, where `souk sandbox` has put them."""
+    if os.environ.get("SOUK_PAYMENTS_SANDBOX_URL"):
+        home = app.find_home()
+        os.environ.setdefault("SOUK_PAYMENTS_SANDBOX_API_KEY", find_secret(home, "sandbox_api_key").decode())
+        os.environ.setdefault("SOUK_PAYMENTS_SANDBOX_WEBHOOK_SECRETS", sandbox_webhook_secret(home))
+
+
+def sandbox_webhook_secret(home: Path) -> str:
+    """The sandbox signs with it, the shop checks with it (Standard Webhooks: whsec_ and base64)."""
+    return f"whsec_{b64encode(bytes.fromhex(find_secret(home, 'sandbox_webhook_secret').decode())).decode()}"
 
 
 async def serve_shop(shop: app.Shop, *, seed: bool) -> None:
@@ -84,6 +118,19 @@ async def serve_shop(shop: app.Shop, *, seed: bool) -> None:
     say("Stopped")
 
 
+async def start_workers(shop: app.Shop, count: int, dsn: str, *, seed: bool) -> None:
+    """Migrate and seed, then let several processes share the port."""
+    settings = shop.settings
+    await app.migrate_all(shop.dsns, lambda line: say(f"Migrating {line}"))
+    if seed:
+        async with app.at_work(shop):
+            await app.seed_demo(say)
+    say(f"Souk is at http://{settings.host}:{settings.port}, with {count} workers")
+    environment = {"DATABASE_URL": dsn, "SOUK_HOST": settings.host, "SOUK_PORT": str(settings.port)}
+    await supervise(("serve", "all", "--share-port"), count, environment, asyncio.Event())
+    say("Stopped")
+
+
 def choose_contexts(names: tuple[str, ...]) -> tuple[str, ...]:
     """The contexts that are meant; raises click.BadParameter for one that does not exist."""
     if names == ("all",):
@@ -95,37 +142,14 @@ def choose_contexts(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-@contextmanager
-def database(report: Callable[[str], None]) -> Iterator[str]:
-    """The shared database's address: DATABASE_URL, or the embedded server, which runs as long as this block."""
-    if dsn := os.environ.get("DATABASE_URL"):
-        yield dsn
-        return
-    with start_postgres(app.find_home(), report) as postgres:
-        yield postgres.dsn()
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """What a person can mend is one sentence and exit code 1, not a traceback."""
-    try:
-        yield
-    except (BadSettings, CannotMigrate, PortTaken, PostgresUnavailable) as mistake:
-        raise click.ClickException(str(mistake)) from mistake
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as unreachable:
-        raise click.ClickException(f"The database cannot be used: {unreachable}. Is DATABASE_URL right?") from unreachable
-
-
 def override(name: str, value: Any) -> None:
     """A command line option wins over the environment."""
     if value is not None:
         os.environ[name] = str(value)
 
 
-def say(line: str) -> None:
-    """Tell the person who started the command."""
-    click.echo(line, err=True)
-
+main.add_command(commands.users_group)
+main.add_command(commands.replay_command)
 
 if __name__ == "__main__":
     main()

@@ -1,23 +1,23 @@
 """Puts a process together: settings, databases, peers, routes, consumers and jobs. The only file that knows all contexts."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import msgspec
 from litestar import Litestar
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from souk.kit.auth import TokenPolicy, Verifier
+from souk.kit.background import Work, in_background
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, read_sections, read_settings
 from souk.kit.db import Database, Pool, open_pool
@@ -26,6 +26,7 @@ from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.errors import Unavailable
 from souk.kit.events import CONSUMERS
 from souk.kit.front import Front, inspect_body
+from souk.kit.housekeeping import keep_house_forever
 from souk.kit.internal import Internal
 from souk.kit.jobs import JOBS
 from souk.kit.locks import SessionLocks, while_only_one
@@ -33,8 +34,10 @@ from souk.kit.migrations import migrate
 from souk.kit.outbox import Feed, expose_outbox
 from souk.kit.problems import HANDLERS
 from souk.kit.wire import HttpPeer
+from souk.operations.aliases import make_aliases
+from souk.operations.docs import swagger_pages
 
-CONTEXTS = ("inventory",)
+CONTEXTS = ("users", "catalog", "inventory", "pricing", "carts", "shipping", "payments", "orders")
 EDGES = ("operations",)
 
 LARGEST_BODY_BYTES = 8 * 1024 * 1024
@@ -48,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True):
     port: int = 8000
     internal_host: str = "127.0.0.1"
     internal_port: int = 0
-    internal_secrets: tuple[str, ...] = ()
+    internal_secrets: tuple[Annotated[str, msgspec.Meta(min_length=32)], ...] = ()
     pool_size: int = 20
     log_level: str = "INFO"
 
@@ -67,8 +70,12 @@ def read_shop(hosted: tuple[str, ...], database_url: str | None) -> Shop:
     A hosted context has its database at SOUK_DATABASE_<CONTEXT>, or in the shared one; another is at SOUK_PEER_<CONTEXT>.
     """
     import_contexts()
-    settings = read_settings(Settings, "SOUK")
+    settings = Settings()
     mistakes: list[str] = []
+    try:
+        settings = read_settings(Settings, "SOUK")
+    except BadSettings as bad:
+        mistakes.extend(bad.mistakes)
     dsns: dict[str, str] = {}
     peers: dict[str, str] = {}
     for context in CONTEXTS:
@@ -80,6 +87,8 @@ def read_shop(hosted: tuple[str, ...], database_url: str | None) -> Shop:
                 mistakes.append(f"{context} is hosted here and has no database: set SOUK_DATABASE_{name} or DATABASE_URL")
         elif peer := os.environ.get(f"SOUK_PEER_{name}"):
             peers[context] = peer
+        else:
+            mistakes.append(f"{context} is neither hosted here nor has a peer: set SOUK_PEER_{name}")
     if (peers or settings.internal_port) and not settings.internal_secrets:
         mistakes.append("Processes that call each other need one secret: set SOUK_INTERNAL_SECRETS")
     try:
@@ -154,22 +163,12 @@ async def at_work(shop: Shop) -> AsyncIterator[Verifier]:
         for dsn in dict.fromkeys(shop.dsns.values()):
             locks[dsn] = SessionLocks(dsn)
             await locks[dsn].open()
+            for context in (one for one, its in shop.dsns.items() if its == dsn):
+                database_of(context).owner = locks[dsn].owner
             stack.push_async_callback(locks[dsn].close)
         verifier = Verifier()
-        work = [*_consumer_work(shop, locks), *_job_work(shop, locks)]
-        if "users/get_token_policy" in EXPOSED:
-            work.append(verifier.follow(_fetch_token_policy))
-        tasks = [asyncio.create_task(_as_coroutine(one)) for one in work]
-        try:
-            yield verifier
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _as_coroutine(work: Awaitable[None]) -> None:
-    await work
+        await stack.enter_async_context(in_background(_find_work(shop, locks, verifier)))
+        yield verifier
 
 
 async def _fetch_token_policy() -> TokenPolicy:
@@ -178,34 +177,29 @@ async def _fetch_token_policy() -> TokenPolicy:
     return policy
 
 
-def _consumer_work(shop: Shop, locks: dict[str, SessionLocks]) -> list[Awaitable[None]]:
-    work: list[Awaitable[None]] = []
+def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -> dict[str, Work]:
+    """What this process does beside answering requests, by name."""
+    work: dict[str, Work] = {f"locks {number}": one.keep_connected for number, one in enumerate(locks.values())}
+    if "users/get_token_policy" in EXPOSED:
+        work["token policy"] = partial(verifier.follow, _fetch_token_policy)
+    lock_of = {context: locks[dsn] for context, dsn in shop.dsns.items()}
+    for context, lock in lock_of.items():
+        name = f"housekeeping {context}"
+        work[name] = partial(while_only_one, lock, name, partial(keep_house_forever, database_of(context)))
+    for job in JOBS.values():
+        if job.context in lock_of:
+            name = f"job {job.path}"
+            work[name] = partial(while_only_one, lock_of[job.context], name, job.run_forever)
+    reachable = shop.dsns.keys() | shop.peers.keys()
     feeds: dict[str, Feed] = {}
     for consumer in CONSUMERS.values():
-        if consumer.context not in shop.dsns:
-            continue
-        for source in consumer.sources:
-            if source not in shop.dsns and source not in shop.peers:
-                continue
-            if source not in feeds:
-                feeds[source] = Feed(source)
-                work.append(feeds[source].follow_forever())
-            delivery = Delivery(consumer, source, database_of(consumer.context), feeds[source])
-            lock = locks[shop.dsns[consumer.context]]
-            work.append(while_only_one(lock, f"consumer {consumer.path} of {source}", _delivering(delivery)))
+        for source in reachable.intersection(consumer.sources) if consumer.context in lock_of else ():
+            feed = feeds.setdefault(source, Feed(source))
+            work[f"feed {source}"] = feed.follow_forever
+            name = f"consumer {consumer.path} of {source}"
+            delivery = Delivery(consumer, source, database_of(consumer.context), feed)
+            work[name] = partial(while_only_one, lock_of[consumer.context], name, partial(deliver_forever, delivery))
     return work
-
-
-def _delivering(delivery: Delivery) -> Callable[[], Awaitable[None]]:
-    return lambda: deliver_forever(delivery)
-
-
-def _job_work(shop: Shop, locks: dict[str, SessionLocks]) -> list[Awaitable[None]]:
-    return [
-        while_only_one(locks[shop.dsns[job.context]], f"job {job.path}", job.run_forever)
-        for job in JOBS.values()
-        if job.context in shop.dsns
-    ]
 
 
 def make_public_app(shop: Shop, verifier: Verifier) -> Front:
@@ -215,8 +209,13 @@ def make_public_app(shop: Shop, verifier: Verifier) -> Front:
     for package in (*served, *EDGES):
         if module := _import_if_there(f"souk.{package}.http"):
             handlers.extend(module.routes)
+    return make_rest_app(handlers, verifier)
+
+
+def make_rest_app(handlers: list[BaseRouteHandler], verifier: Verifier) -> Front:
+    """These routes and their aliases behind the edge of the public listener."""
     app = Litestar(
-        route_handlers=handlers,
+        route_handlers=[*handlers, *make_aliases(handlers)],
         before_request=inspect_body,
         exception_handlers=HANDLERS,
         openapi_config=describe_api(),
@@ -237,7 +236,7 @@ def describe_api() -> OpenAPIConfig:
         version="0.1.0",
         description="A self-hosted, headless commerce platform for marketplaces.",
         path="/docs",
-        render_plugins=[SwaggerRenderPlugin(path="/")],
+        render_plugins=[swagger_pages],
         components=Components(security_schemes=schemes),
     )
 

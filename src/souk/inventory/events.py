@@ -21,3 +21,20 @@ class StockChanged(Event, frozen=True):
     store_id: UUID
     seller_id: UUID
     levels: tuple[StockLevel, ...]
+
+
+class StockLow(Event, frozen=True):
+    """What is available of a SKU in a store has fallen to its threshold. Told once, until it recovers."""
+
+    store_id: UUID
+    seller_id: UUID
+    sku: str
+    available: int
+    threshold: int
+
+
+class StockRecovered(Event, frozen=True):
+    """There is more than the threshold again."""
+
+    store_id: UUID
+    sku: str

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from souk.inventory.database import db
-from souk.inventory.events import StockChanged, StockLevel
+from souk.inventory.levels import Delta, Place, move_levels
 from souk.inventory.types import (
     ConfirmStock,
     OutOfStock,
@@ -24,7 +24,6 @@ from souk.kit.batching import Asked
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction, columns
 from souk.kit.errors import DomainError
-from souk.kit.events import publish
 
 HOLD_S = 15 * 60
 
@@ -37,33 +36,36 @@ LOCK_LEVELS = """
     ORDER BY s.sku, s.store_id
     FOR UPDATE OF s
 """
-LOCK_RESERVATIONS = """
-    SELECT r.order_id, r.status, r.expires_at,
-           coalesce((SELECT jsonb_agg(jsonb_build_object('store_id', l.store_id, 'sku', l.sku, 'quantity', l.quantity))
+LOCK_RESERVATIONS = "SELECT order_id FROM inventory.reservation WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE"
+# A statement of its own: while the one above waits, lines may be written that it could not see any more.
+FIND_RESERVATIONS = """
+    SELECT r.order_id, r.status, r.expires_at, r.shipments,
+           coalesce((SELECT jsonb_agg(to_jsonb(l) - 'order_id' - 'created_at' ORDER BY l.sku, l.store_id)
                      FROM inventory.reservation_line AS l WHERE l.order_id = r.order_id), '[]') AS lines
     FROM inventory.reservation AS r
     WHERE r.order_id = ANY($1)
     ORDER BY r.order_id
-    FOR UPDATE OF r
 """
+# An order that was released a moment ago, by somebody whose row we could not see yet, stays so until it is paid.
 SET_ASIDE = """
-    INSERT INTO inventory.reservation (order_id, status, expires_at)
-    SELECT u.order_id, u.status, CASE WHEN u.status = 'held' THEN now() + make_interval(secs => $3) END
-    FROM unnest($1::uuid[], $2::text[]) AS u (order_id, status)
+    INSERT INTO inventory.reservation AS r (order_id, status, expires_at)
+    SELECT u.order_id, $2::text, CASE WHEN $2 = 'held' THEN now() + make_interval(secs => $3) END
+    FROM unnest($1::uuid[]) AS u (order_id)
+    ORDER BY u.order_id
     ON CONFLICT (order_id) DO UPDATE SET status = excluded.status, expires_at = excluded.expires_at, updated_at = now()
+    WHERE excluded.status = 'confirmed'
     RETURNING order_id, status, expires_at
+"""
+REMEMBER_RELEASED = """
+    INSERT INTO inventory.reservation (order_id, status)
+    SELECT u.order_id, 'released' FROM unnest($1::uuid[]) AS u (order_id) ORDER BY u.order_id
+    ON CONFLICT (order_id) DO NOTHING
+    RETURNING order_id
 """
 FORGET_LINES = "DELETE FROM inventory.reservation_line WHERE order_id = ANY($1)"
 WRITE_LINES = """
     INSERT INTO inventory.reservation_line (order_id, store_id, sku, quantity)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[])
-"""
-MOVE_RESERVED = """
-    UPDATE inventory.stock AS s
-    SET reserved = s.reserved + u.delta, version = s.version + 1, updated_at = now()
-    FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS u (store_id, sku, delta)
-    WHERE s.store_id = u.store_id AND s.sku = u.sku
-    RETURNING s.store_id, s.seller_id, s.sku, s.on_hand - s.reserved AS available, s.version
 """
 FIND_SKUS = "SELECT DISTINCT sku FROM inventory.reservation_line WHERE order_id = ANY($1)"
 SETTLE = """
@@ -93,12 +95,8 @@ class _Sku(msgspec.Struct, frozen=True):
     sku: str
 
 
-class _Moved(msgspec.Struct, frozen=True):
-    store_id: UUID
-    seller_id: UUID
-    sku: str
-    available: int
-    version: int
+class _Key(msgspec.Struct, frozen=True):
+    order_id: UUID
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -121,7 +119,9 @@ async def reserve_stock(asked: tuple[Asked[ReserveStock], ...]) -> tuple[Reserva
         fresh = {order_id: lines for order_id, lines in wanted.items() if order_id not in known}
         decisions = allocate(fresh, levels)
         made = await set_aside(tx, decisions, "held")
-    answers = known | made
+        late = [order_id for order_id, decision in decisions.items() if not isinstance(decision, OutOfStock) and order_id not in made]
+        released = await find_reservations(tx, late) if late else {}
+    answers = known | made | released
     return tuple(answers.get(one.request.order_id) or refusal_of(decisions, one.request.order_id) for one in asked)
 
 
@@ -142,9 +142,7 @@ async def confirm_stock(asked: tuple[Asked[ConfirmStock], ...]) -> tuple[Reserva
             await tx.run(SETTLE, list(held), "confirmed")
         decisions = allocate(lost, levels)
         made = await set_aside(tx, decisions, "confirmed")
-    confirmed = {
-        order_id: msgspec.structs.replace(found, status="confirmed", expires_at=None) for order_id, found in held.items()
-    }
+    confirmed = {order_id: msgspec.structs.replace(found, status="confirmed", expires_at=None) for order_id, found in held.items()}
     answers = final | confirmed | made
     return tuple(answers.get(one.request.order_id) or refusal_of(decisions, one.request.order_id) for one in asked)
 
@@ -155,47 +153,62 @@ async def release_stock(asked: tuple[Asked[ReleaseStock], ...]) -> tuple[Reserva
 
     Releasing again, or what has been shipped, changes nothing and returns the reservation as it is.
     """
-    order_ids = [one.request.order_id for one in asked]
-    async with db.transaction() as tx:
-        answers = await release(tx, order_ids)
+    order_ids = dict.fromkeys(one.request.order_id for one in asked)
+    answers: dict[UUID, Reservation] = {}
+    # A second turn is for orders whose stock was being set aside at this very moment: now that can be seen.
+    while left := [order_id for order_id in order_ids if order_id not in answers]:
+        async with db.transaction() as tx:
+            answers |= await release(tx, left, ("held", "confirmed"))
+            missing = [order_id for order_id in left if order_id not in answers]
+            remembered = await tx.all(_Key, REMEMBER_RELEASED, missing) if missing else ()
+        answers |= {row.order_id: Reservation(row.order_id, "released", None, ()) for row in remembered}
     return tuple(answers[one.request.order_id] for one in asked)
 
 
-async def release(tx: Transaction, order_ids: list[UUID]) -> dict[UUID, Reservation]:
-    """Give back what is set aside for these orders; an order without a reservation gets one that is released."""
-    skus = await tx.all(_Sku, FIND_SKUS, order_ids)
-    await tx.all(Level, LOCK_LEVELS, [row.sku for row in skus])
-    known = await find_reservations(tx, order_ids)
-    missing = [order_id for order_id in dict.fromkeys(order_ids) if order_id not in known]
-    if missing:
-        await tx.all(_Header, SET_ASIDE, missing, ["released"] * len(missing), 0.0)
-    live = {order_id: found for order_id, found in known.items() if found.status in ("held", "confirmed")}
+async def release(tx: Transaction, order_ids: list[UUID], statuses: tuple[ReservationStatus, ...]) -> dict[UUID, Reservation]:
+    """Give back what is set aside for those of these orders that are in one of these statuses; all of their reservations.
+
+    If a part has left already, that is all that leaves: the order counts as shipped.
+    """
+    known = await lock_reservations(tx, order_ids)
+    live = {order_id: found for order_id, found in known.items() if found.status in statuses}
     if live:
         await move_reserved(tx, [line for found in live.values() for line in found.lines], -1)
-        await tx.run(SETTLE, list(live), "released")
-    empty = {order_id: Reservation(order_id, "released", None, ()) for order_id in missing}
     given_back = {
-        order_id: msgspec.structs.replace(found, status="released", expires_at=None) for order_id, found in live.items()
+        order_id: msgspec.structs.replace(found, status="shipped" if found.shipments else "released", expires_at=None)
+        for order_id, found in live.items()
     }
-    return known | empty | given_back
+    for status in ("released", "shipped"):
+        if settled := [order_id for order_id, found in given_back.items() if found.status == status]:
+            await tx.run(SETTLE, settled, status)
+    return known | given_back
 
 
 async def release_expired(limit: int = 500) -> int:
     """Give back what was set aside for orders that were not paid in time; how many orders."""
     async with db.transaction() as tx:
-        expired = await tx.all(_Expired, FIND_EXPIRED, limit)
-        if expired:
-            await release(tx, sorted(row.order_id for row in expired))
-    return len(expired)
+        expired = await tx.all(_Key, FIND_EXPIRED, limit)
+        order_ids = [row.order_id for row in expired]
+        # Not those that were paid since we looked.
+        answers = await release(tx, order_ids, ("held",)) if order_ids else {}
+    return sum(found.status == "released" for found in answers.values())
 
 
-class _Expired(msgspec.Struct, frozen=True):
-    order_id: UUID
+async def lock_reservations(tx: Transaction, order_ids: list[UUID]) -> dict[UUID, Reservation]:
+    """The reservations of these orders, locked, and before them the levels of their SKUs.
+
+    One that got its lines while we waited is left out, as if it were not there yet: its levels are not locked.
+    """
+    skus = {row.sku for row in await tx.all(_Sku, FIND_SKUS, order_ids)}
+    await tx.all(Level, LOCK_LEVELS, list(skus))
+    found = await find_reservations(tx, order_ids)
+    return {order_id: one for order_id, one in found.items() if all(line.sku in skus for line in one.lines)}
 
 
 async def find_reservations(tx: Transaction, order_ids: Iterable[UUID]) -> dict[UUID, Reservation]:
     """The reservations of these orders, locked."""
-    found = await tx.all(Reservation, LOCK_RESERVATIONS, list(order_ids))
+    locked = await tx.all(_Key, LOCK_RESERVATIONS, list(order_ids))
+    found = await tx.all(Reservation, FIND_RESERVATIONS, [row.order_id for row in locked]) if locked else ()
     return {reservation.order_id: reservation for reservation in found}
 
 
@@ -204,30 +217,23 @@ async def set_aside(tx: Transaction, decisions: Decisions, status: ReservationSt
     granted = {order_id: lines for order_id, lines in decisions.items() if not isinstance(lines, OutOfStock)}
     if not granted:
         return {}
-    headers = await tx.all(_Header, SET_ASIDE, list(granted), [status] * len(granted), float(HOLD_S))
-    await tx.run(FORGET_LINES, list(granted))
-    lines = [line for those in granted.values() for line in those]
-    owners = [order_id for order_id, those in granted.items() for _ in those]
-    await tx.run(WRITE_LINES, owners, *columns(lines, "store_id", "sku", "quantity"))
-    await move_reserved(tx, lines, +1)
-    return {row.order_id: Reservation(row.order_id, row.status, row.expires_at, granted[row.order_id]) for row in headers}
+    headers = await tx.all(_Header, SET_ASIDE, list(granted), status, float(HOLD_S))
+    made = {row.order_id: Reservation(row.order_id, row.status, row.expires_at, granted[row.order_id]) for row in headers}
+    if made:
+        await tx.run(FORGET_LINES, list(made))
+        lines = [line for one in made.values() for line in one.lines]
+        owners = [one.order_id for one in made.values() for _ in one.lines]
+        await tx.run(WRITE_LINES, owners, *columns(lines, "store_id", "sku", "quantity"))
+        await move_reserved(tx, lines, +1)
+    return made
 
 
 async def move_reserved(tx: Transaction, lines: list[ReservedLine], sign: int) -> None:
-    """Raise or lower the counters by the lines, one update per store and SKU however many lines there are."""
-    deltas: defaultdict[tuple[UUID, str], int] = defaultdict(int)
+    """Raise or lower the counters by what has not left yet of the lines."""
+    deltas: defaultdict[Place, Delta] = defaultdict(Delta)
     for line in lines:
-        deltas[line.store_id, line.sku] += sign * line.quantity
-    stores, skus = [store for store, _ in deltas], [sku for _, sku in deltas]
-    await announce(tx, await tx.all(_Moved, MOVE_RESERVED, stores, skus, list(deltas.values())))
-
-
-async def announce(tx: Transaction, moved: tuple[_Moved, ...]) -> None:
-    """Publish the new levels, one event per store."""
-    by_store: defaultdict[tuple[UUID, UUID], list[StockLevel]] = defaultdict(list)
-    for row in moved:
-        by_store[row.store_id, row.seller_id].append(StockLevel(row.sku, row.available, row.version))
-    await publish(tx, *(StockChanged(store_id, seller_id, tuple(levels)) for (store_id, seller_id), levels in by_store.items()))
+        deltas[line.store_id, line.sku] += Delta(reserved=sign * (line.quantity - line.shipped))
+    await move_levels(tx, deltas)
 
 
 def refusal_of(decisions: Decisions, order_id: UUID) -> OutOfStock:

@@ -62,6 +62,7 @@ class Verifier:
     """Checks access tokens against the newest policy it has heard of; a checked token is remembered until it expires."""
 
     def __init__(self) -> None:
+        self._has_learned = False
         self._keys: dict[str, Ed25519PublicKey] = {}
         self._void_before: dict[UUID, float] = {}
         self._known: dict[str, tuple[Principal, Claims]] = {}
@@ -69,6 +70,7 @@ class Verifier:
 
     def learn(self, policy: TokenPolicy) -> None:
         """From now on this policy holds."""
+        self._has_learned = True
         kids = {key.kid for key in policy.keys}
         if kids != self._keys.keys():
             self._known.clear()
@@ -76,7 +78,9 @@ class Verifier:
         self._void_before = {revoked.subject_id: revoked.before for revoked in policy.revocations}
 
     def verify(self, token: str) -> Principal:
-        """Whose token this is; raises Unauthenticated."""
+        """Whose token this is; raises Unauthenticated, or Unavailable as long as no policy has been heard of."""
+        if not self._has_learned:
+            raise Unavailable("the keys of access tokens are not known yet")
         known = self._known.get(token)
         if known is None:
             known = self._check(token)
@@ -107,7 +111,7 @@ class Verifier:
             claims = msgspec.convert(payload, Claims)
         except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError) as forged:
             raise Unauthenticated from forged
-        return Principal(kind="user", user_id=claims.sub, roles=claims.roles, seller_ids=claims.sellers), claims
+        return Principal("user", claims.sub, claims.roles, claims.sellers, claims.sid), claims
 
     async def follow(self, fetch: Callable[[], Awaitable[TokenPolicy]]) -> None:
         """Ask for the policy every second, and at once when a token names a key that we have not heard of."""

@@ -19,6 +19,7 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
     user_id: UUID | None = None
     roles: tuple[str, ...] = ()
     seller_ids: tuple[UUID, ...] = ()
+    session_id: UUID | None = None
 
     @property
     def is_admin(self) -> bool:

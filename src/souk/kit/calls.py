@@ -82,6 +82,8 @@ class Exposed:
         refuse_open_transaction(self.path)
         now = asyncio.get_running_loop().time()
         who = caller()
+        if who.deadline <= now:
+            raise Unavailable(f"{self.path} was not begun: the deadline has passed")
         deadline = min(who.deadline, now + self.timeout_s)
         who = msgspec.structs.replace(who.entering(self.path), deadline=deadline)
         peer = topology.peer_of(self.context)

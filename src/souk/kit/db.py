@@ -23,6 +23,9 @@ Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 # What PostgreSQL gives us as Python objects and msgspec.convert is to leave as they are.
 NATIVE = (UUID, datetime, date, bytes)
 
+# How long a transaction waits for a connection when all of the pool are in use.
+CONNECTION_WITHIN_S = 5.0
+
 _open_transaction: ContextVar[str | None] = ContextVar("souk_open_transaction", default=None)
 
 # SQLSTATE classes and codes that say "nobody can tell" or "not now", never "your data is wrong".
@@ -38,8 +41,7 @@ NOT_NOW = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.DiskFullError,
     asyncpg.ReadOnlySQLTransactionError,
-    ConnectionError,
-    TimeoutError,
+    OSError,  # refused, reset, no such socket, no such host, TimeoutError
 )
 TRY_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 BAD_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -176,13 +178,16 @@ class Database:
         self.context = context
         self._pool: Pool | None = None
         self.bell = Bell()
+        self.owner = 0  # this process in leases; app.py sets it
 
     def attach(self, pool: Pool) -> None:
         """From now on this context's statements go to this pool."""
         self._pool = pool
+        ATTACHED.add(self)
 
     def detach(self) -> None:
         self._pool = None
+        ATTACHED.discard(self)
 
     @property
     def pool(self) -> Pool:
@@ -198,7 +203,7 @@ class Database:
         """
         refuse_open_transaction(f"a transaction of {self.context}")
         with unavailable(self.context):
-            async with self.pool.acquire(timeout=5) as connection:
+            async with self.pool.acquire(timeout=CONNECTION_WITHIN_S) as connection:
                 tx = Transaction(self, connection)
                 with _holding(self.context):
                     async with connection.transaction(isolation=isolation, readonly=readonly):
@@ -224,6 +229,22 @@ class Database:
         refuse_open_transaction("a statement outside of it")
         with unavailable(self.context):
             return await self.pool.fetchval(sql, *values)
+
+
+ATTACHED: set[Database] = set()
+
+
+async def check_databases(within_s: float = 2.0) -> None:
+    """Ask every database of this process for an answer; raises Unavailable with the contexts whose database gave none."""
+    asked = sorted(ATTACHED, key=lambda database: database.context)
+    answers = await asyncio.gather(*(_ping(database, within_s) for database in asked), return_exceptions=True)
+    if silent := [database.context for database, answer in zip(asked, answers, strict=True) if isinstance(answer, BaseException)]:
+        raise Unavailable(f"No answer from the database of {', '.join(silent)}")
+
+
+async def _ping(database: Database, within_s: float) -> None:
+    async with asyncio.timeout(within_s):
+        await database.value("SELECT 1")
 
 
 @contextmanager

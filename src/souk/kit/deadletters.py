@@ -27,14 +27,14 @@ LIST = """
     SELECT consumer, event_id, source, type, aggregate_id, reason, occurred_at, created_at
     FROM {schema}.dead_letter ORDER BY created_at, event_id LIMIT $1
 """
-LOCK_AGGREGATE = """
-    SELECT d.consumer, d.xid, d.id, d.event_id, d.type, d.aggregate_id, d.payload, d.request_id, d.occurred_at
-    FROM {schema}.dead_letter AS d
-    JOIN {schema}.dead_letter AS chosen USING (consumer, aggregate_id)
-    WHERE chosen.event_id = $1
-    ORDER BY d.consumer, d.xid, d.id FOR UPDATE OF d
+FIND_PARKED = "SELECT consumer, source, aggregate_id FROM {schema}.dead_letter WHERE event_id = $1 ORDER BY consumer"
+# Whoever delivers moves this row before it looks for what blocks an event: while it is locked nothing more is parked.
+LOCK_POSITION = "SELECT FROM {schema}.consumer_position WHERE consumer = $1 AND source = $2 FOR UPDATE"
+LIST_AGGREGATE = """
+    SELECT xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at
+    FROM {schema}.dead_letter WHERE consumer = $1 AND aggregate_id = $2 ORDER BY xid, id
 """
-REMOVE = "DELETE FROM {schema}.dead_letter WHERE consumer = $1 AND event_id = $2"
+REMOVE = "DELETE FROM {schema}.dead_letter WHERE consumer = $1 AND event_id = ANY($2)"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -50,8 +50,10 @@ class DeadLetter(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-class _Parked(Fact, frozen=True, kw_only=True):
+class _Parked(msgspec.Struct, frozen=True):
     consumer: str
+    source: str
+    aggregate_id: UUID
 
 
 class _Aggregate(msgspec.Struct, frozen=True):
@@ -86,29 +88,46 @@ def expose_dead_letters(database: Database) -> None:
         Raises NotFound, and whatever the consumer still raises: then all of them stay where they are.
         """
         caller().principal.require_admin()
-        async with database.transaction() as tx:
-            parked = await tx.all(_Parked, LOCK_AGGREGATE.format(schema=schema), event_id)
-            if not parked:
-                raise NotFound
-            calls = [letter for letter in parked if CONSUMERS[letter.consumer].kind == "call"]
-            for letter in parked:
-                if letter not in calls:
-                    await CONSUMERS[letter.consumer].function(tx, (_decode(letter),))
-                    await tx.run(REMOVE.format(schema=schema), letter.consumer, letter.event_id)
-        for letter in calls:
-            await CONSUMERS[letter.consumer].function((_decode(letter),))
-            async with database.transaction() as tx:
-                await tx.run(REMOVE.format(schema=schema), letter.consumer, letter.event_id)
-        return len(parked)
+        parked = await database.all(_Parked, FIND_PARKED.format(schema=schema), event_id)
+        if not parked:
+            raise NotFound
+        return sum([await _redrive(database, one) for one in parked])
 
     for function in (list_dead_letters, redrive_dead_letter):
         ExposedFunction(function, timeout_s=30.0, context=schema)
 
 
-def _decode(letter: _Parked) -> Delivered[Any]:
-    consumer: Consumer = CONSUMERS[letter.consumer]
-    event = msgspec.convert(letter.payload, consumer.decoders[letter.type])
-    return Delivered(event, letter.event_id, letter.occurred_at)
+async def _redrive(database: Database, parked: _Parked) -> int:
+    consumer = CONSUMERS[parked.consumer]
+    if consumer.kind == "table":
+        async with database.transaction() as tx:
+            facts = await _lock_aggregate(tx, parked)
+            for fact in facts:
+                await consumer.function(tx, (_decode(consumer, fact),))
+            await _remove(tx, parked, facts)
+        return len(facts)
+    count = 0
+    while facts := await database.all(Fact, LIST_AGGREGATE.format(schema=database.context), parked.consumer, parked.aggregate_id):
+        await consumer.function((_decode(consumer, facts[0]),))
+        async with database.transaction() as tx:
+            await _lock_aggregate(tx, parked)
+            await _remove(tx, parked, facts[:1])
+        count += 1
+    return count
+
+
+async def _lock_aggregate(tx: Transaction, parked: _Parked) -> tuple[Fact, ...]:
+    schema = tx.database.context
+    await tx.run(LOCK_POSITION.format(schema=schema), parked.consumer, parked.source)
+    return await tx.all(Fact, LIST_AGGREGATE.format(schema=schema), parked.consumer, parked.aggregate_id)
+
+
+async def _remove(tx: Transaction, parked: _Parked, facts: Sequence[Fact]) -> None:
+    await tx.run(REMOVE.format(schema=tx.database.context), parked.consumer, [fact.event_id for fact in facts])
+
+
+def _decode(consumer: Consumer, fact: Fact) -> Delivered[Any]:
+    return Delivered(msgspec.convert(fact.payload, consumer.decoders[fact.type]), fact.event_id, fact.occurred_at)
 
 
 async def list_dead_letters(context: str, limit: int) -> tuple[DeadLetter, ...]:

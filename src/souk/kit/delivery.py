@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ MOVE_POSITION = """
 """
 
 TRIES = 5
+FIRST_PAUSE_S = 0.1  # before the second try; twice as long before each later one
 WAIT_S = 2.0
 # How long a position may stay unsaved when nothing for this consumer came by.
 SAVE_EVERY_S = 2.0
@@ -88,34 +90,42 @@ class Delivery:
                 if attempt == TRIES:
                     await self._park(fact, f"{type(failure).__name__}: {failure}")
                     return
-                await asyncio.sleep(0.05 * 2**attempt)
+                await asyncio.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
             else:
                 return
 
     async def _apply(self, facts: tuple[Fact, ...]) -> None:
         if self.consumer.kind == "call":
-            blocked = await self._find_blocked(facts)
-            await self.consumer.function(self._decode(fact for fact in facts if fact not in blocked))
-            async with self.database.transaction() as tx:
-                await self._finish(tx, facts, blocked)
+            await self._apply_by_calling(facts)
         else:
             async with self.database.transaction() as tx:
-                blocked = await deadletters.find_blocked(tx, self.consumer.path, facts)
-                await self.consumer.function(tx, self._decode(fact for fact in facts if fact not in blocked))
-                await self._finish(tx, facts, blocked)
+                blocked = await self._move_past(tx, facts)
+                if news := self._decode(fact for fact in facts if fact not in blocked):
+                    await self.consumer.function(tx, news)
         self.saved = facts[-1].position
         EVENTS_APPLIED.labels(self.consumer.path).inc(len(facts))
 
-    async def _find_blocked(self, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    async def _apply_by_calling(self, facts: tuple[Fact, ...]) -> None:
         async with self.database.transaction() as tx:
-            return await deadletters.find_blocked(tx, self.consumer.path, facts)
+            blocked = await deadletters.find_blocked(tx, self.consumer.path, facts)
+        if news := self._decode(fact for fact in facts if fact not in blocked):
+            await self.consumer.function(news)
+        async with self.database.transaction() as tx:
+            if await self._move_past(tx, facts) != blocked:
+                raise LostPosition(f"{self.consumer.path}: what blocked these events was redriven meanwhile")
 
-    async def _finish(self, tx: Transaction, facts: tuple[Fact, ...], blocked: tuple[Fact, ...]) -> None:
+    async def _move_past(self, tx: Transaction, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+        """Move the position, and park those facts that must wait behind a parked one: these are returned.
+
+        The position's row comes first, for it is what a redrive locks, too: an event is parked before it or not at all.
+        """
+        await self._move_to(tx, facts[-1].position)
+        blocked = await deadletters.find_blocked(tx, self.consumer.path, facts)
         if blocked:
             await deadletters.park(tx, self.consumer.path, self.source, blocked, "waits behind an earlier event of the same aggregate")
-        await self._move_to(tx, facts[-1].position)
+        return blocked
 
-    def _decode(self, facts: Any) -> tuple[Delivered[Any], ...]:
+    def _decode(self, facts: Iterable[Fact]) -> tuple[Delivered[Any], ...]:
         decoders = self.consumer.decoders
         return tuple(
             Delivered(msgspec.convert(fact.payload, decoders[fact.type]), fact.event_id, fact.occurred_at) for fact in facts
@@ -123,8 +133,8 @@ class Delivery:
 
     async def _park(self, fact: Fact, reason: str) -> None:
         async with self.database.transaction() as tx:
-            await deadletters.park(tx, self.consumer.path, self.source, (fact,), reason)
             await self._move_to(tx, fact.position)
+            await deadletters.park(tx, self.consumer.path, self.source, (fact,), reason)
         self.saved = fact.position
         EVENTS_PARKED.labels(self.consumer.path).inc()
         log.error("event_parked", extra={"consumer": self.consumer.path, "event_id": str(fact.event_id), "reason": reason})

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import Request
@@ -12,7 +13,7 @@ from litestar.exceptions import ClientException, HTTPException
 
 from souk.kit.auth import Verifier
 from souk.kit.callers import ANONYMOUS, Caller, Principal, set_caller
-from souk.kit.errors import DomainError, Invalid, InvalidField
+from souk.kit.errors import DomainError, Invalid, InvalidField, Unavailable
 from souk.kit.ids import new_id
 from souk.kit.problems import PROBLEM_JSON, make_problem
 from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS
@@ -26,11 +27,15 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 JSON_METHODS = ("POST", "PUT", "PATCH")
+UNICODE_ESCAPE = re.compile(rb"\\u([0-9A-Fa-f]{4})")
 
 # Runs of digits as long as a card number (ISO/IEC 7812), grouped or not, that do not belong to a longer word.
 CARD_LIKE = re.compile(rb"(?<![0-9A-Za-z.+-])(?:\d[ -]?){13,18}\d(?![0-9A-Za-z.-])")
-# First digits and lengths of Visa, Mastercard, American Express, Discover, JCB and Diners Club.
-CARD_BRANDS = re.compile(rb"4\d{15}|4\d{18}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)\d{12,13}|3[47]\d{13}|6(?:011|5\d\d)\d{12}|35\d{14}")
+# First digits and lengths of Visa, Mastercard, American Express, Discover, UnionPay, JCB and Diners Club.
+CARD_BRANDS = re.compile(
+    rb"4\d{15}(?:\d{3})?|5[1-5]\d{14}|2(?:22[1-9]\d{12}|2[3-9]\d{13}|[3-6]\d{14}|7[01]\d{13}|720\d{12})|3[47]\d{13}"
+    rb"|6(?:011\d{12}|4[4-9]\d{13}|5\d{14}|2\d{14,17})|35\d{14}|3(?:0[0-5]|[689]\d)\d{11}(?:\d\d)?"
+)
 
 
 class CardNumber(Invalid, code="card_number_refused"):
@@ -54,9 +59,12 @@ class Front:
         set_caller(Caller(request_id=request_id))
         reply = _Reply(send, scope["method"], headers.get(b"if-none-match"), request_id)
         try:
+            _inspect_address(scope)
             set_caller(self._find_caller(headers, request_id))
         except DomainError as refusal:
-            await _refuse(reply, refusal)
+            await _refuse(reply, refusal.status, refusal.code, str(refusal))
+        except Unavailable as silence:
+            await _refuse(reply, 503, "unavailable", f"Not available now: {silence}. Try again.")
         else:
             await self._app(scope, receive, reply.send)
         REQUESTS.labels(scope["method"], str(reply.status)).inc()
@@ -107,7 +115,7 @@ class _Reply:
         self.status = message["status"]
         headers = list(message["headers"])
         names = {name.lower(): value for name, value in headers}
-        cacheable = names.get(b"cache-control", b"").startswith(b"public") and self.status == 200
+        cacheable = b"public" in names.get(b"cache-control", b"") and self.status == 200
         if b"cache-control" not in names or (not cacheable and self.status >= 400):
             headers = [pair for pair in headers if pair[0].lower() != b"cache-control"]
             headers.append((b"cache-control", b"private, no-store"))
@@ -136,13 +144,23 @@ class _Reply:
         await self._send(body)
 
 
-async def _refuse(reply: _Reply, refusal: DomainError) -> None:
-    body = msgspec.json.encode(make_problem(refusal.status, refusal.code, str(refusal)))
+async def _refuse(reply: _Reply, status: int, code: str, detail: str) -> None:
+    body = msgspec.json.encode(make_problem(status, code, detail))
     headers = [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", str(len(body)).encode())]
-    if refusal.status == 401:
+    if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    await reply.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    if status == 503:
+        headers.append((b"retry-after", str(Unavailable.retry_after_s).encode()))
+    await reply.send({"type": "http.response.start", "status": status, "headers": headers})
     await reply.send({"type": "http.response.body", "body": body})
+
+
+def _inspect_address(scope: Scope) -> None:
+    """No NUL in a path or query, for PostgreSQL has none in its texts; no card number in a query, for queries are logged and kept."""
+    query = unquote_to_bytes(scope["query_string"])
+    if "\0" in scope["path"] or b"\0" in query:
+        raise InvalidField("path" if "\0" in scope["path"] else "query", "a text may not contain a NUL character")
+    refuse_card_numbers(query.replace(b"+", b" "))
 
 
 async def inspect_body(request: Request[Any, Any, Any]) -> None:
@@ -150,18 +168,23 @@ async def inspect_body(request: Request[Any, Any, Any]) -> None:
     if request.method not in JSON_METHODS:
         return
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        accepted = request.route_handler.opt.get("media_types", ())
-        if media_type in accepted:
-            return
-        if media_type or request.headers.get("content-length", "0") != "0":
-            raise HTTPException(status_code=415, detail="Send application/json")
+    if media_type and media_type in request.route_handler.opt.get("media_types", ()):
         return
     body = await request.body()
-    if b"\x00" in body or b"\\u0000" in body:
-        raise InvalidField("body", "a text may not contain a NUL character")
-    refuse_card_numbers(body)
+    if media_type != "application/json" and not media_type.endswith("+json") and (media_type or body):
+        raise HTTPException(status_code=415, detail="Send application/json")
     _refuse_broken_text(body)
+    text = _without_escapes(body)
+    if b"\x00" in text:
+        raise InvalidField("body", "a text may not contain a NUL character")
+    refuse_card_numbers(text)
+
+
+def _without_escapes(body: bytes) -> bytes:
+    r"""The body with each character as itself: what is written as \u0034 is a 4, too."""
+    if b"\\u" not in body:
+        return body
+    return UNICODE_ESCAPE.sub(lambda found: chr(int(found[1], 16)).encode(errors="replace"), body)
 
 
 def _refuse_broken_text(body: bytes) -> None:

@@ -91,7 +91,7 @@ def route(method: Method, path: str, access: Access, **options: Any) -> Callable
         path,
         http_method=method,
         guards=[guard],
-        opt={"access": access.name},
+        opt={"access": access.name} | options.pop("opt", {}),
         security=[{scheme: []} for scheme in access.security],
         responses=DOCUMENTED | options.pop("responses", {}),
         **options,

@@ -6,14 +6,16 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from souk.kit.callers import caller
+from souk.kit.callers import Caller, caller
 from souk.kit.calls import EXPOSED
 from souk.kit.db import Database, Transaction
-from souk.kit.errors import DomainError, Invalid, refusal_from_wire, refusal_to_wire
+from souk.kit.errors import DomainError, Invalid, InvalidField, refusal_from_wire, refusal_to_wire
 
 R = TypeVar("R")
 
 KEPT_FOR_HOURS = 72
+SHORTEST_KEY_OF_A_STRANGER = 16
+NOTHING = msgspec.Raw(msgspec.msgpack.encode(None))
 
 CLAIM = """
     INSERT INTO {schema}.idempotency_key (subject, key, function, fingerprint) VALUES ($1, $2, $3, $4)
@@ -35,7 +37,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class _Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    value: msgspec.Raw | None = None
+    value: msgspec.Raw = NOTHING  # `Raw | None` cannot be decoded
     refusal: dict[str, Any] | None = None
 
 
@@ -50,7 +52,7 @@ async def once(database: Database, request: object, work: Callable[[Transaction]
         async with database.transaction() as tx:
             return await work(tx)
     schema = database.context
-    person = (who.principal.subject, who.idempotency_key)
+    person = (_subject_of(who), who.idempotency_key)
     fingerprint = hashlib.sha256(msgspec.msgpack.encode(request)).digest()
     async with database.transaction() as tx:
         if not await tx.run(CLAIM.format(schema=schema), *person, who.inside, fingerprint):
@@ -70,6 +72,17 @@ async def once(database: Database, request: object, work: Callable[[Transaction]
     return answer
 
 
+def _subject_of(who: Caller) -> str:
+    if who.principal.kind != "anonymous":
+        return who.principal.subject
+    if who.guest_token is not None:
+        return "guest:" + hashlib.sha256(who.guest_token.encode()).hexdigest()
+    # All strangers share one name, and an answer may hold the token of a new cart: a key that others hit upon would give it away.
+    if len(who.idempotency_key or "") < SHORTEST_KEY_OF_A_STRANGER:
+        raise InvalidField("Idempotency-Key", f"is to have at least {SHORTEST_KEY_OF_A_STRANGER} characters, as a UUID has")
+    return who.principal.subject
+
+
 def _pack(answer: object) -> bytes:
     if isinstance(answer, DomainError):
         return msgspec.msgpack.encode(_Outcome(refusal=refusal_to_wire(answer)))
@@ -80,7 +93,7 @@ def _replay(kept: _Kept) -> object:
     outcome = msgspec.msgpack.decode(kept.answer or b"", type=_Outcome)
     if outcome.refusal is not None:
         raise refusal_from_wire(outcome.refusal)
-    return EXPOSED[kept.function].answer_decoder.decode(outcome.value or b"")
+    return EXPOSED[kept.function].answer_decoder.decode(outcome.value)
 
 
 async def forget_old_keys(database: Database) -> int:

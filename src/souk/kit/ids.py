@@ -1,5 +1,7 @@
 """Identifiers: UUIDv7, so that new rows lie side by side in an index and can be made by the caller."""
 
+import hashlib
+from datetime import datetime
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -8,3 +10,11 @@ from uuid_utils.compat import uuid7
 def new_id() -> UUID:
     """A UUIDv7 (RFC 9562) of this moment."""
     return uuid7()
+
+
+def derive_id(moment: datetime, name: str) -> UUID:
+    """A UUIDv7 of another moment whose random bits are a hash of a name: the same moment and name give the same id."""
+    random = int.from_bytes(hashlib.sha256(name.encode()).digest()[:10])
+    value = int(moment.timestamp() * 1000) << 80 | random
+    value = value & ~(0xF << 76) | 7 << 76
+    return UUID(int=value & ~(0x3 << 62) | 2 << 62)

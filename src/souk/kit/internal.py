@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from souk.kit.calls import topology
+import msgspec
+
+from souk.kit.calls import EXPOSED, topology
 from souk.kit.wire import answer_call, check_service_token
 
 LONGEST_CALL_BYTES = 32 * 1024 * 1024
@@ -30,15 +32,15 @@ class Internal:
         authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         if not check_service_token(self._secrets, context, authorization.removeprefix("Bearer ")):
             return 401, b""
-        if prefix != "internal" or scope["method"] != "POST" or context not in topology.hosted:
+        if prefix != "internal" or scope["method"] != "POST" or context not in topology.hosted or path not in EXPOSED:
             return 404, b""
         body = await _read(receive)
         if body is None:
             return 413, b""
         try:
             return 200, await answer_call(path, body)
-        except KeyError:
-            return 404, b""
+        except msgspec.DecodeError:
+            return 400, b""
 
 
 async def _read(receive: Any) -> bytes | None:

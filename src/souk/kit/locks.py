@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -9,6 +10,10 @@ import asyncpg
 
 from souk.kit.db import NOT_NOW
 
+log = logging.getLogger(__name__)
+
+# How often we look whether the connection lives.
+CHECK_S = 1.0
 # Advisory locks have two 32-bit numbers: what kind of lock, and which one.
 LOOP, OWNER = 7_301, 7_302
 
@@ -26,37 +31,58 @@ class SessionLocks:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection: asyncpg.Connection | None = None
+        self._gone = asyncio.Event()
         self._turn = asyncio.Lock()
         self.owner = secrets.randbelow(2**31 - 1) + 1
 
     async def open(self) -> None:
-        """Connect and take the lock that says this process lives."""
-        self._connection = await asyncpg.connect(self._dsn, timeout=10, server_settings={"application_name": "souk locks"})
-        await self._connection.execute("SELECT pg_advisory_lock($1, $2)", OWNER, self.owner)
+        """Connect and take the lock that says this process lives; raises what asyncpg raises, or ConnectionError."""
+        connection = await asyncpg.connect(
+            self._dsn, timeout=10, command_timeout=5, server_settings={"application_name": "souk locks"}
+        )
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", OWNER, self.owner):
+            # The server has not noticed yet that our last connection is gone; locks taken now would be two processes' at once.
+            await connection.close(timeout=2)
+            raise ConnectionError("the server still keeps the last session of this process")
+        gone = asyncio.Event()
+        connection.add_termination_listener(lambda _: gone.set())
+        self._connection, self._gone = connection, gone
 
     async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close(timeout=2)
             self._connection = None
 
-    async def try_lock(self, name: str) -> bool:
-        """Whether this process has the lock now. Asked by the holder again, it is one more hold of the same lock."""
+    async def try_lock(self, name: str) -> asyncio.Event | None:
+        """An event that is set when the lock is lost with its connection; None if another process has the lock now.
+
+        Asked by the holder again, it is one more hold of the same lock.
+        """
         async with self._turn:
             connection = await self._living()
-            return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOOP, _number(name)))
+            held = await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOOP, _number(name))
+            return self._gone if held else None
 
     async def release(self, name: str) -> None:
         async with self._turn:
             if self._connection is not None and not self._connection.is_closed():
                 await self._connection.execute("SELECT pg_advisory_unlock($1, $2)", LOOP, _number(name))
 
-    @property
-    def lost(self) -> bool:
-        """Whether the connection, and with it every lock, is gone."""
-        return self._connection is None or self._connection.is_closed()
+    async def keep_connected(self) -> None:
+        """Forever: notice when the connection is dead, and connect again, so that our leases are known to have a living owner."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            try:
+                async with self._turn:
+                    connection = await self._living()
+                    await connection.execute("SELECT 1")
+            except NOT_NOW as silence:
+                log.warning("locks_lost", extra={"reason": str(silence)})
+                if self._connection is not None:
+                    self._connection.terminate()
 
     async def _living(self) -> asyncpg.Connection:
-        if self.lost:
+        if self._connection is None or self._connection.is_closed():
             await self.open()
         if self._connection is None:
             raise ConnectionError("closed")
@@ -68,18 +94,38 @@ def _number(name: str) -> int:
 
 
 async def while_only_one(locks: SessionLocks, name: str, work: Callable[[], Awaitable[None]], retry_s: float = 1.0) -> None:
-    """Run `work` in the one process that gets the lock, forever: whoever waits takes over when the holder is gone."""
+    """Run `work` in the one process that gets the lock, forever: whoever waits takes over when the holder is gone.
+
+    When the lock is lost the work is cancelled, for another process may have begun it.
+    """
     while True:
         try:
-            held = await locks.try_lock(name)
+            gone = await locks.try_lock(name)
         except NOT_NOW:
-            held = False
-        if held:
+            gone = None
+        if gone is not None:
             try:
-                await work()
+                await _run_until(gone, work)
             finally:
                 await _release_quietly(locks, name)
         await asyncio.sleep(retry_s)
+
+
+async def _run_until(gone: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(_as_coroutine(work))
+        watching = group.create_task(_cancel_when(gone, working))
+        await asyncio.wait([working])
+        watching.cancel()
+
+
+async def _as_coroutine(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+async def _cancel_when(gone: asyncio.Event, working: "asyncio.Task[None]") -> None:
+    await gone.wait()
+    working.cancel()
 
 
 async def _release_quietly(locks: SessionLocks, name: str) -> None:

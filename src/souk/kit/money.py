@@ -8,7 +8,7 @@ import msgspec
 from babel.core import get_global
 from babel.numbers import get_currency_precision
 
-Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code", examples=["USD"])]
+Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}(?!\n)$", description="ISO 4217 code", examples=["USD"])]
 
 # Larger than any sum of a shop and far below 2**63, so that adding up a column cannot overflow in SQL.
 LARGEST_AMOUNT = 10**15

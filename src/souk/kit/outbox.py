@@ -31,6 +31,8 @@ START: Position = (0, 0)
 # How often to look again: just after news whose transaction is not below the horizon yet, and when all is quiet.
 SOON_S = 0.005
 QUIET_S = 0.25
+# How long a feed waits at its source for news: no longer than that process may take to stop.
+WAIT_S = 2.0
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -88,19 +90,21 @@ class Feed:
         self._facts: list[Fact] = []
         self._start: Position | None = None
         self._end: Position = START
+        self._begun = asyncio.Event()
         self._more = asyncio.Condition()
 
     async def after(self, position: Position, wait_s: float) -> tuple[Fact, ...]:
         """Facts after a position, at most a batch of them; none if nothing came within `wait_s`."""
         if self._start is None or position < self._start:
             # Far behind the others, or the first to ask: a read of one's own.
-            facts = await read_outbox(self.source, position, self.BATCH, 0)
-            if facts or self._start is not None:
+            if facts := await read_outbox(self.source, position, self.BATCH, 0):
                 return facts
-            self._start = self._end = position
+            if self._start is None:
+                self._start = self._end = position
+                self._begun.set()
         try:
             async with asyncio.timeout(wait_s), self._more:
-                await self._more.wait_for(lambda: self._end > position)
+                await self._more.wait_for(lambda: bool(self._facts) and self._facts[-1].position > position)
         except TimeoutError:
             return ()
         return self._kept_after(position)
@@ -120,11 +124,9 @@ class Feed:
                 await asyncio.sleep(0.5)
 
     async def _follow(self) -> None:
+        await self._begun.wait()
         while True:
-            if self._start is None:
-                await asyncio.sleep(SOON_S)
-                continue
-            facts = await read_outbox(self.source, self._end, self.BATCH, wait_s=5.0)
+            facts = await read_outbox(self.source, self._end, self.BATCH, WAIT_S)
             if not facts:
                 continue
             async with self._more:

@@ -1,14 +1,17 @@
 """Partitions by month for tables that grow with the orders, made before they are needed."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
+from souk.kit.db import Connection
+
 MONTHS_AHEAD = 3
 
 FIND_PARTITIONED = """
-    SELECT t.relname AS name, format_type(a.atttypid, NULL) AS kind
+    SELECT t.relname AS name, a.attname AS key, format_type(a.atttypid, NULL) AS kind
     FROM pg_partitioned_table AS p
     JOIN pg_class AS t ON t.oid = p.partrelid
     JOIN pg_namespace AS n ON n.oid = t.relnamespace
@@ -16,9 +19,13 @@ FIND_PARTITIONED = """
     WHERE n.nspname = $1
     ORDER BY t.relname
 """
+FIND_PARTITIONS = """
+    SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::text::regclass ORDER BY name
+"""
+MONTH = re.compile(r"_(\d{4})_(\d\d)$")
 
 
-async def add_partitions(connection: asyncpg.Connection, schema: str, today: datetime | None = None) -> int:
+async def add_partitions(connection: Connection, schema: str, today: datetime | None = None) -> int:
     """Make sure that each partitioned table of a schema has a partition for this month and the next ones; how many were added.
 
     A table is partitioned by a timestamptz, or by a UUIDv7, whose first 48 bits are its time in milliseconds. Rows of other
@@ -35,9 +42,38 @@ async def add_partitions(connection: asyncpg.Connection, schema: str, today: dat
             if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
                 continue
             low, high = (bound(one, table["kind"]) for one in (first, after))
-            await connection.execute(f"CREATE TABLE {name} PARTITION OF {parent} FOR VALUES FROM ('{low}') TO ('{high}')")
+            try:
+                await connection.execute(f"CREATE TABLE {name} PARTITION OF {parent} FOR VALUES FROM ('{low}') TO ('{high}')")
+            except asyncpg.CheckViolationError:
+                await _add_around_rows(connection, parent, name, f"{table['key']} >= '{low}' AND {table['key']} < '{high}'", (low, high))
             added += 1
     return added
+
+
+async def _add_around_rows(connection: Connection, parent: str, name: str, mine: str, bounds: tuple[str, str]) -> None:
+    """Rows of that month lie in the default partition already (ids are made by callers, and their clocks may be wrong): take them along."""
+    low, high = bounds
+    async with connection.transaction():
+        await connection.execute(f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)")
+        await connection.execute(
+            f"WITH moved AS (DELETE FROM {parent}_rest WHERE {mine} RETURNING *) INSERT INTO {name} SELECT * FROM moved"
+        )
+        await connection.execute(f"ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')")
+
+
+async def drop_old_partitions(connection: Connection, parent: str, days: int, today: datetime | None = None) -> int:
+    """Drop the partitions of a table whose month ended more than so many days ago; how many. The default partition stays."""
+    now = today or datetime.now(UTC)
+    dropped = 0
+    for row in await connection.fetch(FIND_PARTITIONS, parent):
+        found = MONTH.search(row["name"])
+        if found is None:
+            continue
+        end = month_start(datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC), 1)
+        if end < now - timedelta(days=days):
+            await connection.execute(f"DROP TABLE {row['name']}")
+            dropped += 1
+    return dropped
 
 
 def month_start(moment: datetime, months_later: int) -> datetime:

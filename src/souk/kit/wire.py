@@ -21,6 +21,8 @@ TOKEN_LIFE_S = 60
 LONGEST_CALL_S = 60.0
 ISSUER = "souk-process"
 
+_encode = msgspec.msgpack.encode
+
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call on its way: who asks, how long they will wait, and the arguments."""
@@ -33,17 +35,19 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     guest_token: str | None = None
 
 
+NOTHING = msgspec.Raw(_encode(None))
+
+
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """One of: a value, a refusal, silence."""
 
-    value: msgspec.Raw | None = None
+    value: msgspec.Raw = NOTHING  # `Raw | None` cannot be decoded
     refusal: dict[str, Any] | None = None
     silence: str | None = None
 
 
 _envelopes = msgspec.msgpack.Decoder(tuple[Envelope, ...])
 _answers = msgspec.msgpack.Decoder(tuple[Answer, ...])
-_encode = msgspec.msgpack.encode
 
 
 def make_service_token(secret: str, context: str) -> str:
@@ -97,7 +101,11 @@ class HttpPeer:
         envelopes = tuple(_pack(arguments, who) for arguments, who in questions)
         patience_s = max(envelope.seconds_left for envelope in envelopes)
         content = await self._post(function.path, _encode(envelopes), patience_s)
-        return tuple(_unpack(function, answer) for answer in _answers.decode(content))
+        try:
+            return tuple(_unpack(function, answer) for _, answer in zip(envelopes, _answers.decode(content), strict=True))
+        except (msgspec.DecodeError, KeyError, ValueError) as unknown:
+            # Another program listens there, or another version of this one.
+            raise Unavailable(f"{function.path}: its answer cannot be read: {unknown}") from unknown
 
     async def _post(self, path: str, body: bytes, timeout_s: float) -> bytes:
         headers = {"Authorization": f"Bearer {self._fresh_token()}", "Content-Type": "application/msgpack"}
@@ -136,11 +144,11 @@ def _unpack(function: Exposed, answer: Answer) -> Any:
         return Unavailable(answer.silence)
     if answer.refusal is not None:
         return refusal_from_wire(answer.refusal)
-    return function.answer_decoder.decode(answer.value) if answer.value is not None else None
+    return function.answer_decoder.decode(answer.value)
 
 
 async def answer_call(path: str, body: bytes) -> bytes:
-    """Run the calls in `body` here and give their answers; the other end of HttpPeer. Raises KeyError for an unknown path."""
+    """Run the calls in `body` here and give their answers; the other end of HttpPeer."""
     function = EXPOSED[path]
     return _encode(await asyncio.gather(*(_answer_one(function, envelope) for envelope in _envelopes.decode(body))))
 

@@ -9,9 +9,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from souk.kit import deadletters
 from souk.kit.calls import topology
+from souk.kit.db import check_databases
 from souk.kit.deadletters import DeadLetter
 from souk.kit.errors import NotFound
 from souk.kit.http import ADMIN, PUBLIC, Limit, Page, route
+from souk.operations import docs
 
 
 class Redriven(msgspec.Struct, frozen=True):
@@ -28,7 +30,8 @@ async def is_live() -> str:
 
 @route("GET", "/health/ready", PUBLIC, cache_control=None, media_type=MediaType.TEXT)
 async def is_ready() -> str:
-    """The process answers requests: its databases were reached and migrated before it began to listen."""
+    """The process can do its work: every database of its contexts answers. 503 if one does not."""
+    await check_databases()
     return "ok"
 
 
@@ -61,4 +64,4 @@ async def redrive_dead_letter(event_id: UUID) -> Redriven:
     return Redriven(applied)
 
 
-routes: tuple[BaseRouteHandler, ...] = (is_live, is_ready, show_metrics, list_dead_letters, redrive_dead_letter)
+routes: tuple[BaseRouteHandler, ...] = (is_live, is_ready, show_metrics, list_dead_letters, redrive_dead_letter, *docs.routes)

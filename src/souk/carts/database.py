@@ -1,0 +1,5 @@
+"""Carts' database."""
+
+from souk.kit.db import Database
+
+db = Database("carts")

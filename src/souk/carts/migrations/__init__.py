@@ -1,0 +1,1 @@
+"""Carts' schema, forward only."""

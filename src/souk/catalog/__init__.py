@@ -1,0 +1,46 @@
+"""Catalog knows what is sold: products with their variants, prices and images, the category tree, and who looked at what."""
+
+from souk.catalog.browsing import ProductFilter, list_products
+from souk.catalog.categories import ensure_category, list_categories
+from souk.catalog.products import create_products
+from souk.catalog.reading import get_products
+from souk.catalog.types import (
+    Category,
+    CategoryRef,
+    Image,
+    NewProduct,
+    NewVariant,
+    Price,
+    Product,
+    ProductSummary,
+    ProductVariant,
+    ProductView,
+    Rating,
+    Variant,
+)
+from souk.catalog.variants import get_variants
+from souk.catalog.views import RecordView, record_view
+
+__all__ = [
+    "Category",
+    "CategoryRef",
+    "Image",
+    "NewProduct",
+    "NewVariant",
+    "Price",
+    "Product",
+    "ProductFilter",
+    "ProductSummary",
+    "ProductVariant",
+    "ProductView",
+    "Rating",
+    "RecordView",
+    "Variant",
+    "create_products",
+    "ensure_category",
+    "get_products",
+    "get_variants",
+    "list_categories",
+    "list_products",
+    "record_view",
+]

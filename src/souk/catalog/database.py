@@ -1,0 +1,5 @@
+"""Catalog's database."""
+
+from souk.kit.db import Database
+
+db = Database("catalog")

@@ -1,0 +1,10 @@
+"""What catalog does by the clock."""
+
+from souk.catalog import images
+from souk.kit.jobs import every
+
+
+@every(60.0)
+async def remove_loose_files() -> int:
+    """Remove the files of pictures that were removed, and of uploads that were not finished."""
+    return await images.remove_loose_files()

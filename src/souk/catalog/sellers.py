@@ -1,0 +1,35 @@
+"""Sellers: who may change what, and who may not sell for now."""
+
+from uuid import UUID
+
+from souk.kit.callers import caller
+from souk.kit.db import Transaction
+from souk.kit.errors import Forbidden, InvalidField, NotFound
+
+SUSPEND_SELLER = "INSERT INTO catalog.suspended_seller (seller_id) VALUES ($1) ON CONFLICT DO NOTHING"
+ADMIT_SELLER = "DELETE FROM catalog.suspended_seller WHERE seller_id = $1"
+
+
+def choose_seller(seller_id: UUID | None) -> UUID:
+    """The seller for whom the caller acts; raises Forbidden for who sells nothing, NotFound for another's seller."""
+    who = caller().principal
+    if not who.seller_ids and not who.is_admin:
+        raise Forbidden
+    if seller_id is not None:
+        check_owner(seller_id)
+        return seller_id
+    if len(who.seller_ids) != 1:
+        raise InvalidField("seller_id", "is to say for which seller")
+    return who.seller_ids[0]
+
+
+def check_owner(seller_id: UUID) -> None:
+    """Raises NotFound unless the caller sells for this seller or is an admin."""
+    who = caller().principal
+    if not (who.is_admin or who.sells_for(seller_id)):
+        raise NotFound
+
+
+async def set_suspended(tx: Transaction, seller_id: UUID, *, suspended: bool) -> None:
+    """Hide what a seller offers, or show it again."""
+    await tx.run(SUSPEND_SELLER if suspended else ADMIT_SELLER, seller_id)

@@ -1,0 +1,93 @@
+"""Commands that work on the data of a shop, running or not: people, goods, history."""
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from souk import app, replay, users
+from souk.kit.callers import SYSTEM, Caller, asking
+from souk.kit.errors import DomainError, Unavailable
+from souk.starting import database, plain_errors, say
+
+R = TypeVar("R")
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON on standard output.")
+
+
+@click.group("users")
+def users_group() -> None:
+    """Work on accounts."""
+
+
+@users_group.command("create")
+@click.argument("email")
+@click.option("--role", "roles", multiple=True, type=click.Choice(["buyer", "seller", "admin"]), default=("buyer",), show_default=True)
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input; otherwise one is made and printed.")
+@as_json_option
+def create_user(email: str, roles: tuple[users.Role, ...], password_stdin: bool, as_json: bool) -> None:
+    """Make an account for EMAIL that needs no verification."""
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else secrets.token_urlsafe(18)
+    made = on_the_shop(lambda: users.create_user(email, password, roles))
+    shown: dict[str, object] = {"id": str(made.id), "email": made.email, "roles": list(made.roles)}
+    if not password_stdin:
+        shown["password"] = password
+    print_report(shown, as_json)
+
+
+@click.command("replay")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@as_json_option
+def replay_command(file: Path, as_json: bool) -> None:
+    """Sell the history in FILE (parquet) again: products, buyers, stock, orders, refunds. May be interrupted and started again."""
+    with progress_bar() as progress:
+        task = progress.add_task("Reading", total=None)
+
+        def tell(step: str, done: int, total: int) -> None:
+            progress.update(task, description=step, completed=done, total=total)
+
+        result = on_the_shop(lambda: replay.replay_file(file, tell))
+    if as_json:
+        click.echo(msgspec.json.encode(result))
+    else:
+        replay.print_tables(result, Console())
+
+
+def on_the_shop(work: Callable[[], Awaitable[R]]) -> R:
+    """Run a piece of work as the system, with every context in this process and its consumers at work."""
+
+    async def run(dsn: str) -> R:
+        shop = app.read_shop(app.CONTEXTS, dsn)
+        await app.migrate_all(shop.dsns, lambda line: say(f"Migrating {line}"))
+        async with app.at_work(shop):
+            with asking(Caller(principal=SYSTEM, request_id="command")):
+                return await work()
+
+    with plain_errors(), database(say) as dsn:
+        try:
+            return asyncio.run(run(dsn))
+        except (DomainError, Unavailable) as refusal:
+            raise click.ClickException(str(refusal)) from refusal
+
+
+def progress_bar() -> Progress:
+    """Progress on standard error, where it does not mix with a report."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def print_report(report: dict[str, object], as_json: bool) -> None:
+    """A flat report, a line per field or as JSON."""
+    if as_json:
+        click.echo(json.dumps(report))
+        return
+    for name, value in report.items():
+        click.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")

@@ -1,0 +1,1 @@
+"""Swagger UI, as its npm package has it."""

@@ -1,0 +1,18 @@
+"""What orders does when it hears of payments."""
+
+from souk.kit.db import Transaction
+from souk.kit.events import Delivered, subscribes
+from souk.orders import placements, settling
+from souk.payments.events import PaymentCaptured, PaymentRefunded
+
+
+@subscribes(PaymentCaptured)
+async def nudge_paid_orders(tx: Transaction, news: tuple[Delivered[PaymentCaptured], ...]) -> None:
+    """Let the sweeper go on with orders that a webhook has paid. One that its own request has completed is left alone."""
+    await placements.nudge(tx, [one.event.order_id for one in news])
+
+
+@subscribes(PaymentRefunded)
+async def note_refunds(tx: Transaction, news: tuple[Delivered[PaymentRefunded], ...]) -> None:
+    """Show on the order that money went back."""
+    await settling.add_refunds(tx, tuple((one.event.order_id, one.event.amount) for one in news))

@@ -1,0 +1,5 @@
+"""Orders' database."""
+
+from souk.kit.db import Database
+
+db = Database("orders")

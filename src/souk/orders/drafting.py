@@ -1,0 +1,213 @@
+"""Write orders down before anything is done for them: one statement per table, however many orders come at once."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from souk import pricing
+from souk.kit.batching import Answers, Asked, Batcher
+from souk.kit.callers import caller
+from souk.kit.db import columns
+from souk.kit.idempotency import IdempotencyKeyReused
+from souk.kit.ids import new_id
+from souk.kit.money import divide_half_up
+from souk.orders import placements
+from souk.orders.database import db
+from souk.orders.placements import LEASE_S, Placement
+from souk.orders.quoting import PricedCart, PricedPart
+from souk.orders.settings import settings
+from souk.orders.types import OrderItem, PlaceOrder
+
+# A cart or a key that is taken leaves the row out: who comes second finds the first one's saga.
+CLAIM = f"""
+    INSERT INTO orders.placement
+        (order_id, cart_id, subject, key, fingerprint, step, expires_at, lease_owner, lease_until)
+    SELECT u.order_id, u.cart_id, u.subject, u.key, u.fingerprint, 'completing', u.expires_at, $7, now() + make_interval(secs => $8)
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::timestamptz[])
+        AS u (order_id, cart_id, subject, key, fingerprint, expires_at)
+    ON CONFLICT DO NOTHING
+    RETURNING {placements.COLUMNS}
+"""
+WRITE_ORDERS = """
+    INSERT INTO orders.orders (id, user_id, guest_token_hash, email, cart_id, status, currency, subtotal, discount, shipping, tax, total,
+                               tax_included, coupon, coupon_discount, country, shipping_address, note, expires_at, placed_at)
+    SELECT u.id, u.user_id, u.guest_token_hash, u.email, u.cart_id, 'draft', u.currency, u.subtotal, u.discount, u.shipping, u.tax, u.total,
+           u.tax_included, u.coupon, u.coupon_discount, u.country, u.shipping_address, u.note, u.expires_at, u.placed_at
+    FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[],
+                $10::bigint[], $11::bigint[], $12::bool[], $13::text[], $14::bigint[], $15::text[], $16::jsonb[], $17::text[], $18::timestamptz[],
+                $19::timestamptz[])
+        AS u (id, user_id, guest_token_hash, email, cart_id, currency, subtotal, discount, shipping, tax, total,
+              tax_included, coupon, coupon_discount, country, shipping_address, note, expires_at, placed_at)
+"""
+WRITE_LINES = """
+    INSERT INTO orders.order_line (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
+                                   discount, tax, tax_rate_ppm, total, discounts)
+    SELECT u.order_id, u.id, u.seller_id, u.product_id, u.variant_id, u.sku, u.name, u.image_url, u.quantity, u.unit_price,
+           u.discount, u.tax, u.tax_rate_ppm, u.total, u.discounts::jsonb
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[],
+                $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[])
+        AS u (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
+              discount, tax, tax_rate_ppm, total, discounts)
+"""
+WRITE_PARTS = """
+    INSERT INTO orders.order_part (order_id, seller_id, shipping_option, shipping, tax, total, commission, platform_discount)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+"""
+
+MILLION = 1_000_000
+
+
+class DraftLine(msgspec.Struct, frozen=True):
+    """A line that is to be written down, with the discounts that were applied to it."""
+
+    item: OrderItem
+    discounts: tuple[pricing.AppliedDiscount, ...] = ()
+
+
+class DraftPart(msgspec.Struct, frozen=True):
+    """A seller's part that is to be written down; amounts in the order's currency."""
+
+    seller_id: UUID
+    shipping_option: str | None
+    shipping: int
+    tax: int
+    total: int
+    commission: int
+    platform_discount: int
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that is to be written down. `placed_at` is given for one that was made elsewhere."""
+
+    order_id: UUID
+    lines: tuple[DraftLine, ...]
+    parts: tuple[DraftPart, ...]
+    currency: str
+    subtotal: int
+    discount: int
+    shipping: int
+    tax: int
+    total: int
+    tax_included: bool
+    subject: str
+    key: str | None
+    fingerprint: bytes
+    expires_at: datetime
+    cart_id: UUID | None = None
+    user_id: UUID | None = None
+    guest_token_hash: bytes | None = None
+    email: str | None = None
+    coupon: str | None = None
+    coupon_discount: int = 0
+    country: str | None = None
+    shipping_address: dict[str, object] | None = None
+    note: str | None = None
+    placed_at: datetime | None = None
+
+
+def make_draft(request: PlaceOrder, priced: PricedCart) -> Draft:
+    """An order out of what was asked for and what it costs; it waits for its payment as long as the shop's settings say."""
+    cart, quote = priced.cart, priced.quote
+    return Draft(
+        order_id=request.id or new_id(),
+        lines=tuple(DraftLine(item, line.discounts) for item, line in zip(priced.items, quote.lines, strict=True)),
+        parts=tuple(make_part(part) for part in priced.parts),
+        currency=quote.currency,
+        subtotal=quote.subtotal.amount,
+        discount=quote.discount.amount,
+        shipping=quote.shipping_total.amount if quote.shipping_total else 0,
+        tax=quote.tax.amount if quote.tax else 0,
+        total=quote.total.amount,
+        tax_included=quote.tax_included,
+        subject=placements.subject(),
+        key=caller().idempotency_key,
+        fingerprint=fingerprint_of(request),
+        expires_at=datetime.now(UTC) + timedelta(seconds=settings.now.payment_window_s),
+        cart_id=request.cart_id,
+        user_id=cart.user_id,
+        guest_token_hash=bytes.fromhex(cart.guest_token_hash) if cart.guest_token_hash else None,
+        email=request.email,
+        coupon=quote.coupon,
+        coupon_discount=quote.coupon_discount.amount if quote.coupon_discount else 0,
+        country=request.shipping_address.country,
+        shipping_address=msgspec.to_builtins(request.shipping_address),
+        note=request.note,
+    )
+
+
+def make_part(part: PricedPart) -> DraftPart:
+    return DraftPart(
+        seller_id=part.seller_id,
+        shipping_option=part.chosen.option if part.chosen else None,
+        shipping=part.shipping.amount,
+        tax=part.tax.amount,
+        total=part.total.amount,
+        commission=commission_on((part.goods + part.platform_discount).amount),
+        platform_discount=part.platform_discount.amount,
+    )
+
+
+def fingerprint_of(request: msgspec.Struct) -> bytes:
+    """What tells two requests with one idempotency key apart."""
+    return hashlib.sha256(msgspec.msgpack.encode(request)).digest()
+
+
+def check_fingerprint(placement: Placement, request: PlaceOrder) -> None:
+    """Raise IdempotencyKeyReused if the caller's key was used for another request."""
+    key = caller().idempotency_key
+    if key is not None and placement.key == key and placement.fingerprint != fingerprint_of(request):
+        raise IdempotencyKeyReused
+
+
+async def _write_drafts(asked: tuple[Asked[Draft], ...]) -> Answers[Placement | None]:
+    drafts = {one.request.order_id: one.request for one in asked}
+    claims = columns(tuple(drafts.values()), "order_id", "cart_id", "subject", "key", "fingerprint", "expires_at")
+    async with db.transaction() as tx:
+        claimed = {row.order_id: row for row in await tx.all(Placement, CLAIM, *claims, db.owner, float(LEASE_S))}
+        won = tuple(draft for order_id, draft in drafts.items() if order_id in claimed)
+        if won:
+            await tx.run(WRITE_ORDERS, *columns(won, *ORDER_COLUMNS))
+            await tx.run(WRITE_LINES, *line_columns(won))
+            await tx.run(WRITE_PARTS, *part_columns(won))
+    return tuple(claimed.get(one.request.order_id) for one in asked)
+
+
+_drafting: Batcher[Draft, Placement | None] = Batcher(_write_drafts)
+
+ORDER_COLUMNS = (
+    "order_id", "user_id", "guest_token_hash", "email", "cart_id", "currency", "subtotal", "discount", "shipping", "tax", "total",
+    "tax_included", "coupon", "coupon_discount", "country", "shipping_address", "note", "expires_at", "placed_at",
+)  # fmt: skip
+PART_COLUMNS = ("seller_id", "shipping_option", "shipping", "tax", "total", "commission", "platform_discount")
+
+
+async def write_draft(draft: Draft) -> Placement | None:
+    """The saga of the new order, whose first attempt is ours; None if its cart or its key has an order already."""
+    return await _drafting.ask(draft, caller())
+
+
+def line_columns(drafts: tuple[Draft, ...]) -> tuple[list[object], ...]:
+    """The lines of these orders, a list per column of WRITE_LINES."""
+    rows = []
+    for draft in drafts:
+        for line in draft.lines:
+            item = line.item
+            rows.append((
+                draft.order_id, item.id, item.seller_id, item.product_id, item.variant_id, item.sku, item.name, item.image_url,
+                item.quantity, item.unit_price.amount, item.discount.amount, item.tax.amount, item.tax_rate_ppm, item.total.amount,
+                msgspec.json.encode(line.discounts).decode(),
+            ))  # fmt: skip
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+def part_columns(drafts: tuple[Draft, ...]) -> tuple[list[object], ...]:
+    """The parts of these orders, a list per column of WRITE_PARTS."""
+    parts = tuple(part for draft in drafts for part in draft.parts)
+    return ([draft.order_id for draft in drafts for _ in draft.parts], *columns(parts, *PART_COLUMNS))
+
+
+def commission_on(goods: int) -> int:
+    """The platform's share of the goods' price without tax; a discount that the platform pays for does not lessen it."""
+    return divide_half_up(goods * settings.now.commission_ppm, MILLION)

@@ -1,0 +1,204 @@
+"""What a cart costs at an address: prices of now, shipping of every seller's part, discounts and tax."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from uuid import UUID
+
+import msgspec
+
+from souk import carts, catalog, pricing, shipping
+from souk.kit.calls import exposed
+from souk.kit.ids import new_id
+from souk.kit.money import Money, add_up
+from souk.orders.types import (
+    Address,
+    CartEmpty,
+    CartQuote,
+    ItemsUnavailable,
+    OrderItem,
+    QuoteCart,
+    QuotedPart,
+    ShippingChoice,
+    UnknownShippingOption,
+)
+
+
+class PricedPart(msgspec.Struct, frozen=True):
+    """One seller's part of a priced cart."""
+
+    seller_id: UUID
+    options: tuple[shipping.Rate, ...]
+    chosen: shipping.Rate | None
+    shipping: Money
+    tax: Money
+    total: Money
+    goods: Money  # what the lines cost without tax
+    platform_discount: Money
+
+
+class PricedCart(msgspec.Struct, frozen=True):
+    """A cart with everything that its order will be made of."""
+
+    cart: carts.CartLines
+    items: tuple[OrderItem, ...]
+    parts: tuple[PricedPart, ...]
+    quote: pricing.Quote
+
+
+@exposed(timeout=10.0)
+async def quote_cart(request: QuoteCart) -> CartQuote:
+    """What the cart costs now; without an address shipping and tax are null and left out of the total.
+
+    Changes nothing. Raises NotFound for another's cart, CartEmpty, ItemsUnavailable, and what shipping and pricing refuse.
+    """
+    priced = await price_cart(request)
+    quote = priced.quote
+    return CartQuote(
+        items=priced.items,
+        parts=tuple(show_part(part, known=request.shipping_address is not None) for part in priced.parts),
+        subtotal=quote.subtotal,
+        discount=quote.discount,
+        shipping=quote.shipping_total,
+        tax=quote.tax,
+        total=quote.total,
+        tax_included=quote.tax_included,
+        coupon=quote.coupon,
+    )
+
+
+async def price_cart(request: QuoteCart) -> PricedCart:
+    """Read the cart and price it: catalogue, then shipping, then discounts and tax."""
+    cart = await carts.get_cart_lines(request.cart_id)
+    if not cart.lines:
+        raise CartEmpty
+    variants = {variant.sku: variant for variant in await catalog.get_variants(tuple(line.sku for line in cart.lines))}
+    prices = {sku: price for sku, variant in variants.items() if (price := price_in(variant, cart.currency)) is not None}
+    if missing := tuple(line.sku for line in cart.lines if line.sku not in prices):
+        raise ItemsUnavailable(missing)
+    address = request.shipping_address
+    rates = await find_rates(cart, variants, prices, address) if address else {}
+    chosen = {seller_id: choose_rate(seller_id, offered, request) for seller_id, offered in rates.items()}
+    quote = await pricing.quote(
+        pricing.QuoteRequest(
+            currency=cart.currency,
+            lines=tuple(price_line(variants[line.sku], line.quantity, prices[line.sku]) for line in cart.lines),
+            shipping=tuple(pricing.ShippingCharge(seller_id, rate.price) for seller_id, rate in chosen.items()),
+            coupon=request.coupon or cart.coupon,
+            user_id=cart.user_id,
+            country=address.country if address else None,
+            region=address.region if address else None,
+        )
+    )
+    items = tuple(make_item(variants[line.sku], line) for line in quote.lines)
+    return PricedCart(cart, items, make_parts(quote, items, rates, chosen), quote)
+
+
+def price_in(variant: catalog.Variant, currency: str) -> Money | None:
+    """The variant's price in this currency, if it can be bought in it now."""
+    if not variant.active:
+        return None
+    return next((price for price in variant.prices if price.currency == currency), None)
+
+
+def price_line(variant: catalog.Variant, quantity: int, price: Money) -> pricing.PricedLine:
+    return pricing.PricedLine(
+        sku=variant.sku,
+        product_id=variant.product_id,
+        seller_id=variant.seller_id,
+        category_ids=variant.category_ids,
+        tax_category=variant.tax_category,
+        quantity=quantity,
+        unit_price=price,
+    )
+
+
+async def find_rates(
+    cart: carts.CartLines, variants: Mapping[str, catalog.Variant], prices: Mapping[str, Money], address: Address
+) -> dict[UUID, tuple[shipping.Rate, ...]]:
+    """What shipping costs for every seller's part, the cheapest first."""
+    weights: defaultdict[UUID, int] = defaultdict(int)
+    values: defaultdict[UUID, list[Money]] = defaultdict(list)
+    shipped: set[UUID] = set()
+    for line in cart.lines:
+        variant = variants[line.sku]
+        weights[variant.seller_id] += variant.weight_g * line.quantity
+        values[variant.seller_id].append(prices[line.sku] * line.quantity)
+        if variant.requires_shipping:
+            shipped.add(variant.seller_id)
+    parcels = tuple(
+        shipping.Parcel(seller_id, weight_g, add_up(values[seller_id], cart.currency), seller_id in shipped)
+        for seller_id, weight_g in weights.items()
+    )
+    found = await shipping.quote_rates(shipping.RateRequest(cart.currency, address.country, address.postal_code, parcels))
+    return {one.seller_id: one.rates for one in found}
+
+
+def choose_rate(seller_id: UUID, offered: tuple[shipping.Rate, ...], request: QuoteCart) -> shipping.Rate:
+    """The rate that was asked for, or the cheapest; a part that needs no shipping has one rate, whatever was asked."""
+    option = (request.shipping_options or {}).get(seller_id) or request.shipping_option
+    if option is None or offered[0].option == "none":
+        return offered[0]
+    for rate in offered:
+        if rate.option == option:
+            return rate
+    raise UnknownShippingOption(option, seller_id)
+
+
+def make_item(variant: catalog.Variant, line: pricing.QuotedLine) -> OrderItem:
+    name = f"{variant.product_name}, {variant.name}" if variant.name else variant.product_name
+    return OrderItem(
+        id=new_id(),
+        product_id=variant.product_id,
+        variant_id=variant.id,
+        seller_id=variant.seller_id,
+        sku=line.sku,
+        name=name,
+        quantity=line.quantity,
+        unit_price=line.unit_price,
+        discount=line.discount,
+        tax=line.tax,
+        total=line.total,
+        tax_rate_ppm=line.tax_rate,
+        image_url=variant.image_url,
+    )
+
+
+def make_parts(
+    quote: pricing.Quote,
+    items: tuple[OrderItem, ...],
+    rates: Mapping[UUID, tuple[shipping.Rate, ...]],
+    chosen: Mapping[UUID, shipping.Rate],
+) -> tuple[PricedPart, ...]:
+    """One part per seller, in the order in which they stand in the cart; the parts' totals add up to the quote's total."""
+    zero = Money(0, quote.currency)
+    shipped = {one.seller_id: one for one in quote.shipping}
+    parts = []
+    for seller_id in dict.fromkeys(item.seller_id for item in items):
+        own = [(item, line) for item, line in zip(items, quote.lines, strict=True) if item.seller_id == seller_id]
+        freight = shipped.get(seller_id)
+        tax = add_up((item.tax for item, _ in own), quote.currency) + (freight.tax if freight else zero)
+        discounts = [one for _, line in own for one in line.discounts] + list(freight.discounts if freight else ())
+        by_platform = (one.amount for one in discounts if one.funded_by == "platform")
+        parts.append(
+            PricedPart(
+                seller_id=seller_id,
+                options=rates.get(seller_id, ()),
+                chosen=chosen.get(seller_id),
+                shipping=freight.price - freight.discount if freight else zero,
+                tax=tax,
+                total=add_up((item.total for item, _ in own), quote.currency) + (freight.total if freight else zero),
+                goods=add_up((item.total - item.tax for item, _ in own), quote.currency),
+                platform_discount=add_up(by_platform, quote.currency),
+            )
+        )
+    return tuple(parts)
+
+
+def show_part(part: PricedPart, *, known: bool) -> QuotedPart:
+    return QuotedPart(
+        seller_id=part.seller_id,
+        options=tuple(ShippingChoice(rate.option, rate.name, rate.price, rate.days_min, rate.days_max) for rate in part.options),
+        shipping_option=part.chosen.option if part.chosen else None,
+        shipping=part.shipping if known else None,
+        total=part.total,
+    )

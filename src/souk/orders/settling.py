@@ -1,0 +1,209 @@
+"""Write down how an order came out: placed, rejected or canceled, with the news of it, many at once."""
+
+from collections import defaultdict
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from souk.kit.batching import Answers, Asked, Batcher
+from souk.kit.callers import caller
+from souk.kit.db import Transaction, columns
+from souk.kit.errors import DomainError, refusal_to_wire
+from souk.kit.events import publish
+from souk.kit.ids import new_id
+from souk.kit.money import Money
+from souk.orders import placements
+from souk.orders.database import db
+from souk.orders.events import OrderCancelled, OrderedLine, OrderPaid, OrderPlaced, OrderRejected
+from souk.orders.placements import LetGo, LostLease, Placement
+from souk.orders.types import OrderStatus, PaymentStatus
+
+LOCK_ORDERS = "SELECT FROM orders.orders WHERE id = ANY($1) ORDER BY id FOR UPDATE"
+MARK_PLACED = """
+    UPDATE orders.orders SET status = 'placed', payment_status = 'paid', captured = total, placed_at = coalesce(placed_at, now()),
+                             expires_at = NULL, version = version + 1, updated_at = now()
+    WHERE id = ANY($1) AND status = 'draft'
+    RETURNING id, number, user_id, cart_id, currency, total, placed_at
+"""
+FIND_LINES = """
+    SELECT order_id, sku, product_id, seller_id, quantity, total FROM orders.order_line
+    WHERE order_id = ANY($1) ORDER BY order_id, id
+"""
+MARK_REJECTED = """
+    UPDATE orders.orders AS o SET status = u.status, payment_status = u.payment_status, expires_at = NULL, version = o.version + 1,
+                                  updated_at = now()
+    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u (id, status, payment_status)
+    WHERE o.id = u.id AND o.status = 'draft'
+    RETURNING o.id, o.user_id
+"""
+MARK_CANCELED = """
+    UPDATE orders.orders SET status = 'canceled', fulfillment_status = 'canceled', version = version + 1, updated_at = now()
+    WHERE id = $1 AND status = 'placed' AND fulfillment_status = 'unfulfilled'
+    RETURNING id, user_id
+"""
+CANCEL_PARTS = "UPDATE orders.order_part SET status = 'canceled', updated_at = now() WHERE order_id = $1"
+SET_PAYMENT_STATUS = """
+    UPDATE orders.orders AS o SET payment_status = u.payment_status, version = o.version + 1, updated_at = now()
+    FROM unnest($1::uuid[], $2::text[]) AS u (id, payment_status)
+    WHERE o.id = u.id AND o.payment_status <> u.payment_status
+"""
+ADD_REFUNDS = """
+    UPDATE orders.orders AS o SET
+        refunded = o.refunded + u.amount, version = o.version + 1, updated_at = now(),
+        payment_status = CASE WHEN o.refunded + u.amount >= o.captured THEN 'refunded' ELSE 'partially_refunded' END
+    FROM (SELECT id, sum(amount)::bigint AS amount FROM unnest($1::uuid[], $2::bigint[]) AS r (id, amount) GROUP BY id) AS u
+    WHERE o.id = u.id
+"""
+ADD_TO_TIMELINE = """
+    INSERT INTO orders.timeline (order_id, id, type, data, actor_id)
+    SELECT u.order_id, u.id, u.type, u.data, u.actor_id
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::uuid[]) AS u (order_id, id, type, data, actor_id)
+"""
+
+
+class _Placed(msgspec.Struct, frozen=True):
+    id: UUID
+    number: int
+    user_id: UUID | None
+    cart_id: UUID | None
+    currency: str
+    total: int
+    placed_at: datetime
+
+
+class _Line(msgspec.Struct, frozen=True):
+    order_id: UUID
+    sku: str
+    product_id: UUID
+    seller_id: UUID
+    quantity: int
+    total: int
+
+
+class _Ended(msgspec.Struct, frozen=True):
+    id: UUID
+    user_id: UUID | None
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """An entry of an order's timeline that is to be written."""
+
+    order_id: UUID
+    type: str
+    data: dict[str, object]
+    actor_id: UUID | None = None
+
+
+async def _write_placed(asked: tuple[Asked[Placement], ...]) -> Answers[bool]:
+    ended = tuple(LetGo(one.request.order_id, one.request.attempt, "done") for one in asked)
+    async with db.transaction() as tx:
+        ours = await placements.let_go(tx, ended)
+        if ours:
+            await tx.run(LOCK_ORDERS, list(ours))
+            await announce_placed(tx, await tx.all(_Placed, MARK_PLACED, sorted(ours)))
+    return tuple(one.request.order_id in ours for one in asked)
+
+
+_placing: Batcher[Placement, bool] = Batcher(_write_placed)
+
+
+async def settle_placed(placement: Placement) -> None:
+    """The order is placed: stock and money are there. Raises LostLease if another attempt has taken over."""
+    if not await _placing.ask(placement, caller()):
+        raise LostLease
+
+
+async def announce_placed(tx: Transaction, orders: tuple[_Placed, ...]) -> None:
+    """Publish what became final, and write it into the timelines."""
+    lines: defaultdict[UUID, list[_Line]] = defaultdict(list)
+    for line in await tx.all(_Line, FIND_LINES, [order.id for order in orders]):
+        lines[line.order_id].append(line)
+    for order in orders:
+        total = Money(order.total, order.currency)
+        ordered = tuple(
+            OrderedLine(line.sku, line.product_id, line.seller_id, line.quantity, Money(line.total, order.currency))
+            for line in lines[order.id]
+        )
+        placed = OrderPlaced(order.id, order.number, order.user_id, order.cart_id, total, ordered, order.placed_at)
+        await publish(tx, placed, OrderPaid(order.id, total))
+    await add_to_timeline(tx, tuple(Moment(order.id, "placed", {}, order.user_id) for order in orders))
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """An order does not come about and all that was done for it is undone: for a reason, or (None) because it was cancelled."""
+
+    placement: Placement
+    refusal: DomainError | None
+    payment_status: PaymentStatus = "none"
+
+    @property
+    def status(self) -> OrderStatus:
+        return "rejected" if self.refusal else "canceled"
+
+    @property
+    def reason(self) -> str:
+        return self.refusal.code if self.refusal else "canceled"
+
+    @property
+    def ended(self) -> LetGo:
+        """The end of the saga; a refusal is kept for whoever asks again."""
+        kept = msgspec.json.encode(refusal_to_wire(self.refusal)).decode() if self.refusal else None
+        return LetGo(self.placement.order_id, self.placement.attempt, "done", frees_cart=True, refusal=kept)
+
+
+async def _write_rejected(asked: tuple[Asked[Rejection], ...]) -> Answers[bool]:
+    rejections = {one.request.placement.order_id: one.request for one in asked}
+    async with db.transaction() as tx:
+        ours = sorted(await placements.let_go(tx, tuple(one.ended for one in rejections.values())))
+        statuses = {order_id: rejections[order_id].payment_status for order_id in ours}
+        marks = [rejections[order_id].status for order_id in ours]
+        await tx.run(LOCK_ORDERS, ours)
+        drafts = await tx.all(_Ended, MARK_REJECTED, ours, marks, list(statuses.values()))
+        await publish(tx, *(OrderRejected(order.id, order.user_id, rejections[order.id].reason) for order in drafts))
+        moments = tuple(Moment(order.id, rejections[order.id].status, {"reason": rejections[order.id].reason}) for order in drafts)
+        await add_to_timeline(tx, moments)
+        # Those that were no drafts had been placed and then canceled: what is left to say is where their money is.
+        await set_payment_status(tx, statuses)
+    return tuple(one.request.placement.order_id in ours for one in asked)
+
+
+_rejecting: Batcher[Rejection, bool] = Batcher(_write_rejected)
+
+
+async def settle_rejected(rejection: Rejection) -> None:
+    """The order did not come about; whoever asks again gets the refusal. Raises LostLease."""
+    if not await _rejecting.ask(rejection, caller()):
+        raise LostLease
+
+
+async def mark_canceled(tx: Transaction, order_id: UUID, reason: str) -> bool:
+    """Cancel a placed order of which nothing was shipped; False if it is not one."""
+    order = await tx.maybe(_Ended, MARK_CANCELED, order_id)
+    if order is None:
+        return False
+    await tx.run(CANCEL_PARTS, order_id)
+    await publish(tx, OrderCancelled(order.id, order.user_id, reason))
+    await add_to_timeline(tx, (Moment(order.id, "canceled", {"reason": reason}, caller().principal.user_id),))
+    return True
+
+
+async def set_payment_status(tx: Transaction, statuses: dict[UUID, PaymentStatus]) -> None:
+    """Write what the payments context says of these orders' money. The caller has locked them."""
+    await tx.run(SET_PAYMENT_STATUS, list(statuses), list(statuses.values()))
+
+
+async def add_refunds(tx: Transaction, refunds: tuple[tuple[UUID, Money], ...]) -> None:
+    """Write on the orders that money went back; each refund is told once."""
+    await tx.run(LOCK_ORDERS, [order_id for order_id, _ in refunds])
+    await tx.run(ADD_REFUNDS, [order_id for order_id, _ in refunds], [amount.amount for _, amount in refunds])
+    await add_to_timeline(
+        tx, tuple(Moment(order_id, "refunded", {"amount": msgspec.to_builtins(amount)}) for order_id, amount in refunds)
+    )
+
+
+async def add_to_timeline(tx: Transaction, moments: tuple[Moment, ...]) -> None:
+    """Write what happened to these orders."""
+    names = ("order_id", "type", "data", "actor_id")
+    order_ids, types, data, actors = columns(moments, *names)
+    await tx.run(ADD_TO_TIMELINE, order_ids, [new_id() for _ in moments], types, data, actors)

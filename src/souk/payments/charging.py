@@ -1,0 +1,219 @@
+"""Get the money of an order: the attempt is written first, the gateway is asked in no transaction, what it answers is booked."""
+
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from souk.kit.batching import Asked, Batcher
+from souk.kit.callers import Caller, caller
+from souk.kit.calls import exposed
+from souk.kit.db import Transaction
+from souk.kit.errors import DomainError, InvalidField
+from souk.kit.idempotency import IdempotencyKeyReused
+from souk.kit.money import Money
+from souk.payments import calling, ledger
+from souk.payments.booking import book_capture, book_decline
+from souk.payments.database import db
+from souk.payments.gateways.gateway import ChargeAsked, Reference
+from souk.payments.ledger import Account
+from souk.payments.methods import INSTANT, TEST, WALLET, find_method, is_demo
+from souk.payments.news import follow_up, tell
+from souk.payments.records import FIND_PAYMENT, Attempt, Case, Changes, PaymentRow, lock_cases, show_payment, write
+from souk.payments.types import (
+    AlreadyPaid,
+    AttemptPending,
+    ChargeRequest,
+    MethodNotOffered,
+    Payment,
+    PaymentClosed,
+    PaymentExpired,
+    PaymentMethod,
+    PaymentNotFound,
+    TooManyAttempts,
+)
+
+# More tries than an honest buyer needs; whoever tests stolen cards needs many.
+MOST_ATTEMPTS = 20
+TEST_TOKENS = ("tok_visa", "tok_ok")
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """An attempt as it was recorded; `asked` is what its gateway is to be asked now, if anything."""
+
+    payment: PaymentRow
+    attempt: Attempt | None = None
+    asked: ChargeAsked | None = None
+    again: bool = False
+
+
+@exposed(timeout=30.0)
+async def charge(request: ChargeRequest) -> Payment:
+    """Try to get the money of an order; a decline is a Payment with that status, and another attempt may follow.
+
+    Asking again with the same attempt_id continues the same attempt: the money is taken once. While the gateway keeps silent
+    the payment is pending and settles by itself. Raises PaymentNotFound, PaymentClosed, PaymentExpired, AlreadyPaid,
+    AttemptPending, MethodNotOffered, TooManyAttempts, and IdempotencyKeyReused for the same attempt_id with another request.
+    """
+    return show_payment(await pay(request))
+
+
+async def pay(request: ChargeRequest) -> PaymentRow:
+    """Make an attempt to pay an order or a deposit; how the payment stands when the gateway or the caller's patience is through."""
+    begun = await _beginning.ask(request, caller())
+    attempt, asked = begun.attempt, begun.asked
+    if attempt is None or asked is None:
+        return begun.payment
+
+    async def take() -> None:
+        if answer := await calling.ask_charge(attempt, asked, begun.again):
+            await tell(calling.answer_of(attempt, answer))
+
+    await calling.wait(calling.start(("charge", attempt.payment_id, attempt.id), take), caller().seconds_left() - calling.RESERVE_S)
+    return await db.maybe(PaymentRow, FIND_PAYMENT, attempt.payment_id) or begun.payment
+
+
+async def begin_attempts(asked: tuple[Asked[ChargeRequest], ...]) -> tuple[Begun | DomainError, ...]:
+    """Record attempts, in one transaction; those that need no gateway are settled in it."""
+    changes = Changes()
+    async with db.transaction() as tx:
+        demo = await is_demo(tx)
+        cases = await lock_cases(tx, {one.request.order_id for one in asked})
+        wallets = await lock_wallets(tx, asked, cases)
+        decisions = [begin(one, cases, demo, wallets, changes) for one in asked]
+        written = await write(tx, changes)
+    follow_up(changes)
+    return tuple(
+        msgspec.structs.replace(decided, payment=written.payments.get(decided.payment.id, decided.payment))
+        if isinstance(decided, Begun)
+        else decided
+        for decided in decisions
+    )
+
+
+_beginning: Batcher[ChargeRequest, Begun] = Batcher(begin_attempts, lanes=1)
+
+
+async def lock_wallets(tx: Transaction, asked: tuple[Asked[ChargeRequest], ...], cases: dict[UUID, Case]) -> dict[Account, int]:
+    """The balances of the wallets that are to pay, locked."""
+    paying = [cases[one.request.order_id].payment for one in asked if one.request.method == WALLET and one.request.order_id in cases]
+    accounts = {ledger.wallet(payment.user_id, payment.currency) for payment in paying if payment.user_id is not None}
+    return await ledger.lock_balances(tx, list(accounts))
+
+
+def begin(
+    one: Asked[ChargeRequest], cases: dict[UUID, Case], demo: bool, wallets: dict[Account, int], changes: Changes
+) -> Begun | DomainError:
+    """Decide about one attempt: refuse it, go on with it, or write a new one."""
+    request, case = one.request, cases.get(one.request.order_id)
+    if case is None or not may_see(case.payment, one.caller):
+        return PaymentNotFound()
+    known = case.attempts.get(request.attempt_id)
+    if known is not None:
+        return go_on(case.payment, known, request)
+    try:
+        refuse(case)
+        method = find_method(request.method, demo, one.caller.principal.is_admin)
+        check_method(method, request, case.payment)
+    except DomainError as refusal:
+        return refusal
+    attempt = make_attempt(case.payment, method, request)
+    if method.gateway in INSTANT:
+        settle_instantly(case, attempt, request, wallets, changes)
+        return Begun(case.payment)
+    changes.put_attempt(case, attempt)
+    return Begun(case.payment, attempt, asked_of(case.payment, attempt, request))
+
+
+def go_on(payment: PaymentRow, known: Attempt, request: ChargeRequest) -> Begun | DomainError:
+    """The same attempt again: if its gateway kept silent it is asked once more."""
+    if known.fingerprint != fingerprint_of(request):
+        return IdempotencyKeyReused()
+    if known.status != "pending":
+        return Begun(payment)
+    return Begun(payment, known, asked_of(payment, known, request), again=True)
+
+
+def may_see(payment: PaymentRow, who: Caller) -> bool:
+    """Its owner, the guest with its token, an admin, the shop itself."""
+    if who.principal.is_admin or who.principal.owns(payment.user_id):
+        return True
+    if who.guest_token is None or payment.guest_token_hash is None:
+        return False
+    return hmac.compare_digest(hashlib.sha256(who.guest_token.encode()).hexdigest(), payment.guest_token_hash)
+
+
+def refuse(case: Case) -> None:
+    """Raise why no new attempt may begin."""
+    payment = case.payment
+    if payment.closed_at is not None:
+        raise PaymentClosed
+    if case.captured or payment.amount == 0:
+        raise AlreadyPaid
+    if payment.expires_at <= datetime.now(UTC):
+        raise PaymentExpired
+    if any(attempt.status == "pending" for attempt in case.attempts.values()):
+        raise AttemptPending
+    if len(case.attempts) >= MOST_ATTEMPTS:
+        raise TooManyAttempts
+
+
+def check_method(method: PaymentMethod, request: ChargeRequest, payment: PaymentRow) -> None:
+    """Raise what is missing for this method."""
+    if method.gateway == WALLET and (payment.user_id is None or payment.kind == "deposit"):
+        raise MethodNotOffered(request.method)
+    if method.needs_token and request.token is None:
+        raise InvalidField("token", f"is needed to pay by {method.method}")
+    if method.needs_return_url and request.return_url is None:
+        raise InvalidField("return_url", f"is needed to pay by {method.method}")
+
+
+def make_attempt(payment: PaymentRow, method: PaymentMethod, request: ChargeRequest) -> Attempt:
+    return Attempt(
+        payment_id=payment.id,
+        id=request.attempt_id,
+        gateway=method.gateway,
+        method=method.method,
+        amount=payment.amount,
+        currency=payment.currency,
+        status="pending",
+        gateway_id=None,
+        decline_code=None,
+        redirect_url=None,
+        fingerprint=fingerprint_of(request),
+    )
+
+
+def asked_of(payment: PaymentRow, attempt: Attempt, request: ChargeRequest) -> ChargeAsked:
+    """What the gateway is asked. The token goes to it and is kept nowhere."""
+    return ChargeAsked(
+        reference=Reference(payment.id, attempt.id),
+        amount=Money(attempt.amount, attempt.currency),
+        token=request.token,
+        return_url=request.return_url,
+        expires_in_s=(payment.expires_at - datetime.now(UTC)).total_seconds(),
+    )
+
+
+def settle_instantly(case: Case, attempt: Attempt, request: ChargeRequest, wallets: dict[Account, int], changes: Changes) -> None:
+    """Settle an attempt whose gateway is in this process."""
+    code = None
+    if attempt.gateway == TEST and request.token not in TEST_TOKENS:
+        code = "card_declined" if request.token == "tok_declined" else "token_unknown"  # noqa: S105  a test card
+    if attempt.gateway == WALLET:
+        account = case.source_of(attempt)
+        if wallets[account] < attempt.amount:
+            code = "insufficient_funds"
+        else:
+            wallets[account] -= attempt.amount
+    if code is None:
+        book_capture(case, attempt, changes)
+    else:
+        book_decline(case, attempt, code, changes)
+
+
+def fingerprint_of(request: ChargeRequest) -> bytes:
+    """One number per request: a token is not kept, but another one under the same attempt_id is noticed."""
+    return hashlib.sha256(msgspec.msgpack.encode((request.method, request.token, request.return_url))).digest()

@@ -1,0 +1,5 @@
+"""Payments' database."""
+
+from souk.kit.db import Database
+
+db = Database("payments")

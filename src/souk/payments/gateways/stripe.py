@@ -1,0 +1,261 @@
+"""Stripe, by its own SDK: a PaymentIntent per attempt, made first and confirmed then, so that a lost answer never hides a charge."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+import stripe
+
+from souk.kit.money import Money
+from souk.payments.gateways.gateway import (
+    AttemptNews,
+    AttemptSought,
+    BookPage,
+    ChargeAsked,
+    News,
+    Reference,
+    RefundAsked,
+    RefundNews,
+    Silent,
+    Unreachable,
+    read_id,
+    read_reference,
+)
+from souk.payments.gateways.line import NO_ANSWER, Line, failed
+from souk.payments.settings import Settings
+from souk.payments.types import WebhookForged
+
+T = TypeVar("T")
+
+STATUSES: dict[str, Literal["pending", "requires_action", "captured", "declined"]] = {
+    "succeeded": "captured",
+    "requires_action": "requires_action",
+    "requires_payment_method": "declined",
+    "canceled": "declined",
+}
+REFUND_STATUSES: dict[str, Literal["pending", "succeeded", "failed"]] = {
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "canceled": "failed",
+}
+# Stripe counts these in hundredths although nobody else does any more.
+HUNDREDTHS = frozenset({"ISK", "UGX"})
+
+
+class _Redirect(msgspec.Struct, frozen=True):
+    url: str | None = None
+
+
+class _NextAction(msgspec.Struct, frozen=True):
+    redirect_to_url: _Redirect | None = None
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    code: str | None = None
+    decline_code: str | None = None
+
+
+class _Intent(msgspec.Struct, frozen=True):
+    id: str
+    status: str
+    amount: int
+    currency: str
+    metadata: dict[str, str]
+    next_action: _NextAction | None = None
+    last_payment_error: _Failure | None = None
+
+
+class _Refund(msgspec.Struct, frozen=True):
+    id: str
+    amount: int
+    currency: str
+    status: str | None
+    metadata: dict[str, str] | None = None
+    failure_reason: str | None = None
+
+
+class Stripe:
+    """Cards by Stripe. The token is a PaymentMethod (pm_...) that Stripe.js made in the buyer's browser."""
+
+    name = "stripe"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._line = Line(settings.stripe_url, settings)
+
+    async def charge(self, asked: ChargeAsked) -> AttemptNews:
+        key = str(asked.reference)
+        try:
+            made = await self._ask(lambda client: create_intent(client, asked, key))
+        except stripe.StripeError as refused:
+            return AttemptNews(asked.reference, "declined", code=code_of(refused))
+        try:
+            return read_intent(await self._ask(lambda client: confirm_intent(client, made.id, asked.return_url, key)), asked.reference)
+        except stripe.CardError as declined:
+            return AttemptNews(asked.reference, "declined", made.id, code=code_of(declined))
+        except (stripe.StripeError, Silent, Unreachable):
+            # It is made, whether it was confirmed nobody knows: its id is all it takes to find that out.
+            return AttemptNews(asked.reference, "pending", made.id)
+
+    async def find(self, sought: AttemptSought) -> AttemptNews | None:
+        try:
+            intent = await self._find_intent(sought)
+        except stripe.InvalidRequestError:
+            return None
+        except stripe.StripeError as refused:
+            raise Silent(f"stripe: {code_of(refused)}") from refused
+        # What was never confirmed cannot have charged anything.
+        return read_intent(intent, sought.reference) if intent and intent.status != "requires_confirmation" else None
+
+    async def void(self, sought: AttemptSought) -> AttemptNews:
+        gateway_id = sought.gateway_id
+        if gateway_id is None:
+            return await self.find(sought) or AttemptNews(sought.reference, "declined", code="canceled")
+        try:
+            return read_intent(await self._ask(lambda client: cancel_intent(client, gateway_id)), sought.reference)
+        except stripe.StripeError:
+            # The buyer was quicker than we: what they did counts.
+            return await self.find(sought) or AttemptNews(sought.reference, "pending")
+
+    async def refund(self, asked: RefundAsked) -> RefundNews:
+        try:
+            made = await self._ask(lambda client: create_refund(client, asked))
+        except stripe.StripeError as refused:
+            return RefundNews(asked.payment_id, asked.refund_id, "failed", code=code_of(refused))
+        return read_refund(made, asked.payment_id, asked.refund_id)
+
+    async def read_webhook(self, headers: Mapping[str, str], body: bytes) -> News:
+        event = self._verify(headers.get("stripe-signature", ""), body)
+        told = msgspec.json.encode(event.data.object.to_dict())
+        if event.type.startswith("payment_intent."):
+            intent = msgspec.json.decode(told, type=_Intent)
+            reference = read_reference(intent.metadata.get("reference", ""))
+            attempts = (read_intent(intent, reference),) if reference and intent.status != "requires_confirmation" else ()
+            return News("webhook", self.name, event.id, event.type, attempts=attempts)
+        if event.type.startswith("refund."):
+            refund = msgspec.json.decode(told, type=_Refund)
+            payment_id, refund_id = (read_id((refund.metadata or {}).get(name, "")) for name in ("payment_id", "refund_id"))
+            refunds = (read_refund(refund, payment_id, refund_id),) if payment_id and refund_id else ()
+            return News("webhook", self.name, event.id, event.type, refunds=refunds)
+        return News("webhook", self.name, event.id, event.type)
+
+    async def read_book(self, after: str) -> BookPage:
+        """Stripe's balance transactions are not compared yet: webhooks and look-ups settle what is open."""
+        return BookPage((), after, more=False)
+
+    async def _find_intent(self, sought: AttemptSought) -> _Intent | None:
+        gateway_id = sought.gateway_id
+        if gateway_id is not None:
+            return await self._ask(lambda client: retrieve_intent(client, gateway_id))
+        return await self._ask(lambda client: search_intent(client, sought.reference))
+
+    async def _ask(self, work: Callable[[stripe.StripeClient], Awaitable[T]]) -> T:
+        """Ask Stripe; raises Silent, Unreachable, or what Stripe refuses with."""
+        try:
+            async with self._line.opened() as session:
+                return await work(
+                    stripe.StripeClient(
+                        self._settings.stripe_secret_key,
+                        http_client=stripe.AIOHTTPClient(timeout=None, session=session),
+                        max_network_retries=0,
+                        base_addresses={"api": self._settings.stripe_url},
+                    )
+                )
+        except stripe.APIConnectionError as failure:
+            raise failed("stripe", failure.__cause__ or failure) from failure
+        except stripe.RateLimitError as busy:
+            raise Unreachable("stripe has too much to do") from busy
+        except (stripe.APIError, stripe.IdempotencyError) as trouble:
+            raise Silent(f"stripe answered {trouble.http_status}") from trouble
+        except NO_ANSWER as failure:
+            raise failed("stripe", failure) from failure
+
+    def _verify(self, signature: str, body: bytes) -> stripe.Event:
+        for secret in self._settings.stripe_webhook_secrets:
+            try:
+                return stripe.Webhook.construct_event(body, signature, secret)  # type: ignore[no-any-return]
+            except (stripe.SignatureVerificationError, ValueError):
+                continue
+        raise WebhookForged
+
+
+async def create_intent(client: stripe.StripeClient, asked: ChargeAsked, key: str) -> _Intent:
+    made = await client.v1.payment_intents.create_async(
+        {
+            "amount": to_stripe(asked.amount),
+            "currency": asked.amount.currency.lower(),
+            "payment_method": asked.token or "",
+            "metadata": {"reference": str(asked.reference)},
+        },
+        {"idempotency_key": key},
+    )
+    return msgspec.convert(made.to_dict(), _Intent)
+
+
+async def confirm_intent(client: stripe.StripeClient, intent_id: str, return_url: str | None, key: str) -> _Intent:
+    options: stripe.RequestOptions = {"idempotency_key": f"{key}.confirm"}
+    confirmed = await client.v1.payment_intents.confirm_async(intent_id, {"return_url": return_url or ""}, options)
+    return msgspec.convert(confirmed.to_dict(), _Intent)
+
+
+async def cancel_intent(client: stripe.StripeClient, intent_id: str) -> _Intent:
+    return msgspec.convert((await client.v1.payment_intents.cancel_async(intent_id)).to_dict(), _Intent)
+
+
+async def retrieve_intent(client: stripe.StripeClient, intent_id: str) -> _Intent:
+    return msgspec.convert((await client.v1.payment_intents.retrieve_async(intent_id)).to_dict(), _Intent)
+
+
+async def search_intent(client: stripe.StripeClient, reference: Reference) -> _Intent | None:
+    found = await client.v1.payment_intents.search_async({"query": f"metadata['reference']:'{reference}'"})
+    intents = [msgspec.convert(one.to_dict(), _Intent) for one in found.data]
+    return min(intents, key=lambda intent: intent.status != "succeeded", default=None)
+
+
+async def create_refund(client: stripe.StripeClient, asked: RefundAsked) -> _Refund:
+    made = await client.v1.refunds.create_async(
+        {
+            "payment_intent": asked.gateway_id,
+            "amount": to_stripe(asked.amount),
+            "metadata": {"payment_id": str(asked.payment_id), "refund_id": str(asked.refund_id)},
+        },
+        {"idempotency_key": str(asked.refund_id)},
+    )
+    return msgspec.convert(made.to_dict(), _Refund)
+
+
+def read_intent(intent: _Intent, reference: Reference) -> AttemptNews:
+    """A PaymentIntent as news of our attempt."""
+    status = STATUSES.get(intent.status, "pending")
+    failure = intent.last_payment_error
+    code = ((failure.decline_code or failure.code) if failure else None) or intent.status
+    redirect = intent.next_action.redirect_to_url if intent.next_action else None
+    amount = from_stripe(intent.amount, intent.currency)
+    return AttemptNews(reference, status, intent.id, amount, code if status == "declined" else None, redirect.url if redirect else None)
+
+
+def read_refund(refund: _Refund, payment_id: UUID, refund_id: UUID) -> RefundNews:
+    """A refund as news of ours."""
+    status = REFUND_STATUSES.get(refund.status or "", "pending")
+    amount, code = from_stripe(refund.amount, refund.currency), refund.failure_reason if status == "failed" else None
+    return RefundNews(payment_id, refund_id, status, refund.id, amount, code)
+
+
+def code_of(refused: stripe.StripeError) -> str:
+    """Why it refused, in one word."""
+    if isinstance(refused, (stripe.AuthenticationError, stripe.PermissionError)):
+        return "gateway_error"
+    decline = refused.error.decline_code if isinstance(refused, stripe.CardError) and refused.error else None
+    return decline or refused.code or "gateway_error"
+
+
+def to_stripe(money: Money) -> int:
+    """An amount as Stripe counts it."""
+    return money.amount * 100 if money.currency in HUNDREDTHS else money.amount
+
+
+def from_stripe(amount: int, currency: str) -> Money:
+    """An amount as we count it."""
+    code = currency.upper()
+    return Money(amount // 100 if code in HUNDREDTHS else amount, code)

@@ -1,0 +1,148 @@
+"""REST: paying an order, refunds, the wallet, and where gateways send their webhooks."""
+
+from typing import Annotated
+from uuid import UUID, uuid5
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
+from litestar.params import Parameter
+from msgspec import Meta
+
+from souk import payments
+from souk.kit.callers import caller
+from souk.kit.http import ADMIN, GUEST_OR_USER, PUBLIC, SIGNED_IN, SIGNED_WEBHOOK, Cursor, Limit, Page, make_page, read_cursor, route
+from souk.kit.ids import new_id
+from souk.kit.money import Money
+from souk.payments.types import (
+    ChargeRequest,
+    DepositMoney,
+    Destination,
+    Discrepancy,
+    Method,
+    Payment,
+    PaymentMethod,
+    Refund,
+    RefundPayment,
+    ReturnUrl,
+    SendMoney,
+    Token,
+    Wallet,
+    WalletEntry,
+    WalletTransfer,
+    Webhook,
+    WebhookReceipt,
+)
+
+WalletCurrency = Annotated[str, Parameter(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
+
+
+class PayOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Pay an order: by card with the payment provider's token, out of the wallet, or in another app with a way back."""
+
+    order_id: UUID
+    method: Method
+    token: Token | None = None
+    return_url: ReturnUrl | None = None
+
+
+class RefundOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Give money back. Without an amount, all that is left."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500, examples=["arrived broken"])]
+    amount: Money | None = None
+    to: Destination = "origin"
+
+
+def request_id(of: UUID) -> UUID:
+    """The id of what this request makes: the same again for the same Idempotency-Key of the same caller, else a new one."""
+    who = caller()
+    return uuid5(of, f"{who.principal.subject}:{who.idempotency_key}") if who.idempotency_key else new_id()
+
+
+@route("GET", "/payment-methods", PUBLIC, tags=["payments"])
+async def list_payment_methods() -> Page[PaymentMethod]:
+    """The ways to pay that this shop offers."""
+    return Page(await payments.list_payment_methods())
+
+
+@route("POST", "/payments", GUEST_OR_USER, tags=["payments"])
+async def pay_order(data: PayOrder) -> Payment:
+    """Pay an order. A declined payment is answered as such and may be tried again; `next_action` says where the buyer has to go."""
+    request = ChargeRequest(data.order_id, data.method, data.token, data.return_url, request_id(data.order_id))
+    return await payments.charge(request)
+
+
+@route("GET", "/payments/{payment_id:uuid}", GUEST_OR_USER, tags=["payments"])
+async def get_payment(payment_id: UUID) -> Payment:
+    """How a payment stands; a payment has the id of its order."""
+    return await payments.get_payment(payment_id)
+
+
+@route("POST", "/payments/{payment_id:uuid}/refunds", ADMIN, tags=["payments"])
+async def refund_payment(payment_id: UUID, data: RefundOrder) -> Refund:
+    """Give a part of a payment back, or all of it, to where it came from or to the buyer's wallet."""
+    return await payments.refund(RefundPayment(request_id(payment_id), payment_id, data.amount, data.reason, data.to))
+
+
+@route("GET", "/payments/{payment_id:uuid}/refunds", GUEST_OR_USER, tags=["payments"])
+async def list_refunds(payment_id: UUID) -> Page[Refund]:
+    """The refunds of a payment, oldest first."""
+    return Page(await payments.list_refunds(payment_id))
+
+
+@route("GET", "/payments/discrepancies", ADMIN, tags=["payments"])
+async def list_discrepancies(limit: Limit = 50, cursor: Cursor = None) -> Page[Discrepancy]:
+    """What gateways said against our books, newest first."""
+    after = read_cursor(cursor, tuple[UUID])
+    rows = await payments.list_discrepancies(limit + 1, after[0] if after else None)
+    return make_page(rows, limit, lambda row: (row.id,))
+
+
+@route("POST", "/payments/webhooks/{gateway:str}", SIGNED_WEBHOOK, status_code=200, tags=["payments"])
+async def receive_webhook(request: Request[object, object, State], gateway: str) -> WebhookReceipt:
+    """Where a gateway tells us what happened, signed by it."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return await payments.receive_webhook(Webhook(gateway, headers, await request.body()))
+
+
+@route("GET", "/wallet", SIGNED_IN, tags=["wallet"])
+async def get_wallet() -> Wallet:
+    """One's money with the shop, a balance per currency."""
+    return await payments.get_wallet()
+
+
+@route("GET", "/wallet/entries", SIGNED_IN, tags=["wallet"])
+async def list_wallet_entries(currency: WalletCurrency, limit: Limit = 50, cursor: Cursor = None) -> Page[WalletEntry]:
+    """How money came into one's wallet and left it, newest first."""
+    after = read_cursor(cursor, tuple[UUID])
+    rows = await payments.list_wallet_entries(currency, limit + 1, after[0] if after else None)
+    return make_page(rows, limit, lambda row: (row.id,))
+
+
+@route("POST", "/wallet/deposits", SIGNED_IN, tags=["wallet"])
+async def deposit_money(data: DepositMoney) -> Payment:
+    """Pay money into one's wallet; it is there when the payment is captured."""
+    return await payments.deposit_money(data)
+
+
+@route("POST", "/wallet/transfers", SIGNED_IN, tags=["wallet"])
+async def send_money(data: SendMoney) -> WalletTransfer:
+    """Send money to another user's wallet in the same currency."""
+    return await payments.send_money(data)
+
+
+routes: tuple[BaseRouteHandler, ...] = (
+    list_payment_methods,
+    pay_order,
+    get_payment,
+    refund_payment,
+    list_refunds,
+    list_discrepancies,
+    receive_webhook,
+    get_wallet,
+    list_wallet_entries,
+    deposit_money,
+    send_money,
+)

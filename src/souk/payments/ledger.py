@@ -1,0 +1,115 @@
+"""The double-entry ledger: accounts, and transfers between them by which all money moves.
+
+A transfer is one row; a trigger moves the balances of both accounts in the same statement, each account once however many transfers
+it brings. The shop's own accounts (a gateway's clearing, funds of orders) are hot: every sale touches them. They keep a balance
+row all the same, because payments are settled in batches: a thousand sales a second are some dozens of updates of such a row, each
+held only from the last statement of its transaction to the commit. Sums over the transfers instead would have to be snapshotted
+before they grow; this way each balance is true at any moment and the database itself can refuse a wallet below zero.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID, uuid5
+
+import msgspec
+
+from souk.kit.db import Transaction, columns
+from souk.kit.ids import new_id
+
+# Any fixed UUID: an account's id follows from what it is, so that nobody has to look it up.
+ACCOUNTS = UUID("7c7a7f0e-3f5b-4f0c-9a54-5d3e0b1a6f21")
+
+OPEN_ACCOUNTS = """
+    INSERT INTO payments.account (id, kind, owner, currency)
+    SELECT u.id, u.kind, u.owner, u.currency
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS u (id, kind, owner, currency)
+    ORDER BY u.id
+    ON CONFLICT DO NOTHING
+"""
+POST_TRANSFERS = """
+    INSERT INTO payments.transfer (cause_id, reference, id, kind, debit_id, credit_id, amount, currency)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::bigint[], $8::text[])
+    ON CONFLICT (cause_id, reference) DO NOTHING
+"""
+LOCK_BALANCES = """
+    SELECT id, balance FROM payments.account
+    WHERE id = ANY($1)
+    ORDER BY kind <> 'buyer_wallet', id
+    FOR NO KEY UPDATE
+"""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Whose money it is, in one currency. `owner` is a gateway's name, a user's or a seller's id, or empty for the shop."""
+
+    kind: str
+    owner: str
+    currency: str
+
+    @property
+    def id(self) -> UUID:
+        return uuid5(ACCOUNTS, f"{self.kind}:{self.owner}:{self.currency}")
+
+
+def clearing(gateway: str, currency: str) -> Account:
+    """What a gateway has taken for us and not paid out: below zero."""
+    return Account("gateway_clearing", gateway, currency)
+
+
+def wallet(user_id: UUID, currency: str) -> Account:
+    """A user's money with us; never below zero."""
+    return Account("buyer_wallet", str(user_id), currency)
+
+
+def order_funds(currency: str) -> Account:
+    """Captured money that no seller has earned yet; never below zero."""
+    return Account("order_funds", "", currency)
+
+
+def refunds_due(currency: str) -> Account:
+    """Money that is on its way back to buyers; never below zero."""
+    return Account("refunds_due", "", currency)
+
+
+class Transfer(msgspec.Struct, frozen=True):
+    """An amount above zero goes from `debit` to `credit`, once per cause and reference."""
+
+    cause_id: UUID
+    reference: str
+    kind: str
+    debit: Account
+    credit: Account
+    amount: int
+
+
+async def post(tx: Transaction, transfers: Sequence[Transfer]) -> int:
+    """Write transfers, in one statement; how many were new.
+
+    It is to be the last statement of its transaction and the only posting in it: it takes the locks on the hot accounts. A
+    wallet that would fall below zero is asyncpg's CheckViolationError: whoever debits one locks its balance and looks first.
+    """
+    if not transfers:
+        return 0
+    ids = {account: account.id for transfer in transfers for account in (transfer.debit, transfer.credit)}
+    await tx.run(OPEN_ACCOUNTS, list(ids.values()), *columns(list(ids), "kind", "owner", "currency"))
+    return await tx.run(
+        POST_TRANSFERS,
+        *columns(transfers, "cause_id", "reference"),
+        [new_id() for _ in transfers],
+        [transfer.kind for transfer in transfers],
+        [ids[transfer.debit] for transfer in transfers],
+        [ids[transfer.credit] for transfer in transfers],
+        [transfer.amount for transfer in transfers],
+        [transfer.debit.currency for transfer in transfers],
+    )
+
+
+class _Balance(msgspec.Struct, frozen=True):
+    id: UUID
+    balance: int
+
+
+async def lock_balances(tx: Transaction, accounts: Sequence[Account]) -> dict[Account, int]:
+    """What these wallets hold, locked until the end of the transaction; an account without a row holds 0."""
+    rows = await tx.all(_Balance, LOCK_BALANCES, [account.id for account in accounts]) if accounts else ()
+    known = {row.id: row.balance for row in rows}
+    return {account: known.get(account.id, 0) for account in accounts}

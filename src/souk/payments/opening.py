@@ -1,0 +1,62 @@
+"""What an order costs is written down before anybody pays; how it stands can be read at any time."""
+
+from uuid import UUID
+
+from souk.kit.batching import Asked
+from souk.kit.callers import caller
+from souk.kit.calls import exposed
+from souk.kit.errors import DomainError
+from souk.kit.events import publish
+from souk.payments.charging import may_see
+from souk.payments.database import db
+from souk.payments.events import PaymentCaptured
+from souk.payments.records import COLUMNS, FIND_PAYMENT, PaymentRow, show_payment
+from souk.payments.types import OpenPayment, Payment, PaymentNotFound
+
+OPEN_PAYMENTS = f"""
+    INSERT INTO payments.payment AS p (id, kind, user_id, guest_token_hash, currency, amount, parts, expires_at, status)
+    SELECT u.id, 'order', u.user_id, u.guest_token_hash, u.currency, u.amount, u.parts, u.expires_at,
+           CASE WHEN u.amount = 0 THEN 'captured' ELSE 'none' END
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::jsonb[], $7::timestamptz[])
+        AS u (id, user_id, guest_token_hash, currency, amount, parts, expires_at)
+    ORDER BY u.id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING {COLUMNS}
+"""
+FIND_PAYMENTS = f"SELECT {COLUMNS} FROM payments.payment AS p WHERE p.id = ANY($1)"
+
+
+@exposed.batched(timeout=5.0)
+async def open_payment(asked: tuple[Asked[OpenPayment], ...]) -> tuple[Payment | DomainError, ...]:
+    """Write down what is to be paid for an order. Asking again for the same order returns its payment as it stands.
+
+    Where nothing is to be paid the payment is captured at once.
+    """
+    wanted = {one.request.order_id: one.request for one in asked}
+    requests = list(wanted.values())
+    async with db.transaction() as tx:
+        opened = await tx.all(
+            PaymentRow,
+            OPEN_PAYMENTS,
+            [one.order_id for one in requests],
+            [one.user_id for one in requests],
+            [one.guest_token_hash for one in requests],
+            [one.amount.currency for one in requests],
+            [one.amount.amount for one in requests],
+            [one.parts for one in requests],
+            [one.expires_at for one in requests],
+        )
+        found = {row.id: row for row in opened}
+        if missing := [order_id for order_id in wanted if order_id not in found]:
+            found |= {row.id: row for row in await tx.all(PaymentRow, FIND_PAYMENTS, missing)}
+        await publish(tx, *(PaymentCaptured(row.id, row.id, row.money(0)) for row in opened if row.amount == 0))
+    return tuple(show_payment(found[one.request.order_id]) for one in asked)
+
+
+@exposed()
+async def get_payment(order_id: UUID) -> Payment:
+    """How the payment of an order stands, for its owner, the guest with its token, and admins; raises PaymentNotFound."""
+    row = await db.maybe(PaymentRow, FIND_PAYMENT, order_id)
+    if row is None or not may_see(row, caller()):
+        raise PaymentNotFound
+    return show_payment(row)

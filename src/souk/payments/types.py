@@ -1,0 +1,266 @@
+"""The vocabulary of payments: what is to be paid, how it stands, what goes back, and why not."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from souk.kit.errors import Conflict, Invalid, NotFound, Unauthenticated
+from souk.kit.money import Money
+
+PaymentStatus = Literal[
+    "none", "requires_action", "pending", "authorized", "captured", "declined", "voided", "partially_refunded", "refunded"
+]
+RefundStatus = Literal["pending", "succeeded", "failed"]
+Destination = Literal["origin", "wallet"]
+
+Method = Annotated[str, Meta(min_length=1, max_length=32, pattern="^[a-z_]+$", examples=["card"])]
+Token = Annotated[
+    str, Meta(min_length=1, max_length=255, description="The payment provider's token, never a card number", examples=["tok_visa"])
+]
+ReturnUrl = Annotated[
+    str,
+    Meta(
+        max_length=2000,
+        pattern=r"^https?://[\x21-\x7e]+$",
+        description="Where the buyer comes back to",
+        examples=["https://shop.example/back"],
+    ),
+]
+
+
+class PaymentPart(msgspec.Struct, frozen=True):
+    """What the buyer pays for one seller's goods and their shipping, and how it is to be divided when it is earned."""
+
+    seller_id: UUID
+    amount: Money
+    tax: Money
+    commission: Money
+    platform_discount: Money
+
+
+class OpenPayment(msgspec.Struct, frozen=True):
+    """An order is to be paid until `expires_at`. A guest's order answers to the token of which this is the SHA-256 (hex)."""
+
+    order_id: UUID
+    user_id: UUID | None
+    guest_token_hash: str | None
+    amount: Money
+    parts: tuple[PaymentPart, ...]
+    expires_at: datetime
+
+
+class ChargeRequest(msgspec.Struct, frozen=True):
+    """Try to get the money of an order: `method` is card, wallet or the name of a gateway."""
+
+    order_id: UUID
+    method: str
+    token: str | None
+    return_url: str | None
+    attempt_id: UUID
+
+
+class RefundPayment(msgspec.Struct, frozen=True):
+    """Give money of an order back. No amount means all that is left."""
+
+    refund_id: UUID
+    order_id: UUID
+    amount: Money | None
+    reason: str
+    to: Destination = "origin"
+
+
+class DepositMoney(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Pay this much into one's wallet."""
+
+    amount: Money
+    method: Method
+    token: Token | None = None
+    return_url: ReturnUrl | None = None
+
+
+class SendMoney(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Move this much from one's wallet to another user's."""
+
+    to_user_id: UUID
+    amount: Money
+
+
+class NextAction(msgspec.Struct, frozen=True):
+    """What the buyer has to do before the payment can go on."""
+
+    redirect_url: str
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """How the payment of an order, or of a deposit into a wallet, stands; it has the id of what it pays for."""
+
+    id: UUID
+    order_id: UUID
+    amount: Money
+    captured: Money
+    refunded: Money
+    status: PaymentStatus
+    method: str | None
+    decline_code: str | None
+    redirect_url: str | None
+    created_at: datetime
+    updated_at: datetime
+    next_action: NextAction | None = None
+    expires_at: datetime | None = None
+
+
+class Refund(msgspec.Struct, frozen=True):
+    """Money of an order on its way back, or back."""
+
+    id: UUID
+    payment_id: UUID
+    order_id: UUID
+    amount: Money
+    status: RefundStatus
+    to: Destination
+    reason: str
+    failure_code: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class WalletBalance(msgspec.Struct, frozen=True):
+    """What a wallet holds in one currency."""
+
+    balance: Money
+    created_at: datetime
+    updated_at: datetime
+
+
+class Wallet(msgspec.Struct, frozen=True):
+    """A user's money with the shop, one balance per currency that they ever had."""
+
+    user_id: UUID
+    balances: tuple[WalletBalance, ...]
+
+
+class WalletEntry(msgspec.Struct, frozen=True):
+    """A movement of a wallet: above zero what came in, below zero what went out."""
+
+    id: UUID
+    kind: str
+    amount: Money
+    cause_id: UUID
+    created_at: datetime
+    updated_at: datetime
+
+
+class WalletTransfer(msgspec.Struct, frozen=True):
+    """Money that went from one user's wallet to another's."""
+
+    id: UUID
+    to_user_id: UUID
+    amount: Money
+    created_at: datetime
+    updated_at: datetime
+
+
+class PaymentMethod(msgspec.Struct, frozen=True):
+    """A way to pay that this shop offers, and what a client has to bring for it."""
+
+    method: str
+    gateway: str
+    name: str
+    needs_token: bool = False
+    needs_return_url: bool = False
+    public_key: str | None = None
+
+
+class Discrepancy(msgspec.Struct, frozen=True):
+    """Something that a gateway says and that does not agree with our books; nothing was done because of it."""
+
+    id: UUID
+    gateway: str
+    source: Literal["answer", "webhook", "book"]
+    external_id: str
+    reason: str
+    told: dict[str, object]
+    payment_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """A request that came to a gateway's address, as it came; header names in lower case."""
+
+    gateway: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class WebhookReceipt(msgspec.Struct, frozen=True):
+    """What became of a webhook: it had an effect or changed nothing, came before, or contradicts our books and is kept for a person."""
+
+    status: Literal["applied", "repeated", "refused"]
+
+
+class PaymentNotFound(NotFound, code="payments.payment_not_found"):
+    """There is no such payment, or it is not yours."""
+
+
+class PaymentClosed(Conflict, code="payments.payment_closed"):
+    """The order was cancelled or rejected; it cannot be paid any more."""
+
+
+class PaymentExpired(Conflict, code="payments.payment_expired"):
+    """The time to pay this order is over."""
+
+
+class AlreadyPaid(Conflict, code="payments.already_paid"):
+    """This order is paid."""
+
+
+class AttemptPending(Conflict, code="payments.attempt_pending"):
+    """Another payment of this order is under way; wait for its result before you try again."""
+
+
+class TooManyAttempts(Conflict, code="payments.too_many_attempts"):
+    """This order was tried to be paid too often; place it again."""
+
+
+class MethodNotOffered(Invalid, code="payments.method_not_offered"):
+    """This shop does not offer the payment method {method} here."""
+
+    method: str
+
+
+class RefundTooLarge(Conflict, code="payments.refund_too_large"):
+    """There is not so much left to refund."""
+
+    refundable: Money
+
+
+class CurrencyMismatch(Invalid, code="payments.currency_mismatch"):
+    """This payment is in {currency}."""
+
+    currency: str
+
+
+class NoWallet(Invalid, code="payments.no_wallet"):
+    """A guest has no wallet."""
+
+
+class WalletNotFound(NotFound, code="payments.wallet_not_found"):
+    """The other user has no wallet in this currency."""
+
+
+class InsufficientFunds(Conflict, code="payments.insufficient_funds"):
+    """The wallet does not hold so much."""
+
+    balance: Money
+
+
+class WebhookForged(Unauthenticated, code="payments.webhook_forged"):
+    """The signature is not that of the gateway."""
+
+
+class GatewayUnknown(NotFound, code="payments.gateway_unknown"):
+    """No such gateway is set up here."""

@@ -1,0 +1,5 @@
+"""Pricing's database."""
+
+from souk.kit.db import Database
+
+db = Database("pricing")

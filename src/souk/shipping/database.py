@@ -1,0 +1,5 @@
+"""Shipping's database."""
+
+from souk.kit.db import Database
+
+db = Database("shipping")

@@ -1,0 +1,1 @@
+"""Shipping's schema, forward only."""

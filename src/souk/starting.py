@@ -1,0 +1,41 @@
+"""What every command needs: the database it works on, and plain words when something is wrong."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import click
+
+from souk import app
+from souk.kit.config import BadSettings
+from souk.kit.migrations import CannotMigrate
+from souk.kit.postgres import PostgresUnavailable
+from souk.kit.postgres import start as start_postgres
+from souk.kit.server import PortTaken
+
+
+@contextmanager
+def database(report: Callable[[str], None]) -> Iterator[str]:
+    """The shared database's address: DATABASE_URL, or the embedded server, which runs as long as this block."""
+    if dsn := os.environ.get("DATABASE_URL"):
+        yield dsn
+        return
+    with start_postgres(app.find_home(), report) as postgres:
+        yield postgres.dsn()
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a person can mend is one sentence and exit code 1, not a traceback."""
+    try:
+        yield
+    except (BadSettings, CannotMigrate, PortTaken, PostgresUnavailable) as mistake:
+        raise click.ClickException(str(mistake)) from mistake
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as unreachable:
+        raise click.ClickException(f"The database cannot be used: {unreachable}. Is DATABASE_URL right?") from unreachable
+
+
+def say(line: str) -> None:
+    """Tell the person who started the command."""
+    click.echo(line, err=True)

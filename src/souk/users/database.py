@@ -1,0 +1,5 @@
+"""The database of users."""
+
+from souk.kit.db import Database
+
+db = Database("users")

@@ -1,0 +1,62 @@
+"""Passwords: argon2id on a few threads of their own; bcrypt digests of another shop are accepted and replaced."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+import bcrypt
+import msgspec
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from souk.users.settings import settings
+
+T = TypeVar("T")
+
+# bcrypt has never looked further, so a longer password was cut when the digest was made.
+BCRYPT_BYTES = 72
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether it is the password, and the digest to keep from now on if the present one is weaker than ours."""
+
+    right: bool
+    better_digest: str | None = None
+
+
+async def make_digest(password: str) -> str:
+    """The password's argon2id digest."""
+    return await _off_the_loop(lambda: _argon2().hash(password))
+
+
+async def check_password(password: str, digest: str | None) -> Verdict:
+    """Whether the digest is this password's. Without a digest the answer is no and takes as long as any other."""
+    return await _off_the_loop(lambda: _check(password, digest))
+
+
+def _check(password: str, digest: str | None) -> Verdict:
+    argon2 = _argon2()
+    if digest is not None and Argon2Hasher.identify(digest):
+        right = argon2.verify(password, digest)
+        return Verdict(right, argon2.hash(password) if right and argon2.check_needs_rehash(digest) else None)
+    if digest is not None and digest.startswith("$2"):
+        right = bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], digest.encode())
+        return Verdict(right, argon2.hash(password) if right else None)
+    argon2.hash(password)
+    return Verdict(False)
+
+
+def _argon2() -> Argon2Hasher:
+    now = settings.now
+    return Argon2Hasher(time_cost=now.password_rounds, memory_cost=now.password_memory_kib, parallelism=1)
+
+
+async def _off_the_loop(work: Callable[[], T]) -> T:
+    # A caller whose time is up takes its work out of the queue, so that the queue holds a few seconds of work at the most.
+    return await asyncio.get_running_loop().run_in_executor(_threads(settings.now.password_threads), work)
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, "passwords")

@@ -1,0 +1,70 @@
+"""What somebody likes, in which language and currency they shop, and of what they want to be told on which channel."""
+
+from uuid import UUID
+
+from babel.core import get_global
+
+from souk.kit.callers import caller
+from souk.kit.calls import exposed
+from souk.kit.errors import InvalidField, NotFound
+from souk.kit.events import publish
+from souk.kit.money import known_currencies
+from souk.users import sessions
+from souk.users.database import db
+from souk.users.events import PreferencesChanged
+from souk.users.profiles import find_user, require_self
+from souk.users.types import Preferences, SetPreferences
+
+# Who has set nothing has the defaults of SetPreferences, since they registered.
+FIND = """
+    SELECT u.id AS user_id, coalesce(p.categories, '{}') AS categories, coalesce(p.brands, '{}') AS brands,
+           coalesce(p.language, 'en') AS language, p.currency, coalesce(p.timezone, 'UTC') AS timezone,
+           coalesce(p.notifications, '{}') AS notifications,
+           coalesce(p.created_at, u.created_at) AS created_at, coalesce(p.updated_at, u.created_at) AS updated_at
+    FROM users.users AS u LEFT JOIN users.user_preferences AS p ON p.user_id = u.id
+    WHERE u.id = ANY($1) ORDER BY u.id
+"""
+SET = """
+    INSERT INTO users.user_preferences (user_id, categories, brands, language, currency, timezone, notifications)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (user_id) DO UPDATE SET
+        categories = excluded.categories, brands = excluded.brands, language = excluded.language, currency = excluded.currency,
+        timezone = excluded.timezone, notifications = excluded.notifications, updated_at = now()
+"""
+
+
+@exposed()
+async def get_preferences(user_ids: tuple[UUID, ...]) -> tuple[Preferences, ...]:
+    """The preferences of those of these users that the caller may see: their own; anybody's for an admin."""
+    who = caller().principal
+    return await db.all(Preferences, FIND, [user_id for user_id in user_ids if who.owns(user_id) or who.is_admin])
+
+
+@exposed()
+async def set_preferences(user_id: UUID, wanted: SetPreferences) -> Preferences:
+    """Replace all of a user's preferences. Raises NotFound, InvalidField. Again changes nothing more."""
+    require_self(user_id)
+    require_known(wanted)
+    async with db.transaction() as tx:
+        await sessions.lock_users(tx, [user_id])
+        await find_user(tx, user_id)
+        likings = (wanted.categories, wanted.brands)
+        await tx.run(SET, user_id, *likings, wanted.language, wanted.currency, wanted.timezone, wanted.notifications)
+        await publish(tx, PreferencesChanged(user_id))
+        return await tx.one(Preferences, FIND, [user_id])
+
+
+async def show_preferences(user_id: UUID) -> Preferences:
+    """A user's preferences, through the front door; raises NotFound."""
+    found = await get_preferences((user_id,))
+    if not found:
+        raise NotFound
+    return found[0]
+
+
+def require_known(wanted: SetPreferences) -> None:
+    """Raises InvalidField for a currency or a time zone that does not exist."""
+    if wanted.currency is not None and wanted.currency not in known_currencies():
+        raise InvalidField("currency", "is no currency that we know")
+    if wanted.timezone not in get_global("zone_territories") and wanted.timezone not in get_global("zone_aliases"):
+        raise InvalidField("timezone", "is no time zone that we know")

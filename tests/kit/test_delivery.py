@@ -1,0 +1,306 @@
+"""Every fact is applied once, in the order of its aggregate, whoever dies; what cannot be applied is set aside and waits for a person."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+from tests.kit import notebook
+from tests.kit.conftest import Process
+from tests.kit.notebook import Noted
+from tests.kit.test_outbox import CUT_OFF, publish_notes
+from tests.waiting import until
+
+from souk.kit import deadletters
+from souk.kit.callers import SYSTEM, Caller, asking
+from souk.kit.deadletters import DeadLetter
+from souk.kit.delivery import Delivery, deliver_forever
+from souk.kit.errors import Forbidden, NotFound, Unauthenticated
+from souk.kit.events import CONSUMERS, Consumer, publish, subscribes
+from souk.kit.ids import new_id
+from souk.kit.outbox import Feed
+
+WRITE_FACT = "INSERT INTO kit.outbox (event_id, type, aggregate_id, payload, request_id) VALUES ($1, 'kit.Noted', $1, $2, '')"
+
+deadletters.expose_dead_letters(notebook.db)
+
+
+class Heard(msgspec.Struct, frozen=True):
+    event_id: UUID
+    note_id: UUID
+    number: int
+    pid: int
+
+
+async def heard(consumer: str = "hear_notes") -> tuple[Heard, ...]:
+    return await notebook.db.all(Heard, "SELECT event_id, note_id, number, pid FROM kit.heard WHERE consumer = $1 ORDER BY place", consumer)
+
+
+async def numbers_heard(consumer: str = "hear_notes") -> list[int]:
+    return [one.number for one in await heard(consumer)]
+
+
+async def until_heard(count: int, consumer: str = "hear_notes") -> None:
+    async def enough() -> bool:
+        return len(await heard(consumer)) >= count
+
+    await until(enough)
+
+
+async def parked() -> tuple[DeadLetter, ...]:
+    with asking(Caller(SYSTEM)):
+        return await deadletters.list_dead_letters("kit", 100)
+
+
+async def until_parked(count: int) -> tuple[DeadLetter, ...]:
+    async def enough() -> bool:
+        return len(await parked()) >= count
+
+    await until(enough)
+    return await parked()
+
+
+async def redrive(event_id: UUID) -> int:
+    with asking(Caller(SYSTEM)):
+        return await deadletters.redrive_dead_letter("kit", event_id)
+
+
+async def run_sql(sql: str, *values: object) -> None:
+    async with notebook.db.transaction() as tx:
+        await tx.run(sql, *values)
+
+
+@asynccontextmanager
+async def delivering(consumer: str = "hear_notes", times: int = 1) -> AsyncIterator[None]:
+    """Deliver here; `times` more than once is what must not happen and happens when a lock is lost without notice."""
+    feed = Feed("kit")
+    tasks = [asyncio.create_task(feed.follow_forever())]
+    for _ in range(times):
+        delivery = Delivery(CONSUMERS[f"kit.{consumer}"], "kit", notebook.db, feed)
+        tasks.append(asyncio.create_task(deliver_forever(delivery)))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_between_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.kit.delivery.FIRST_PAUSE_S", 0.001)
+
+
+async def test_a_new_consumer_hears_everything_from_the_beginning_in_order(here: str) -> None:
+    await publish_notes(*range(700))
+    await publish_notes(*range(700, 1400))
+    async with delivering():
+        await until_heard(1400)
+        await publish_notes(1400)
+        await until_heard(1401)
+    assert await numbers_heard() == list(range(1401))
+
+
+async def test_one_that_comes_back_goes_on_where_it_was(here: str) -> None:
+    for round_ in range(4):
+        async with delivering():
+            await publish_notes(round_)
+            await until_heard(round_ + 1)
+    assert await numbers_heard() == [0, 1, 2, 3]
+
+
+async def test_two_that_both_believe_to_be_the_one_apply_nothing_twice(here: str) -> None:
+    async with delivering(times=2):
+        for number in range(60):
+            await publish_notes(number)
+        await until_heard(60)
+        await asyncio.sleep(0.3)
+    assert await numbers_heard() == list(range(60))
+
+
+async def test_killed_again_and_again_it_applies_each_fact_once(here: str, start_process: Callable[..., Process]) -> None:
+    note_id = new_id()
+    told = 0
+    for _ in range(5):
+        process = start_process("deliver", here, "hear_notes")
+        for _ in range(40):
+            await publish_notes(told, note_id=note_id)
+            told += 1
+        await until_heard(told - 20)
+        process.kill()
+    start_process("deliver", here, "hear_notes")
+    await until_heard(told)
+    assert await numbers_heard() == list(range(200))
+    assert len({one.pid for one in await heard()}) > 1
+
+
+async def test_of_two_processes_one_delivers_and_the_other_takes_over(here: str, start_process: Callable[..., Process]) -> None:
+    processes = {process.pid: process for process in (start_process("deliver", here, "hear_notes") for _ in range(2))}
+    for number in range(20):
+        await publish_notes(number)
+    await until_heard(20)
+    (first,) = {one.pid for one in await heard()}
+    processes[first].kill()
+    for number in range(20, 40):
+        await publish_notes(number)
+    await until_heard(40)
+    assert await numbers_heard() == list(range(40))
+    (second,) = {one.pid for one in (await heard())[20:]}
+    assert second != first and second in processes
+
+
+async def test_a_delivery_goes_on_after_the_database_was_away(here: str) -> None:
+    async with delivering():
+        await publish_notes(0)
+        await until_heard(1)
+        admin = await asyncpg.connect(here)
+        await admin.execute(CUT_OFF)
+        await admin.execute(WRITE_FACT, new_id(), '{"note_id": "01890a5d-ac96-774b-bcce-b302099a8057", "number": 1}')
+        await admin.close()
+        await until_heard(2)
+    assert await numbers_heard() == [0, 1]
+
+
+async def test_a_poisoned_event_is_parked_those_behind_it_wait_and_others_go_on(here: str) -> None:
+    await run_sql("INSERT INTO kit.poison VALUES (666)")
+    bad, good = new_id(), new_id()
+    async with notebook.db.transaction() as tx:
+        await publish(tx, Noted(bad, 1), Noted(good, 2), Noted(bad, 666), Noted(good, 3), Noted(bad, 4), Noted(good, 5))
+    async with delivering():
+        letters = await until_parked(2)
+        await publish_notes(6, note_id=bad)
+        await publish_notes(7, note_id=good)
+        letters = await until_parked(3)
+        await until_heard(5)
+    assert await numbers_heard() == [1, 2, 3, 5, 7]
+    assert [letter.aggregate_id for letter in letters] == [bad] * 3
+    assert letters[0].reason == "ValueError: number 666 is poison"
+    assert {letter.reason for letter in letters[1:]} == {"waits behind an earlier event of the same aggregate"}
+    assert {(letter.consumer, letter.source, letter.type) for letter in letters} == {("kit.hear_notes", "kit", "kit.Noted")}
+
+
+async def test_a_poisoned_event_is_tried_five_times(here: str) -> None:
+    tries: list[int] = []
+
+    async def refuse(tx: object, news: tuple[object, ...]) -> None:
+        tries.append(len(news))
+        raise ValueError("never")
+
+    consumer = Consumer(refuse, "table", (Noted,))
+    consumer.context, consumer.path = "kit", "kit.refuse"
+    CONSUMERS["kit.refuse"] = consumer
+    try:
+        await publish_notes(1, 2)
+        async with delivering("refuse"):
+            await until_parked(2)
+    finally:
+        del CONSUMERS["kit.refuse"]
+    assert tries == [2, 1, 1, 1, 1, 1]  # together, then the first alone; the second waits behind it and is not tried
+
+
+async def test_a_mended_event_is_redriven_with_all_that_waited_behind_it_in_order(here: str) -> None:
+    await run_sql("INSERT INTO kit.poison VALUES (666)")
+    bad = await publish_notes(1, 666, 2, 3)
+    async with delivering():
+        letters = await until_parked(3)
+        with pytest.raises(ValueError, match="number 666 is poison"):
+            await redrive(letters[0].event_id)
+        assert (await parked(), await numbers_heard()) == (letters, [1])
+        await run_sql("DELETE FROM kit.poison")
+        assert await redrive(letters[2].event_id) == 3
+        assert await numbers_heard() == [1, 666, 2, 3]
+        assert await parked() == ()
+        await publish_notes(4, note_id=bad)
+        await until_heard(5)
+    assert await numbers_heard() == [1, 666, 2, 3, 4]
+    with pytest.raises(NotFound):
+        await redrive(letters[0].event_id)
+
+
+async def test_what_comes_in_while_another_is_redriven_is_not_left_behind(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await run_sql("INSERT INTO kit.poison VALUES (666)")
+    bad = await publish_notes(666)
+    async with delivering():
+        letters = await until_parked(1)
+        await run_sql("DELETE FROM kit.poison")
+        find_for_real, seen = deadletters.find_blocked, asyncio.Event()
+
+        async def find_and_dawdle(*arguments: object) -> object:
+            blocked = await find_for_real(*arguments)  # type: ignore[arg-type]
+            seen.set()
+            await asyncio.sleep(0.2)
+            return blocked
+
+        monkeypatch.setattr(deadletters, "find_blocked", find_and_dawdle)
+        await publish_notes(1, note_id=bad)
+        await seen.wait()
+        await redrive(letters[0].event_id)
+        await until_heard(2)
+    assert await numbers_heard() == [666, 1]
+    assert await parked() == ()
+
+
+async def test_dead_letters_are_for_admins(here: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await deadletters.list_dead_letters("kit", 10)
+    with asking(Caller(msgspec.structs.replace(SYSTEM, kind="user", user_id=new_id(), roles=("seller",)))), pytest.raises(Forbidden):
+        await deadletters.redrive_dead_letter("kit", new_id())
+
+
+async def test_a_consumer_that_calls_others_has_its_poison_parked_too(here: str) -> None:
+    await run_sql("INSERT INTO kit.poison VALUES (666)")
+    bad = await publish_notes(1, 666, 2)
+    async with delivering("pass_notes_on"):
+        letters = await until_parked(2)
+        await publish_notes(3)
+        await until_heard(2, "pass_notes_on")
+        await run_sql("DELETE FROM kit.poison")
+        assert await redrive(letters[0].event_id) == 2
+        await publish_notes(4, note_id=bad)
+        await until_heard(5, "pass_notes_on")
+    assert await numbers_heard("pass_notes_on") == [1, 3, 666, 2, 4]
+
+
+async def test_a_consumer_that_calls_others_and_is_killed_may_tell_twice_and_never_forgets(
+    here: str, start_process: Callable[..., Process]
+) -> None:
+    for round_ in range(3):
+        process = start_process("deliver", here, "pass_notes_on")
+        for number in range(30):
+            await publish_notes(round_ * 30 + number)
+        process.kill()
+    start_process("deliver", here, "pass_notes_on")
+    await until_heard(90, "pass_notes_on")
+    told = await heard("pass_notes_on")
+    assert {one.number for one in told} == set(range(90))
+    assert [one.number for one in told if one.number == 89] == [89]
+
+
+async def test_an_event_that_cannot_be_read_any_more_is_parked(here: str) -> None:
+    await run_sql(WRITE_FACT, new_id(), {"no": 1})
+    async with delivering():
+        (letter,) = await until_parked(1)
+    assert "missing required field" in letter.reason
+
+
+async def test_news_that_a_consumer_does_not_want_move_its_position_on(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.kit.delivery.SAVE_EVERY_S", 0.1)
+    monkeypatch.setattr("souk.kit.delivery.WAIT_S", 0.05)
+    await notebook.scratch_note(new_id())
+
+    async def moved() -> bool:
+        return bool(await notebook.db.value("SELECT id > 0 FROM kit.consumer_position WHERE consumer = 'kit.pass_notes_on'"))
+
+    async with delivering("pass_notes_on"):
+        await until(moved)
+    assert await heard("pass_notes_on") == ()
+
+
+def test_two_consumers_of_one_name_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"kit\.hear_notes"):
+
+        @subscribes(Noted)
+        async def hear_notes(tx: object, news: object) -> None: ...

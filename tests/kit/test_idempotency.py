@@ -1,0 +1,155 @@
+"""The same key is the same request: one effect, one answer, whoever repeats it and whatever dies in between."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import msgspec
+import pytest
+from tests.kit import notebook
+from tests.kit.conftest import SECRET, Process
+from tests.kit.notebook import Note, NoteRefused
+from tests.ports import find_free_port
+
+from souk.kit.callers import Caller, Principal, asking
+from souk.kit.calls import topology
+from souk.kit.errors import InvalidField, Unavailable
+from souk.kit.idempotency import IdempotencyKeyReused, forget_old_keys
+from souk.kit.ids import new_id
+from souk.kit.wire import HttpPeer
+
+BUYER = Principal("user", new_id(), ("buyer",))
+
+
+@contextmanager
+def with_key(key: str = "my-key", principal: Principal = BUYER, guest_token: str | None = None) -> Iterator[None]:
+    with asking(Caller(principal, "request", key, guest_token)):
+        yield
+
+
+async def count_notes() -> int:
+    return int(await notebook.db.value("SELECT count(*) FROM kit.note"))
+
+
+async def count_facts() -> int:
+    return int(await notebook.db.value("SELECT count(*) FROM kit.outbox"))
+
+
+def renumbered(note: Note) -> Note:
+    """The same request under a new id: without its key it would be another note."""
+    return msgspec.structs.replace(note, id=new_id())
+
+
+async def test_without_a_key_every_request_is_new(here: str) -> None:
+    note = Note(new_id(), 1)
+    await notebook.write_note(note)
+    await notebook.write_note(renumbered(note))
+    assert await count_notes() == 2
+
+
+async def test_a_repeated_request_gets_the_first_answer_and_has_one_effect(here: str) -> None:
+    note = Note(new_id(), 1, "text")
+    with with_key():
+        answers = [await notebook.write_note(note) for _ in range(3)]
+    assert answers == [note] * 3
+    assert (await count_notes(), await count_facts()) == (1, 1)
+
+
+async def test_a_function_without_an_answer_is_repeated_like_any_other(here: str) -> None:
+    note_id = new_id()
+    with with_key():
+        for _ in range(2):
+            await notebook.scratch_note(note_id)
+    assert await count_facts() == 1
+
+
+async def test_another_request_under_the_same_key_is_refused(here: str) -> None:
+    note = Note(new_id(), 1)
+    with with_key():
+        await notebook.write_note(note)
+        with pytest.raises(IdempotencyKeyReused) as refused:
+            await notebook.write_note(renumbered(note))
+        with pytest.raises(IdempotencyKeyReused):
+            await notebook.scratch_note(note.id)
+    assert (refused.value.status, await count_notes()) == (422, 1)
+
+
+async def test_a_key_is_its_owners(here: str) -> None:
+    with with_key():
+        await notebook.write_note(Note(new_id(), 1))
+    with with_key(principal=Principal("user", new_id())):
+        await notebook.write_note(Note(new_id(), 2))
+    for token in ("token-of-one-guest", "token-of-another"):
+        with with_key(principal=Principal(), guest_token=token):
+            await notebook.write_note(Note(new_id(), 3))
+    assert await count_notes() == 4
+
+
+async def test_strangers_share_a_name_so_that_their_keys_must_be_hard_to_hit_upon(here: str) -> None:
+    note = Note(new_id(), 1)
+    with with_key("short", Principal()), pytest.raises(InvalidField, match="at least 16"):
+        await notebook.write_note(note)
+    for _ in range(2):
+        with with_key(str(new_id()), Principal()):
+            await notebook.write_note(renumbered(note))
+    assert await count_notes() == 2
+
+
+async def test_twins_at_the_same_moment_have_one_effect(here: str) -> None:
+    note = Note(new_id(), 600)
+    with with_key():
+        answers = await asyncio.gather(*(notebook.write_note(note) for _ in range(8)))
+    assert answers == [note] * 8
+    assert (await count_notes(), await count_facts()) == (1, 1)
+
+
+async def test_a_refusal_is_replayed_and_leaves_nothing_behind(here: str) -> None:
+    note = Note(new_id(), 13)
+    for _ in range(2):
+        with with_key(), pytest.raises(NoteRefused) as refused:
+            await notebook.write_note(note)
+        assert refused.value.note_id == note.id
+    assert (await count_notes(), await count_facts()) == (0, 0)
+    with with_key("another"):
+        await notebook.write_note(msgspec.structs.replace(note, number=14))
+    assert await count_notes() == 1
+
+
+async def test_a_bug_is_no_answer_and_the_key_stays_free(here: str) -> None:
+    note = Note(new_id(), 500)
+    for _ in range(2):
+        with with_key(), pytest.raises(ZeroDivisionError):
+            await notebook.write_note(note)
+    assert (await count_notes(), await count_facts()) == (0, 0)
+    assert await notebook.db.value("SELECT count(*) FROM kit.idempotency_key") == 0
+
+
+async def test_after_a_crash_in_the_middle_the_same_key_goes_on(here: str, start_process: Callable[..., Process]) -> None:
+    note, port = Note(new_id(), 600), find_free_port()
+    process = start_process("answer", here, str(port), SECRET)
+    async with aiohttp.ClientSession() as session:
+        topology.hosted, topology.peers = set(), {"kit": HttpPeer("kit", f"http://127.0.0.1:{port}", SECRET, session)}
+        with with_key():
+            under_way = asyncio.create_task(notebook.write_note(note))
+        await asyncio.sleep(0.15)
+        process.kill()
+        with pytest.raises(Unavailable):
+            await under_way
+        topology.hosted, topology.peers = {"kit"}, {}
+    assert await count_notes() == 0
+    with with_key():
+        assert await notebook.write_note(note) == note
+        assert await notebook.write_note(note) == note
+    assert (await count_notes(), await count_facts()) == (1, 1)
+
+
+async def test_keys_are_kept_for_three_days(here: str) -> None:
+    note = Note(new_id(), 1)
+    for key, age in (("old", "73 hours"), ("young", "71 hours")):
+        with with_key(key):
+            await notebook.write_note(renumbered(note))
+        async with notebook.db.transaction() as tx:
+            await tx.run("UPDATE kit.idempotency_key SET created_at = now() - $2::text::interval WHERE key = $1", key, age)
+    assert await forget_old_keys(notebook.db) == 1
+    assert await notebook.db.value("SELECT array_agg(key) FROM kit.idempotency_key") == ["young"]

@@ -1,0 +1,172 @@
+"""The internal listener opens to processes of this shop only; a sick neighbour is Unavailable, quickly."""
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import aiohttp
+import jwt
+import msgspec
+import pytest
+from tests.kit import notebook
+from tests.kit.conftest import SECRET, Process
+from tests.kit.notebook import Note
+from tests.ports import find_free_port
+
+from souk.kit.calls import topology
+from souk.kit.errors import Unavailable
+from souk.kit.ids import new_id
+from souk.kit.wire import HttpPeer, check_service_token, make_service_token
+
+OTHER_SECRET = "a-secret-of-another-shop-altogether"
+CALL = msgspec.msgpack.encode([{"principal": {}, "request_id": "", "seconds_left": 5.0, "arguments": []}])
+
+
+def sign(secret: str = SECRET, algorithm: str = "HS256", **claims: object) -> str:
+    usual = {"iss": "souk-process", "aud": "kit", "exp": int(time.time()) + 30}
+    return jwt.encode({name: value for name, value in {**usual, **claims}.items() if value is not None}, secret, algorithm=algorithm)
+
+
+FORGED = {
+    "none at all": "",
+    "junk": "junk",
+    "another secret": make_service_token(OTHER_SECRET, "kit"),
+    "another context": make_service_token(SECRET, "orders"),
+    "expired": sign(exp=int(time.time()) - 1),
+    "without expiry": sign(exp=None),
+    "another issuer": sign(iss="souk"),
+    "without issuer": sign(iss=None),
+    "without audience": sign(aud=None),
+    "unsigned": jwt.encode({"iss": "souk-process", "aud": "kit", "exp": int(time.time()) + 30}, None, algorithm="none"),
+    "another algorithm": sign(secret=SECRET * 2, algorithm="HS512"),
+}
+
+
+async def post(url: str, token: str, body: bytes | io.BytesIO = CALL) -> int:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with aiohttp.ClientSession() as session, session.post(url, data=body, headers=headers) as answer:
+        return answer.status
+
+
+async def test_a_process_of_the_shop_is_let_in(neighbour: str) -> None:
+    assert await post(f"{neighbour}/internal/kit/forget", sign()) == 200
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=str)
+async def test_anybody_else_is_not(neighbour: str, forged: str) -> None:
+    assert await post(f"{neighbour}/internal/kit/forget", FORGED[forged]) == 401
+
+
+async def test_a_token_is_asked_for_before_anything_is_told(neighbour: str) -> None:
+    for path in ("/internal/kit/no_such_function", "/internal/orders/forget", "/internal/", "/anything"):
+        assert await post(neighbour + path, "") == 401
+
+
+async def test_what_is_not_there_is_not_there(neighbour: str) -> None:
+    assert await post(f"{neighbour}/internal/kit/no_such_function", sign()) == 404
+    assert await post(f"{neighbour}/internal/orders/forget", sign(aud="orders")) == 404
+
+
+async def test_junk_from_a_process_of_the_shop_is_refused(neighbour: str) -> None:
+    assert await post(f"{neighbour}/internal/kit/forget", sign(), b"\xc1junk") == 400
+    assert await post(f"{neighbour}/internal/kit/forget", sign(), io.BytesIO(bytes(33 * 1024 * 1024))) == 413
+
+
+def test_a_token_of_the_last_secret_is_good_while_secrets_change() -> None:
+    token = make_service_token(SECRET, "kit")
+    assert check_service_token((OTHER_SECRET, SECRET), "kit", token)
+    assert not check_service_token((OTHER_SECRET,), "kit", token)
+    assert not check_service_token((), "kit", token)
+
+
+async def test_a_peer_that_refuses_our_token_is_unavailable(neighbour: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        with reached_at(neighbour, session, OTHER_SECRET), pytest.raises(Unavailable, match="401"):
+            await notebook.forget()
+
+
+@contextmanager
+def reached_at(url: str, session: aiohttp.ClientSession, secret: str = SECRET) -> Iterator[None]:
+    """The notebook is hosted there."""
+    topology.peers = {"kit": HttpPeer("kit", url, secret, session)}
+    try:
+        yield
+    finally:
+        topology.peers = {}
+
+
+@asynccontextmanager
+async def listener(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]) -> AsyncIterator[None]:
+    """A neighbour that behaves as it likes."""
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)  # type: ignore[arg-type]
+    port = server.sockets[0].getsockname()[1]
+    async with aiohttp.ClientSession() as session:
+          with reached_at(f"http://127.0.0.1:{port}", session):
+                yield
+    server.close()
+
+
+async def test_a_peer_that_is_gone_is_unavailable_at_once() -> None:
+    async with aiohttp.ClientSession() as session:
+            began = time.monotonic()
+            for call in (notebook.forget, lambda: notebook.count_note(Note(new_id(), 1))):
+                with reached_at(f"http://127.0.0.1:{find_free_port()}", session), pytest.raises(Unavailable, match="ClientConnectorError"):
+                    await call()
+            assert time.monotonic() - began < 1.0
+
+
+async def test_a_peer_that_never_answers_is_unavailable_at_the_time_out() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+    async with listener(say_nothing):
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await notebook.dawdle(0.0)
+            assert 0.2 < time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"", b"\x90", b"\xc1"])
+async def test_an_answer_that_is_none_of_ours_is_silence(content: bytes) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(content), content))
+        await writer.drain()
+        writer.close()
+
+    async with listener(say):
+        for call in (notebook.forget, lambda: notebook.count_note(Note(new_id(), 1))):
+            with pytest.raises(Unavailable):
+                await call()
+
+
+async def test_a_neighbour_that_is_killed_in_the_middle_is_silence(start_process: Callable[..., Process], kit_dsn: str) -> None:
+    port = find_free_port()
+    process = start_process("answer", kit_dsn, str(port), SECRET)
+    async with aiohttp.ClientSession() as session:
+        with reached_at(f"http://127.0.0.1:{port}", session):
+            assert (await notebook.describe_caller()).pid == process.pid
+            under_way = asyncio.create_task(notebook.write_note(Note(new_id(), 600)))
+            await asyncio.sleep(0.1)
+            process.kill()
+            with pytest.raises(Unavailable):
+                await under_way
+            start_process("answer", kit_dsn, str(port), SECRET)
+            assert await notebook.forget() is None
+
+
+async def test_all_who_ask_at_one_moment_travel_in_one_request(there: HttpPeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    posts: list[str] = []
+    post_for_real = HttpPeer._post
+
+    async def count(self: HttpPeer, path: str, body: bytes, timeout_s: float) -> bytes:
+        posts.append(path)
+        return await post_for_real(self, path, body, timeout_s)
+
+    monkeypatch.setattr(HttpPeer, "_post", count)
+    answers = await asyncio.gather(*(notebook.count_note(Note(new_id(), 20 + number)) for number in range(100)))
+    assert posts == ["kit/count_note"]
+    assert {answer.together for answer in answers} == {100}

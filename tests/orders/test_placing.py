@@ -1,0 +1,207 @@
+"""A cart becomes one order, with its stock and its money, or none."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from tests.orders.market import as_buyer, as_system, available, buy, fill_cart, make_seller, open_market, put_on_sale
+
+from souk import inventory, orders, payments, pricing
+from souk.app import Shop
+from souk.kit.errors import NotFound
+from souk.kit.idempotency import IdempotencyKeyReused
+from souk.kit.ids import new_id
+from souk.kit.money import Money
+from souk.orders import jobs
+from souk.orders.database import db
+from souk.orders.types import PaymentExpired, TotalChanged, UnknownShippingOption
+
+BUYER = new_id()
+
+
+@pytest.fixture
+async def seller_id(shop: Shop) -> UUID:
+    await open_market()
+    return await make_seller()
+
+
+async def expire_everything() -> None:
+    """Fifteen minutes pass for every order that waits."""
+    async with db.transaction() as tx:
+        await tx.run("UPDATE orders.orders SET expires_at = now() - interval '1 second' WHERE expires_at IS NOT NULL")
+        await tx.run("UPDATE orders.placement SET expires_at = now() - interval '1 second'")
+
+
+async def test_a_paid_order_is_placed_with_its_lines_frozen(seller_id: UUID) -> None:
+    product_id = await put_on_sale("MUG", 1200, 10, seller_id)
+    cart_id = await fill_cart(BUYER, ("MUG", 2))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(cart_id))
+    assert (order.status, order.payment_status, order.fulfillment_status) == ("placed", "paid", "unfulfilled")
+    assert order.placed_at is not None
+    assert [(item.product_id, item.sku, item.quantity, item.unit_price) for item in order.items] == [(product_id, "MUG", 2, Money(1200, "USD"))]
+    assert (order.subtotal, order.shipping) == (Money(2400, "USD"), Money(500, "USD"))
+    assert [part.seller_id for part in order.parts] == [seller_id]
+    assert order.parts[0].total == order.total
+    assert await available("MUG") == 8
+    with as_system():
+        payment = await payments.get_payment(order.id)
+    assert (payment.status, payment.captured) == ("captured", order.total)
+
+
+async def test_the_same_key_gives_the_same_order(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    request = buy(await fill_cart(BUYER, ("MUG", 1)))
+    with as_buyer(BUYER, "a-key"):
+        first = await orders.place_order(request)
+        assert await orders.place_order(request) == first
+        with pytest.raises(IdempotencyKeyReused):
+            await orders.place_order(buy(request.cart_id, note="another"))
+    assert await available("MUG") == 9
+
+
+async def test_a_double_click_makes_one_order(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    request = buy(await fill_cart(BUYER, ("MUG", 1)))
+    with as_buyer(BUYER):
+        placed = await asyncio.gather(*(orders.place_order(request) for _ in range(16)))
+    assert len({order.id for order in placed}) == 1
+    assert {order.status for order in placed} == {"placed"}
+    assert await available("MUG") == 9
+    assert await db.value("SELECT count(*) FROM orders.orders") == 1
+
+
+async def test_two_buyers_after_the_last_piece(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 1, seller_id)
+    buyers = [new_id() for _ in range(8)]
+    carts = [await fill_cart(buyer, ("MUG", 1)) for buyer in buyers]
+
+    async def try_to_buy(buyer: UUID, cart_id: UUID) -> orders.Order:
+        with as_buyer(buyer):
+            return await orders.place_order(buy(cart_id))
+
+    answers = await asyncio.gather(*(try_to_buy(*pair) for pair in zip(buyers, carts, strict=True)), return_exceptions=True)
+    assert sum(isinstance(answer, orders.Order) for answer in answers) == 1
+    assert sum(isinstance(answer, inventory.OutOfStock) for answer in answers) == 7
+    with as_system():
+        captured = await db.value("SELECT count(*) FROM payments.payment WHERE captured > 0")
+    assert captured == 1
+
+
+async def test_a_refused_order_frees_its_cart_and_keeps_its_answer(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 1, seller_id)
+    cart_id = await fill_cart(BUYER, ("MUG", 2))
+    with as_buyer(BUYER, "too-many"):
+        for _ in range(2):
+            with pytest.raises(inventory.OutOfStock) as refused:
+                await orders.place_order(buy(cart_id))
+            assert refused.value.shortages[0].available == 1
+    with as_system():
+        store = (await inventory.list_stores(seller_id, 1, None)).items[0]
+        await inventory.set_stock_levels((inventory.StockCount(store.id, "MUG", 5),))
+    with as_buyer(BUYER, "another-try"):
+        assert (await orders.place_order(buy(cart_id))).status == "placed"
+
+
+async def test_a_declined_card_leaves_an_order_that_waits_for_another(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(cart_id, "tok_declined"))
+        assert (order.status, order.payment_status) == ("draft", "none")
+        assert order.payment is not None
+        assert order.payment.status == "declined"
+        assert await available("MUG") == 9
+        paid = await payments.charge(payments.ChargeRequest(order.id, "card", "tok_visa", None, new_id()))
+    assert paid.status == "captured"
+    with as_system():
+        assert await orders.resume_order(order.id)
+    with as_buyer(BUYER):
+        assert (await orders.get_order(order.id)).status == "placed"
+
+
+async def test_an_order_that_is_not_paid_in_time_gives_everything_back(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    with as_system():
+        await pricing.create_coupon(pricing.NewCoupon(name="Ten", kind="percentage", rate_ppm=100_000, code="TEN", usage_limit=1))
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(BUYER, "slow"):
+        order = await orders.place_order(buy(cart_id, None, coupon="TEN"))
+    assert order.discount == Money(120, "USD")
+    assert (order.status, await available("MUG")) == ("draft", 9)
+    await expire_everything()
+    with as_system():
+        assert await jobs.resume_stuck_orders() == 1
+    with as_buyer(BUYER, "slow"):
+        assert (await orders.get_order(order.id)).status == "rejected"
+        with pytest.raises(PaymentExpired):
+            await orders.place_order(buy(cart_id, None, coupon="TEN"))
+    assert await available("MUG") == 10
+    with as_buyer(BUYER, "quick"):
+        assert (await orders.place_order(buy(cart_id, coupon="TEN"))).status == "placed"
+
+
+async def test_the_total_that_the_buyer_saw_is_the_total_that_is_charged(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(BUYER):
+        quote = await orders.quote_cart(orders.QuoteCart(cart_id=cart_id, shipping_address=buy(cart_id).shipping_address))
+        with pytest.raises(TotalChanged) as changed:
+            await orders.place_order(buy(cart_id, expected_total=quote.total - Money(1, "USD")))
+        assert changed.value.total == quote.total
+        order = await orders.place_order(buy(cart_id, expected_total=quote.total))
+    assert order.total == quote.total
+
+
+async def test_shipping_is_chosen_by_the_buyer_or_the_cheapest(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(BUYER):
+        with pytest.raises(UnknownShippingOption):
+            await orders.place_order(buy(cart_id, shipping_option="pigeon"))
+        order = await orders.place_order(buy(cart_id, shipping_option="express"))
+    assert order.shipping == Money(1500, "USD")
+    assert order.parts[0].shipping_option == "express"
+
+
+async def test_a_marketplace_order_has_a_part_per_seller_and_the_parts_add_up(seller_id: UUID) -> None:
+    other_id = await make_seller("Other")
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    await put_on_sale("CUP", 700, 10, other_id)
+    cart_id = await fill_cart(BUYER, ("MUG", 1), ("CUP", 3))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(cart_id))
+    assert {part.seller_id for part in order.parts} == {seller_id, other_id}
+    assert sum(part.total.amount for part in order.parts) == order.total.amount
+    assert order.shipping == Money(1000, "USD")
+
+
+async def test_nobody_sees_or_orders_what_is_anothers(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(new_id()), pytest.raises(NotFound):
+        await orders.place_order(buy(cart_id))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(cart_id))
+    with as_buyer(new_id()):
+        for attempt in (orders.get_order(order.id), orders.cancel_order(order.id, "mine"), orders.get_timeline(order.id)):
+            with pytest.raises(NotFound):
+                await attempt
+        assert await orders.get_orders((order.id,)) == ()
+        with pytest.raises(NotFound):
+            await orders.place_order(buy(cart_id))
+
+
+async def test_an_attempt_that_died_is_gone_on_with(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(cart_id, None))
+        await payments.charge(payments.ChargeRequest(order.id, "card", "tok_visa", None, order.id))
+    async with db.transaction() as tx:
+        # As a process leaves it that dies between the charge and the end.
+        await tx.run("UPDATE orders.placement SET step = 'completing', lease_owner = 1, lease_until = now() + interval '1 hour'")
+    with as_system():
+        assert await jobs.resume_stuck_orders() == 1
+    with as_buyer(BUYER):
+        assert (await orders.get_order(order.id)).status == "placed"

@@ -1,0 +1,120 @@
+"""PayPal as its documents describe it, as far as a shop sees it: tokens, orders, approval, captures, refunds and signed webhooks."""
+
+import json
+from base64 import b64encode
+from typing import Any
+
+from aiohttp import web
+
+CLIENT_ID, SECRET, WEBHOOK_ID = "a-client", "a-secret", "WH-1"
+GENUINE = "signed by paypal"
+
+
+class FakePayPal:
+    """One account: what was ordered, captured and refunded. Every call is answered once per PayPal-Request-Id."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, dict[str, Any]] = {}
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.refunds: list[dict[str, Any]] = []
+        self.lose_next = False  # do it and answer 500
+        self.decline_next = False
+        self.url = ""
+        self.app = web.Application()
+        self.app.add_routes(
+            [
+                web.post("/v1/oauth2/token", self.give_token),
+                web.post("/v2/checkout/orders", self.create),
+                web.get("/v2/checkout/orders/{id}", self.show),
+                web.post("/v2/checkout/orders/{id}/capture", self.capture),
+                web.post("/v2/payments/captures/{id}/refund", self.refund),
+                web.post("/v1/notifications/verify-webhook-signature", self.verify),
+            ]
+        )
+
+    async def give_token(self, request: web.Request) -> web.Response:
+        if request.headers["Authorization"] != "Basic " + b64encode(f"{CLIENT_ID}:{SECRET}".encode()).decode():
+            return web.json_response({"error": "invalid_client"}, status=401)
+        assert dict(await request.post()) == {"grant_type": "client_credentials"}
+        return web.json_response({"access_token": "a-token", "token_type": "Bearer", "expires_in": 32400})
+
+    async def create(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        assert asked["payment_source"]["paypal"]["experience_context"]["return_url"]
+
+        def work() -> dict[str, Any]:
+            order_id = f"ORDER{len(self.orders)}"
+            links = [{"rel": "payer-action", "href": f"{self.url}/checkoutnow?token={order_id}"}]
+            units = [{**unit, "payments": {"captures": []}} for unit in asked["purchase_units"]]
+            self.orders[order_id] = {"id": order_id, "status": "PAYER_ACTION_REQUIRED", "purchase_units": units, "links": links}
+            return self.orders[order_id]
+
+        return self.answer(request, work)
+
+    async def show(self, request: web.Request) -> web.Response:
+        self.check(request)
+        order = self.orders.get(request.match_info["id"])
+        return web.json_response(order) if order else web.json_response({"name": "RESOURCE_NOT_FOUND"}, status=404)
+
+    async def capture(self, request: web.Request) -> web.Response:
+        order = self.orders[request.match_info["id"]]
+        if order["status"] == "COMPLETED" and request.headers["PayPal-Request-Id"] not in self.answers:
+            return self.refuse("ORDER_ALREADY_CAPTURED")
+        if order["status"] == "PAYER_ACTION_REQUIRED":
+            return self.refuse("ORDER_NOT_APPROVED")
+        if self.decline_next:
+            self.decline_next = False
+            return self.refuse("INSTRUMENT_DECLINED")
+
+        def work() -> dict[str, Any]:
+            unit = order["purchase_units"][0]
+            taken = {"id": f"CAPTURE-{order['id']}", "status": "COMPLETED", "amount": unit["amount"], "custom_id": unit["custom_id"]}
+            unit["payments"]["captures"] = [taken]
+            order["status"] = "COMPLETED"
+            return order
+
+        return self.answer(request, work)
+
+    async def refund(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        if self.decline_next:
+            self.decline_next = False
+            return self.refuse("REFUND_NOT_ALLOWED")
+
+        def work() -> dict[str, Any]:
+            self.refunds.append({"id": f"REFUND{len(self.refunds)}", "status": "COMPLETED", **asked})
+            return self.refunds[-1]
+
+        return self.answer(request, work)
+
+    async def verify(self, request: web.Request) -> web.Response:
+        self.check(request)
+        asked = await request.json()
+        genuine = asked["transmission_sig"] == GENUINE and asked["webhook_id"] == WEBHOOK_ID
+        return web.json_response({"verification_status": "SUCCESS" if genuine else "FAILURE"})
+
+    def answer(self, request: web.Request, work: Any) -> web.Response:
+        self.check(request)
+        key = request.headers["PayPal-Request-Id"]
+        if key not in self.answers:
+            self.answers[key] = json.loads(json.dumps(work()))
+        if self.lose_next:
+            self.lose_next = False
+            return web.json_response({"name": "INTERNAL_SERVER_ERROR"}, status=500)
+        return web.json_response(self.answers[key], status=201)
+
+    def check(self, request: web.Request) -> None:
+        if request.headers["Authorization"] != "Bearer a-token":
+            raise web.HTTPUnauthorized
+
+    def refuse(self, issue: str) -> web.Response:
+        return web.json_response({"name": "UNPROCESSABLE_ENTITY", "details": [{"issue": issue}]}, status=422)
+
+    def approve(self, order_id: str) -> dict[str, Any]:
+        """The buyer says yes in their app; the webhook that tells of it."""
+        self.orders[order_id]["status"] = "APPROVED"
+        return {"id": f"WH-{order_id}-APPROVED", "event_type": "CHECKOUT.ORDER.APPROVED", "resource": self.orders[order_id]}
+
+    def tell_capture(self, order_id: str) -> dict[str, Any]:
+        capture = self.orders[order_id]["purchase_units"][0]["payments"]["captures"][0]
+        return {"id": f"WH-{order_id}-COMPLETED", "event_type": "PAYMENT.CAPTURE.COMPLETED", "resource": capture}

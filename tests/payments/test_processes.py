@@ -1,0 +1,122 @@
+"""Several processes work on the same rows at once: the database decides, not the batch that gathers callers in one process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import aiohttp
+import pytest
+from tests.payments.conftest import PATIENCE, use_sandbox
+from tests.payments.money import announced, balance, check_books, fill_wallet, look_up, open_order, pay
+from tests.payments.outside import Outside, until
+from tests.sandbox.conftest import Sandbox
+
+from souk import app
+from souk.app import Shop
+from souk.kit.batching import Asked
+from souk.kit.callers import SYSTEM, Caller
+from souk.kit.errors import DomainError
+from souk.kit.ids import new_id
+from souk.kit.money import Money
+from souk.payments import ledger
+from souk.payments.charging import Begun, begin_attempts
+from souk.payments.database import db
+from souk.payments.events import PaymentCaptured
+from souk.payments.gateways.gateway import AttemptNews, News, Reference
+from souk.payments.news import take_news
+from souk.payments.records import RefundRow
+from souk.payments.refunds import promise_refunds
+from souk.payments.settings import settings
+from souk.payments.types import AlreadyPaid, ChargeRequest, Payment, RefundPayment
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+async def in_processes(work: Callable[[tuple[Asked[Q], ...]], Awaitable[tuple[A, ...]]], batches: Sequence[Sequence[Q]]) -> list[A]:
+    """Have each batch done by a process of its own, all at the same moment."""
+    who = Caller(SYSTEM)
+    loop = asyncio.get_running_loop()
+    done = await asyncio.gather(*(work(tuple(Asked(one, who, loop.create_future()) for one in batch)) for batch in batches))
+    assert await db.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
+    return [answer for answers in done for answer in answers]
+
+
+@pytest.mark.usefixtures("test_gateway")
+async def test_attempts_of_one_order(shop: Shop) -> None:
+    order = await open_order()
+    answers = await in_processes(
+        begin_attempts, [[ChargeRequest(order.id, "card", "tok_visa", None, new_id()) for _ in range(3)] for _ in range(12)]
+    )
+    assert sum(isinstance(answer, Begun) for answer in answers) == 1
+    assert sum(isinstance(answer, AlreadyPaid) for answer in answers) == 35
+    assert len(await announced(PaymentCaptured)) == 1
+
+
+@pytest.mark.usefixtures("test_gateway")
+async def test_the_same_attempt(shop: Shop) -> None:
+    order, attempt_id = await open_order(), new_id()
+    answers = await in_processes(begin_attempts, [[ChargeRequest(order.id, "card", "tok_visa", None, attempt_id)] for _ in range(16)])
+    assert not any(isinstance(answer, DomainError) for answer in answers)
+    assert await balance(ledger.order_funds("EUR")) == 10_000
+
+
+@pytest.mark.usefixtures("test_gateway")
+async def test_crossing_orders_and_wallets(shop: Shop) -> None:
+    users = [new_id() for _ in range(5)]
+    for user in users:
+        await fill_wallet(user, 25_000)
+    orders = [await open_order(10_000, user) for user in users for _ in range(4)]
+    asked = [ChargeRequest(order.id, "wallet", None, None, new_id()) for order in orders]
+    await in_processes(begin_attempts, [asked, asked[::-1], asked[10:] + asked[:10], asked[5:15]])
+    assert [await balance(ledger.wallet(user, "EUR")) for user in users] == [5_000] * 5
+    assert await balance(ledger.order_funds("EUR")) == 100_000
+
+
+@pytest.mark.usefixtures("test_gateway")
+async def test_refunds_of_one_order(shop: Shop) -> None:
+    order = await open_order(10_000)
+    await pay(order)
+    answers = await in_processes(
+        promise_refunds, [[RefundPayment(new_id(), order.id, Money(6_000, "EUR"), "a reason")] for _ in range(32)]
+    )
+    assert sum(isinstance(answer, RefundRow) for answer in answers) == 1
+    assert (await look_up(order)).refunded == Money(6_000, "EUR")
+
+
+async def test_the_same_news(shop: Shop) -> None:
+    settings.replace(sandbox_url="http://127.0.0.1:1", **PATIENCE)
+    orders = [await open_order() for _ in range(10)]
+    for order in orders:
+        await db.pool.execute(
+            "INSERT INTO payments.attempt (payment_id, id, gateway, method, amount, currency, status, fingerprint, check_at)"
+            " VALUES ($1, $1, 'sandbox', 'card', 10000, 'EUR', 'pending', '', now())",
+            order.id,
+        )
+    told = [
+        News("webhook", "sandbox", f"evt_{number}", attempts=(AttemptNews(Reference(order.id, order.id), "captured", "ch"),))
+        for number, order in enumerate(orders)
+    ]
+    receipts = await in_processes(take_news, [told, told[::-1], told[5:] + told[:5], told])
+    assert sorted(receipts) == ["applied"] * 10 + ["repeated"] * 30
+    assert len(await announced(PaymentCaptured)) == 10
+
+
+async def test_what_hangs_settles_by_itself(whole_shop: Shop, sandbox: Sandbox) -> None:
+    use_sandbox(sandbox)
+    async with app.at_work(whole_shop), aiohttp.ClientSession() as session:
+        outside = Outside(sandbox, session)
+        await outside.control("reset")
+        await outside.control(hold_webhooks=True)
+        await db.pool.execute(
+            "INSERT INTO payments.book_position (gateway, position) VALUES ('sandbox', $1)", await outside.find_end_of_book()
+        )
+        order = await open_order()
+        assert (await pay(order, "tok_timeout_charged")).status == "pending"
+        await until(lambda: stands(order, "captured"), 20)
+        await outside.control("reset")
+        await check_books()
+
+
+async def stands(order: Payment, status: str) -> bool:
+    return (await look_up(order)).status == status
