@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from souk import app, commands
+from souk.demo import seed_demo
 from souk.kit import server
+from souk.kit.callers import SYSTEM, Caller, asking
 from souk.kit.config import find_secret
 from souk.kit.supervisor import supervise
 from souk.kit.telemetry import configure_logging
@@ -110,7 +112,7 @@ async def serve_shop(shop: app.Shop, *, seed: bool) -> None:
     async with app.at_work(shop) as verifier:
         await app.learn_token_policy(verifier)
         if seed:
-            await app.seed_demo(say)
+            await fill_demo(settings.home)
         listeners = [server.make_listener(app.make_public_app(shop, verifier), settings.host, settings.port)]
         if settings.internal_port:
             listeners.append(server.make_listener(app.make_internal_app(shop), settings.internal_host, settings.internal_port))
@@ -124,11 +126,17 @@ async def start_workers(shop: app.Shop, count: int, dsn: str, *, seed: bool) -> 
     await app.migrate_all(shop.dsns, lambda line: say(f"Migrating {line}"))
     if seed:
         async with app.at_work(shop):
-            await app.seed_demo(say)
+            await fill_demo(settings.home)
     say(f"Souk is at http://{settings.host}:{settings.port}, with {count} workers")
     environment = {"DATABASE_URL": dsn, "SOUK_HOST": settings.host, "SOUK_PORT": str(settings.port)}
     await supervise(("serve", "all", "--share-port"), count, environment, asyncio.Event())
     say("Stopped")
+
+
+async def fill_demo(home: Path) -> None:
+    """Make the demo in a shop that is empty."""
+    with asking(Caller(principal=SYSTEM, request_id="demo")):
+        await seed_demo(home, say)
 
 
 def choose_contexts(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -256,10 +256,6 @@ async def learn_token_policy(verifier: Verifier) -> None:
         return
 
 
-async def seed_demo(report: Callable[[str], None]) -> None:
-    """Fill an empty shop with a demo; a shop that has anything in it is left alone."""
-
-
 def find_home() -> Path:
     """Where this shop keeps its data: SOUK_HOME."""
     return read_settings(Settings, "SOUK").home

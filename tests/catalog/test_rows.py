@@ -1,6 +1,5 @@
 """Whatever stands in a file becomes a row or a reason, never an accident."""
 
-import csv
 import io
 from pathlib import Path
 
@@ -38,7 +37,11 @@ ROW = ImportRow(
 
 
 def from_csv(text: str) -> list[ImportRow | str]:
-    return [read(line, to_row_from_csv) for line in read_csv(io.BytesIO(text.encode("utf-8", "surrogateescape")))]
+    return from_csv_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def from_csv_bytes(content: bytes) -> list[ImportRow | str]:
+    return [read(line, to_row_from_csv) for line in read_csv(io.BytesIO(content))]
 
 
 def from_ndjson(content: bytes) -> list[ImportRow | str]:
@@ -183,8 +186,7 @@ def test_no_cell_of_an_export_begins_as_a_formula(row: ImportRow) -> None:
     row = msgspec.structs.replace(row, attributes={}, variant_attributes={}, prices=(), requires_shipping=True)
     cells = [to_cell(cell) for cell in to_cells(row)]
     assert len(cells) >= len(COLUMNS)
-    (line,) = csv.reader([next(iter([write_csv((row,)).decode()]))], strict=True) if "\n" not in "".join(cells) else [cells]
-    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in line)
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
 
 
 @settings(max_examples=300)
@@ -193,14 +195,13 @@ def test_no_bytes_are_an_accident(content: bytes) -> None:
     for prefix in (b"", b"sku,name,attributes,price_USD,categories\n", b'{"sku":"A","attributes":'):
         from_ndjson(prefix + content)
         try:
-            list(read(line, to_row_from_csv) for line in read_csv(io.BytesIO(prefix + content)))
+            from_csv_bytes(prefix + content)
         except UnreadableFile:
             continue
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
-)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+json_values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 
 
 @given(st.dictionaries(st.sampled_from([*COLUMNS, "prices", "other"]), json_values))

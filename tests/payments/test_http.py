@@ -118,7 +118,7 @@ async def test_an_expired_order(client: Client) -> None:
     assert (status, problem["code"]) == (409, "payments.payment_expired")
 
 
-BAD = [
+BAD: list[dict[str, object]] = [
     {"order_id": "x"},
     {"method": "Card!"},
     {"method": ""},
@@ -135,13 +135,13 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("wrong", BAD)
-async def test_bad_input_writes_nothing(client: Client, wrong: dict[str, object]) -> None:
+async def test_bad_input_writes_nothing(client: Client) -> None:
     anna = new_id()
     order = await open_order(user_id=anna)
-    body = {"order_id": str(order.id), "method": "card", "token": "tok_visa"} | wrong
-    status, problem = await client.as_user(anna).post("/payments", **body)
-    assert (status, problem["status"]) == (422, 422)
+    for wrong in BAD:
+        body = {"order_id": str(order.id), "method": "card", "token": "tok_visa"} | wrong
+        status, problem = await client.as_user(anna).post("/payments", **body)
+        assert (status, problem["status"]) == (422, 422), wrong
     assert await db.value("SELECT count(*) FROM payments.attempt") == 0
 
 

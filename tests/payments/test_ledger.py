@@ -53,17 +53,17 @@ async def test_a_wallet_never_falls_below_zero(shop: Shop) -> None:
     assert await balance(ledger.wallet(ANNA, "EUR")) == 100
 
 
-@pytest.mark.parametrize("change", ["UPDATE %s SET amount = 1", "DELETE FROM %s", "TRUNCATE %s"])
-async def test_nothing_written_is_changed(shop: Shop, change: str) -> None:
+async def test_nothing_written_is_changed(shop: Shop) -> None:
     await post(sale(700))
-    with pytest.raises(asyncpg.RestrictViolationError):
-        await db.pool.execute(change % "payments.transfer")
+    for change in ("UPDATE %s SET amount = 1", "DELETE FROM %s", "TRUNCATE %s"):
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await db.pool.execute(change % "payments.transfer")
 
 
-@pytest.mark.parametrize("amount", [0, -1])
-async def test_an_amount_is_above_zero(shop: Shop, amount: int) -> None:
-    with pytest.raises(asyncpg.CheckViolationError):
-        await post(sale(amount))
+async def test_an_amount_is_above_zero(shop: Shop) -> None:
+    for amount in (0, -1):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await post(sale(amount))
 
 
 async def test_money_does_not_go_in_a_circle(shop: Shop) -> None:

@@ -115,14 +115,15 @@ async def test_while_a_secret_is_rotated_both_count(asked: Payment) -> None:
     assert (await payments.receive_webhook(two)).status == "applied"
 
 
-@pytest.mark.parametrize("lie", [{"amount": 9_999}, {"currency": "USD"}, {"amount": 1, "status": "declined"}])
-async def test_what_contradicts_our_books_is_kept_and_has_no_effect(asked: Payment, lie: dict[str, object]) -> None:
-    assert (await payments.receive_webhook(told(asked, **lie))).status == "refused"
-    assert (await payments.receive_webhook(told(asked, **lie))).status == "repeated"
+async def test_what_contradicts_our_books_is_kept_and_has_no_effect(asked: Payment) -> None:
+    lies = ({"amount": 9_999}, {"currency": "USD"}, {"amount": 1, "status": "declined"})
+    for number, lie in enumerate(lies):
+        assert (await payments.receive_webhook(told(asked, f"evt_{number}", **lie))).status == "refused"
+        assert (await payments.receive_webhook(told(asked, f"evt_{number}", **lie))).status == "repeated"
     assert (await look_up(asked)).status == "pending"
     with asking(Caller(SYSTEM)):
-        [kept] = await payments.list_discrepancies(10)
-    assert (kept.source, kept.external_id, kept.payment_id) == ("webhook", "evt_1", asked.id)
+        kept = await payments.list_discrepancies(10)
+    assert {(one.source, one.external_id, one.payment_id) for one in kept} == {("webhook", f"evt_{n}", asked.id) for n in range(3)}
 
 
 async def test_news_of_what_is_not_ours(asked: Payment) -> None:

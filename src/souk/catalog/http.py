@@ -9,7 +9,7 @@ from litestar import Response
 from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.handlers import BaseRouteHandler
-from litestar.params import HeaderParameter, Parameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, Parameter
 
 from souk.catalog import browsing, categories, http_files, products, reading, variants, views
 from souk.catalog.browsing import BrandName, ProductFilter, Sort
@@ -99,7 +99,7 @@ FILTERED = {"wanted": Provide(read_filter)}
 
 
 @route("POST", "/products", SIGNED_IN, response_headers=ETAG)
-async def create_product(data: NewProduct) -> Response[Product]:
+async def create_product(data: JSONBody[NewProduct]) -> Response[Product]:
     """List a product. Send an Idempotency-Key, or an id of your own: a repeated request lists it once. It begins as a draft."""
     (product,) = await products.create_products((data,))
     return tagged(product)
@@ -120,37 +120,37 @@ async def search_products(
 
 
 @route("GET", "/products/{product_id:uuid}", PUBLIC, response_headers=ETAG)
-async def get_product(product_id: UUID, currency: InCurrency = None) -> Response[Product]:
+async def get_product(product_id: FromPath[UUID], currency: InCurrency = None) -> Response[Product]:
     """A product that is on sale, or one of yours. Reading it records no view."""
     return tagged(await reading.get_product(product_id, currency))
 
 
 @route("PATCH", "/products/{product_id:uuid}", SIGNED_IN, response_headers=ETAG)
-async def change_product(product_id: UUID, data: ProductChange, if_match: IfMatch = None) -> Response[Product]:
+async def change_product(product_id: FromPath[UUID], data: JSONBody[ProductChange], if_match: IfMatch = None) -> Response[Product]:
     """Change the fields that are sent. `status` puts it on sale (published), takes it off (archived), or back to a draft."""
     return tagged(await products.change_product(product_id, data, read_versions(if_match)))
 
 
 @route("DELETE", "/products/{product_id:uuid}", SIGNED_IN)
-async def remove_product(product_id: UUID, if_match: IfMatch = None) -> None:
+async def remove_product(product_id: FromPath[UUID], if_match: IfMatch = None) -> None:
     """Remove a product for good; to take it off sale only, archive it."""
     await products.remove_product(product_id, read_versions(if_match))
 
 
 @route("GET", "/products/{product_id:uuid}/variants", PUBLIC)
-async def list_variants(product_id: UUID, currency: InCurrency = None) -> Page[ProductVariant]:
+async def list_variants(product_id: FromPath[UUID], currency: InCurrency = None) -> Page[ProductVariant]:
     """A product's variants."""
     return Page((await reading.get_product(product_id, currency)).variants)
 
 
 @route("POST", "/products/{product_id:uuid}/variants", SIGNED_IN, response_headers=ETAG)
-async def add_variant(product_id: UUID, data: NewVariant) -> Response[ProductVariant]:
+async def add_variant(product_id: FromPath[UUID], data: JSONBody[NewVariant]) -> Response[ProductVariant]:
     """Add a variant. Send an Idempotency-Key: a repeated request adds it once."""
     return tagged(await variants.add_variant(product_id, data))
 
 
 @route("GET", "/products/{product_id:uuid}/variants/{variant_id:uuid}", PUBLIC, response_headers=ETAG)
-async def get_variant(product_id: UUID, variant_id: UUID, currency: InCurrency = None) -> Response[ProductVariant]:
+async def get_variant(product_id: FromPath[UUID], variant_id: FromPath[UUID], currency: InCurrency = None) -> Response[ProductVariant]:
     """A variant of a product."""
     product = await reading.get_product(product_id, currency)
     found = next((variant for variant in product.variants if variant.id == variant_id), None)
@@ -160,19 +160,19 @@ async def get_variant(product_id: UUID, variant_id: UUID, currency: InCurrency =
 
 
 @route("PATCH", "/products/{product_id:uuid}/variants/{variant_id:uuid}", SIGNED_IN, response_headers=ETAG)
-async def change_variant(product_id: UUID, variant_id: UUID, data: VariantChange, if_match: IfMatch = None) -> Response[ProductVariant]:
+async def change_variant(product_id: FromPath[UUID], variant_id: FromPath[UUID], data: JSONBody[VariantChange], if_match: IfMatch = None) -> Response[ProductVariant]:
     """Change the fields that are sent; `prices` are replaced as a whole."""
     return tagged(await variants.change_variant(product_id, variant_id, data, read_versions(if_match)))
 
 
 @route("DELETE", "/products/{product_id:uuid}/variants/{variant_id:uuid}", SIGNED_IN)
-async def remove_variant(product_id: UUID, variant_id: UUID, if_match: IfMatch = None) -> None:
+async def remove_variant(product_id: FromPath[UUID], variant_id: FromPath[UUID], if_match: IfMatch = None) -> None:
     """Remove a variant for good; to take it off sale only, archive it."""
     await variants.remove_variant(product_id, variant_id, read_versions(if_match))
 
 
 @route("POST", "/products/{product_id:uuid}/views", PUBLIC)
-async def record_view(product_id: UUID, data: NewView | None = None) -> ProductView:
+async def record_view(product_id: FromPath[UUID], data: JSONBody[NewView | None] = None) -> ProductView:
     """Note that somebody looks at a product: you, if you are signed in, else a guest. The same id again notes nothing more."""
     view_id = new_id() if data is None or data.id is None else data.id
     return await views.record_view(RecordView(view_id, product_id))
@@ -191,25 +191,25 @@ async def list_categories(parent_id: BelowParent = None, limit: ManyAtOnce = 100
 
 
 @route("POST", "/categories", ADMIN, response_headers=ETAG)
-async def create_category(data: NewCategory) -> Response[Category]:
+async def create_category(data: JSONBody[NewCategory]) -> Response[Category]:
     """Add a category. Send an Idempotency-Key: a repeated request adds it once."""
     return tagged(await categories.create_category(data))
 
 
 @route("GET", "/categories/{category_id:uuid}", PUBLIC, response_headers=ETAG)
-async def get_category(category_id: UUID) -> Response[Category]:
+async def get_category(category_id: FromPath[UUID]) -> Response[Category]:
     """A category."""
     return tagged(await categories.get_category(category_id))
 
 
 @route("PATCH", "/categories/{category_id:uuid}", ADMIN, response_headers=ETAG)
-async def change_category(category_id: UUID, data: CategoryChange, if_match: IfMatch = None) -> Response[Category]:
+async def change_category(category_id: FromPath[UUID], data: JSONBody[CategoryChange], if_match: IfMatch = None) -> Response[Category]:
     """Rename a category, or move it, with all that is below it, to another parent."""
     return tagged(await categories.change_category(category_id, data, read_versions(if_match)))
 
 
 @route("DELETE", "/categories/{category_id:uuid}", ADMIN)
-async def remove_category(category_id: UUID, if_match: IfMatch = None) -> None:
+async def remove_category(category_id: FromPath[UUID], if_match: IfMatch = None) -> None:
     """Remove a category in which nothing is."""
     await categories.remove_category(category_id, read_versions(if_match))
 

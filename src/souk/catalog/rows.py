@@ -113,10 +113,15 @@ def read_ndjson(file: BinaryIO) -> Iterator[Line]:
     """One JSON object a line; empty lines are nothing."""
     for number, text in enumerate(cut_lines(file), 1):
         if text.strip():
-            try:
-                yield Line(number, msgspec.json.decode(text, type=dict[str, object]))
-            except (msgspec.DecodeError, RecursionError) as broken:
-                yield Line(number, RowRefused("malformed", f"This is not a JSON object: {broken}"))
+            yield Line(number, decode_object(text))
+
+
+def decode_object(text: bytes) -> Mapping[str, object] | RowRefused:
+    """The object, or that it is none."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
+        return RowRefused("malformed", f"This is not a JSON object: {broken}")
 
 
 def read_csv(file: BinaryIO) -> Iterator[Line]:

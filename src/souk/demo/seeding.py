@@ -8,9 +8,10 @@ from uuid import UUID
 
 import msgspec
 
-from souk import catalog, inventory, payments, pricing, users
+from souk import catalog, inventory, payments, pricing, shipping, users
 from souk.demo.catalogue import SELLERS, DemoProduct, make_catalogue
 from souk.kit.callers import Caller, Principal, asking
+from souk.kit.money import Money
 
 CURRENCY = "USD"
 STORES = (("Leipzig", "DE", 60), ("Lyon", "FR", 40))
@@ -43,6 +44,7 @@ async def seed_demo(home: Path, report: Report) -> None:
     await pricing.set_tax_rates(
         tuple(pricing.NewTaxRate(country=country, name="Value added tax", rate_ppm=rate_ppm) for country, rate_ppm in TAXES)
     )
+    await make_shipping()
     await make_coupon()
     goods = list(make_catalogue())
     sellers = await make_sellers(goods, logins)
@@ -84,6 +86,22 @@ def write_logins(file: Path, logins: tuple[Login, ...]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as new:
         new.writelines(f"{login.email} {login.password} {login.role}\n" for login in logins)
+
+
+async def make_shipping() -> None:
+    """Two ways to ship everywhere; the slow one is free from 100.00 on."""
+    if await shipping.list_zones(None, 1):
+        return
+    standard = (
+        shipping.ZoneRate(Money(490, CURRENCY), total_below=10_000),
+        shipping.ZoneRate(Money(0, CURRENCY), total_from=10_000),
+    )
+    express = (
+        shipping.ZoneRate(Money(1490, CURRENCY), weight_below_g=2000),
+        shipping.ZoneRate(Money(2490, CURRENCY), weight_from_g=2000),
+    )
+    methods = (shipping.Method("standard", "Standard", 3, 5, standard), shipping.Method("express", "Express", 1, 2, express))
+    await shipping.create_zone(shipping.NewZone(name="Everywhere", methods=methods))
 
 
 async def make_coupon() -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, Parameter
 
 from souk.inventory import alerts, availability, counting, movements, stores
 from souk.inventory.alerts import AlertStatus
@@ -30,7 +30,7 @@ OnlySeller = Annotated[UUID | None, Parameter(description="Only stores of this s
 
 
 @route("POST", "/stores", SIGNED_IN)
-async def create_store(data: NewStore) -> Store:
+async def create_store(data: JSONBody[NewStore]) -> Store:
     """Open a store. Send an Idempotency-Key: a repeated request opens it once."""
     return await stores.create_store(data)
 
@@ -42,55 +42,55 @@ async def list_stores(seller_id: OnlySeller = None, limit: Limit = 20, cursor: C
 
 
 @route("GET", "/stores/{store_id:uuid}", SIGNED_IN)
-async def get_store(store_id: UUID) -> Store:
+async def get_store(store_id: FromPath[UUID]) -> Store:
     """A store of yours."""
     return await stores.get_store(store_id)
 
 
 @route("PATCH", "/stores/{store_id:uuid}", SIGNED_IN)
-async def update_store(store_id: UUID, data: StoreChange) -> Store:
+async def update_store(store_id: FromPath[UUID], data: JSONBody[StoreChange]) -> Store:
     """Change the fields that are sent; with `version`, only if nobody has changed the store since you read it."""
     return await stores.update_store(store_id, data)
 
 
 @route("DELETE", "/stores/{store_id:uuid}", SIGNED_IN)
-async def delete_store(store_id: UUID) -> None:
+async def delete_store(store_id: FromPath[UUID]) -> None:
     """Close an empty store for good."""
     await stores.delete_store(store_id)
 
 
 @route("GET", "/stores/{store_id:uuid}/stock", SIGNED_IN)
-async def list_stock(store_id: UUID, limit: Limit = 20, cursor: Cursor = None) -> Page[Stock]:
+async def list_stock(store_id: FromPath[UUID], limit: Limit = 20, cursor: Cursor = None) -> Page[Stock]:
     """What lies in a store, by SKU."""
     return await counting.list_stock(store_id, limit, cursor)
 
 
 @route("GET", "/stores/{store_id:uuid}/stock/{sku:str}", SIGNED_IN)
-async def get_stock(store_id: UUID, sku: SkuOf) -> Stock:
+async def get_stock(store_id: FromPath[UUID], sku: SkuOf) -> Stock:
     """What lies in a store of one SKU."""
     return await counting.get_stock(store_id, sku)
 
 
 @route("PUT", "/stores/{store_id:uuid}/stock/{sku:str}", SIGNED_IN)
-async def set_stock(store_id: UUID, sku: SkuOf, data: Count) -> Stock:
+async def set_stock(store_id: FromPath[UUID], sku: SkuOf, data: JSONBody[Count]) -> Stock:
     """Write down how many pieces were counted; what is set aside for orders cannot be counted away."""
     return await counting.set_stock(StockCount(store_id, sku, data.on_hand), data.reason)
 
 
 @route("PUT", "/stores/{store_id:uuid}/stock/{sku:str}/threshold", SIGNED_IN)
-async def set_threshold(store_id: UUID, sku: SkuOf, data: Threshold) -> Stock:
+async def set_threshold(store_id: FromPath[UUID], sku: SkuOf, data: JSONBody[Threshold]) -> Stock:
     """Say at how many available pieces you want to be told."""
     return await counting.set_threshold(store_id, sku, data.threshold)
 
 
 @route("POST", "/stores/{store_id:uuid}/movements", SIGNED_IN)
-async def record_movement(store_id: UUID, data: NewMovement) -> RecordedMovement:
+async def record_movement(store_id: FromPath[UUID], data: JSONBody[NewMovement]) -> RecordedMovement:
     """Receive, adjust or transfer pieces. Send an Idempotency-Key: a repeated request moves them once."""
     return await movements.record_movement(store_id, data)
 
 
 @route("GET", "/stores/{store_id:uuid}/movements", SIGNED_IN)
-async def list_movements(store_id: UUID, sku: OnlySku = None, limit: Limit = 20, cursor: Cursor = None) -> Page[Movement]:
+async def list_movements(store_id: FromPath[UUID], sku: OnlySku = None, limit: Limit = 20, cursor: Cursor = None) -> Page[Movement]:
     """What came to a store and left it, the newest first."""
     return await movements.list_movements(store_id, sku, limit, cursor)
 
@@ -102,7 +102,7 @@ async def list_alerts(status: AlertStatus = "open", limit: Limit = 20, cursor: C
 
 
 @route("GET", "/products/{product_id:uuid}/availability", PUBLIC)
-async def list_product_availability(product_id: UUID, limit: Limit = 100, cursor: Cursor = None) -> Page[StoreAvailability]:
+async def list_product_availability(product_id: FromPath[UUID], limit: Limit = 100, cursor: Cursor = None) -> Page[StoreAvailability]:
     """What can be sold of a product's variants in each store."""
     return await availability.list_product_availability(product_id, limit, cursor)
 

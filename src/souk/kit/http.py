@@ -10,7 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import CacheControlHeader
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from souk.kit.callers import caller
 from souk.kit.errors import InvalidField, Unauthenticated
@@ -18,8 +18,8 @@ from souk.kit.problems import PROBLEM_JSON, Problem
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Parameter(ge=1, le=100, description="How many items at the most")]
-Cursor = Annotated[str | None, Parameter(max_length=400, description="`next` of the page before")]
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items at the most")]
+Cursor = Annotated[str | None, QueryParameter(max_length=400, description="`next` of the page before")]
 
 
 class Access(msgspec.Struct, frozen=True):

@@ -5,6 +5,8 @@ from uuid import UUID
 import msgspec
 from litestar import MediaType, Response
 from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath
+from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from souk.kit import deadletters
@@ -51,7 +53,7 @@ async def list_dead_letters(limit: Limit = 50) -> Page[DeadLetter]:
 
 
 @route("POST", "/dead-letters/{event_id:uuid}/redrive", ADMIN, status_code=200)
-async def redrive_dead_letter(event_id: UUID) -> Redriven:
+async def redrive_dead_letter(event_id: FromPath[UUID]) -> Redriven:
     """Apply a parked event again, and those of its aggregate that wait behind it."""
     applied = 0
     for context in sorted(topology.hosted | topology.peers.keys()):

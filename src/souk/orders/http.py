@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, Parameter
 
 from souk.kit.http import GUEST_OR_USER, SIGNED_IN, Cursor, Limit, Page, route
 from souk.orders import cancelling, changing, placing, quoting, reading
@@ -14,13 +14,13 @@ SellerId = Annotated[UUID | None, Parameter(description="Only orders with a part
 
 
 @route("POST", "/quotes", GUEST_OR_USER, status_code=200)
-async def quote_cart(data: QuoteCart) -> CartQuote:
+async def quote_cart(data: JSONBody[QuoteCart]) -> CartQuote:
     """What a cart costs at an address, with the shipping options of each seller's part."""
     return await quoting.quote_cart(data)
 
 
 @route("POST", "/orders", GUEST_OR_USER)
-async def place_order(data: PlaceOrder) -> Order:
+async def place_order(data: JSONBody[PlaceOrder]) -> Order:
     """Turn a cart into an order, and pay it if a payment is given.
 
     Send an Idempotency-Key: a repeated request gives the same order. Without `payment`, or after a declined one, the order is
@@ -38,37 +38,37 @@ async def list_orders(
 
 
 @route("GET", "/users/{user_id:uuid}/orders", SIGNED_IN)
-async def list_orders_of_user(user_id: UUID, limit: Limit = 20, cursor: Cursor = None) -> Page[Order]:
+async def list_orders_of_user(user_id: FromPath[UUID], limit: Limit = 20, cursor: Cursor = None) -> Page[Order]:
     """A user's orders, newest first: your own, or anybody's for an admin."""
     return await reading.list_orders(user_id, None, None, limit, cursor)
 
 
 @route("GET", "/orders/{order_id:uuid}", GUEST_OR_USER)
-async def get_order(order_id: UUID) -> Order:
+async def get_order(order_id: FromPath[UUID]) -> Order:
     """An order with how its payment stands; a seller sees their own part."""
     return await reading.get_order(order_id)
 
 
 @route("PATCH", "/orders/{order_id:uuid}", GUEST_OR_USER)
-async def change_order(order_id: UUID, data: ChangeOrder) -> Order:
+async def change_order(order_id: FromPath[UUID], data: JSONBody[ChangeOrder]) -> Order:
     """Change the address (within its country) or the note, before anything is shipped."""
     return await changing.change_order(order_id, data)
 
 
 @route("POST", "/orders/{order_id:uuid}/cancel", GUEST_OR_USER, status_code=200)
-async def cancel_order(order_id: UUID, data: CancelOrder | None = None) -> Order:
+async def cancel_order(order_id: FromPath[UUID], data: JSONBody[CancelOrder | None] = None) -> Order:
     """Cancel an order before anything is shipped; what was paid is refunded."""
     return await cancelling.cancel_order(order_id, (data or CancelOrder()).reason)
 
 
 @route("DELETE", "/orders/{order_id:uuid}", GUEST_OR_USER, status_code=200)
-async def delete_order(order_id: UUID) -> Order:
+async def delete_order(order_id: FromPath[UUID]) -> Order:
     """The same as POST /orders/{order_id}/cancel."""
     return await cancelling.cancel_order(order_id, CancelOrder().reason)
 
 
 @route("GET", "/orders/{order_id:uuid}/timeline", GUEST_OR_USER)
-async def get_timeline(order_id: UUID) -> Page[TimelineEntry]:
+async def get_timeline(order_id: FromPath[UUID]) -> Page[TimelineEntry]:
     """What happened to an order, oldest first."""
     return Page(await reading.get_timeline(order_id))
 

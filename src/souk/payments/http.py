@@ -7,7 +7,7 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, Parameter
 from msgspec import Meta
 
 from souk import payments
@@ -68,26 +68,26 @@ async def list_payment_methods() -> Page[PaymentMethod]:
 
 
 @route("POST", "/payments", GUEST_OR_USER, tags=["payments"])
-async def pay_order(data: PayOrder) -> Payment:
+async def pay_order(data: JSONBody[PayOrder]) -> Payment:
     """Pay an order. A declined payment is answered as such and may be tried again; `next_action` says where the buyer has to go."""
     request = ChargeRequest(data.order_id, data.method, data.token, data.return_url, request_id(data.order_id))
     return await payments.charge(request)
 
 
 @route("GET", "/payments/{payment_id:uuid}", GUEST_OR_USER, tags=["payments"])
-async def get_payment(payment_id: UUID) -> Payment:
+async def get_payment(payment_id: FromPath[UUID]) -> Payment:
     """How a payment stands; a payment has the id of its order."""
     return await payments.get_payment(payment_id)
 
 
 @route("POST", "/payments/{payment_id:uuid}/refunds", ADMIN, tags=["payments"])
-async def refund_payment(payment_id: UUID, data: RefundOrder) -> Refund:
+async def refund_payment(payment_id: FromPath[UUID], data: JSONBody[RefundOrder]) -> Refund:
     """Give a part of a payment back, or all of it, to where it came from or to the buyer's wallet."""
     return await payments.refund(RefundPayment(request_id(payment_id), payment_id, data.amount, data.reason, data.to))
 
 
 @route("GET", "/payments/{payment_id:uuid}/refunds", GUEST_OR_USER, tags=["payments"])
-async def list_refunds(payment_id: UUID) -> Page[Refund]:
+async def list_refunds(payment_id: FromPath[UUID]) -> Page[Refund]:
     """The refunds of a payment, oldest first."""
     return Page(await payments.list_refunds(payment_id))
 
@@ -122,13 +122,13 @@ async def list_wallet_entries(currency: WalletCurrency, limit: Limit = 50, curso
 
 
 @route("POST", "/wallet/deposits", SIGNED_IN, tags=["wallet"])
-async def deposit_money(data: DepositMoney) -> Payment:
+async def deposit_money(data: JSONBody[DepositMoney]) -> Payment:
     """Pay money into one's wallet; it is there when the payment is captured."""
     return await payments.deposit_money(data)
 
 
 @route("POST", "/wallet/transfers", SIGNED_IN, tags=["wallet"])
-async def send_money(data: SendMoney) -> WalletTransfer:
+async def send_money(data: JSONBody[SendMoney]) -> WalletTransfer:
     """Send money to another user's wallet in the same currency."""
     return await payments.send_money(data)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar import Request
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, Parameter
 
 from souk import users
 from souk.kit import personal
@@ -40,25 +40,25 @@ async def get_jwks() -> Jwks:
 
 
 @route("POST", "/auth/register", PUBLIC)
-async def register(data: users.Register, request: Asked) -> users.Registered:
+async def register(data: JSONBody[users.Register], request: Asked) -> users.Registered:
     """Make an account and sign in to it; a mail to verify the address follows."""
     return await users.register_user(data, address_of(request))
 
 
 @route("POST", "/auth/login", PUBLIC, status_code=200)
-async def login(data: users.Login, request: Asked) -> users.Tokens:
+async def login(data: JSONBody[users.Login], request: Asked) -> users.Tokens:
     """Sign in. After ten failures in fifteen minutes the answer is 429 with Retry-After."""
     return await users.open_session(data, address_of(request))
 
 
 @route("POST", "/auth/refresh", PUBLIC, status_code=200)
-async def refresh(data: users.Refresh) -> users.Tokens:
+async def refresh(data: JSONBody[users.Refresh]) -> users.Tokens:
     """The next pair of tokens for a refresh token, which works once: a spent one that comes again ends the session."""
     return await users.refresh_session(data)
 
 
 @route("POST", "/auth/logout", PUBLIC, status_code=204)
-async def logout(data: users.Logout | None = None) -> None:
+async def logout(data: JSONBody[users.Logout | None] = None) -> None:
     """End the session of the access token, that of a refresh token, or every session of the user."""
     await users.close_session(data or users.Logout())
 
@@ -70,7 +70,7 @@ async def get_me() -> users.User:
 
 
 @route("PATCH", "/auth/me", SIGNED_IN)
-async def change_me(data: users.ChangeMe) -> users.User:
+async def change_me(data: JSONBody[users.ChangeMe]) -> users.User:
     """Change your account. A new e-mail address or password wants the current password and ends your other sessions."""
     return await users.change_me(data)
 
@@ -88,13 +88,13 @@ async def export_me() -> dict[str, dict[str, object]]:
 
 
 @route("POST", "/auth/password/forgot", PUBLIC, status_code=202)
-async def forgot_password(data: users.ForgotPassword, request: Asked) -> None:
+async def forgot_password(data: JSONBody[users.ForgotPassword], request: Asked) -> None:
     """Have a mail sent with which a new password can be set. The answer is the same for an address that is not known."""
     await users.request_password_reset(data, address_of(request))
 
 
 @route("POST", "/auth/password/reset", PUBLIC, status_code=204)
-async def reset_password(data: users.ResetPassword) -> None:
+async def reset_password(data: JSONBody[users.ResetPassword]) -> None:
     """Set a new password with the token of the mail; every session ends."""
     await users.reset_password(data)
 
@@ -106,7 +106,7 @@ async def request_verification() -> None:
 
 
 @route("POST", "/auth/email/verify", PUBLIC, status_code=204)
-async def verify_email(data: users.VerifyEmail) -> None:
+async def verify_email(data: JSONBody[users.VerifyEmail]) -> None:
     """Verify an address with the token of the mail."""
     await users.verify_email(data)
 
@@ -118,79 +118,79 @@ async def list_users(email: ByEmail = None, limit: Limit = 20, cursor: Cursor = 
 
 
 @route("GET", "/users/{user_id:uuid}", SIGNED_IN)
-async def get_user(user_id: UUID) -> users.User:
+async def get_user(user_id: FromPath[UUID]) -> users.User:
     """A user: yourself, or anybody for an admin."""
     return await users.get_user(user_id)
 
 
 @route("PATCH", "/users/{user_id:uuid}", SIGNED_IN)
-async def change_user(user_id: UUID, data: users.ChangeUser) -> users.User:
+async def change_user(user_id: FromPath[UUID], data: JSONBody[users.ChangeUser]) -> users.User:
     """Change your name, username or phone number; an admin may change anybody's."""
     return await users.change_user(user_id, data)
 
 
 @route("DELETE", "/users/{user_id:uuid}", SIGNED_IN)
-async def erase_user(user_id: UUID) -> None:
+async def erase_user(user_id: FromPath[UUID]) -> None:
     """Erase an account: your own, or anybody's for an admin."""
     await users.erase_user(user_id)
 
 
 @route("PATCH", "/users/{user_id:uuid}/roles", ADMIN)
-async def change_roles(user_id: UUID, data: users.ChangeRoles) -> users.User:
+async def change_roles(user_id: FromPath[UUID], data: JSONBody[users.ChangeRoles]) -> users.User:
     """Give a user these roles and no others; their access tokens are void at once and the next ones say so."""
     return await users.change_roles(user_id, data)
 
 
 @route("GET", "/users/{user_id:uuid}/preferences", SIGNED_IN)
-async def get_preferences(user_id: UUID) -> users.Preferences:
+async def get_preferences(user_id: FromPath[UUID]) -> users.Preferences:
     """What a user likes and of what they want to be told."""
     return await show_preferences(user_id)
 
 
 @route("PUT", "/users/{user_id:uuid}/preferences", SIGNED_IN)
-async def set_preferences(user_id: UUID, data: users.SetPreferences) -> users.Preferences:
+async def set_preferences(user_id: FromPath[UUID], data: JSONBody[users.SetPreferences]) -> users.Preferences:
     """Replace all preferences of a user; what is left out goes back to its default."""
     return await users.set_preferences(user_id, data)
 
 
 @route("GET", "/users/{user_id:uuid}/activity", SIGNED_IN)
-async def list_activity(user_id: UUID, limit: Limit = 20, cursor: Cursor = None) -> Page[users.Activity]:
+async def list_activity(user_id: FromPath[UUID], limit: Limit = 20, cursor: Cursor = None) -> Page[users.Activity]:
     """What a user looked at and bought, newest first."""
     return await users.list_activity(user_id, limit, cursor)
 
 
 @route("POST", "/users/{user_id:uuid}/addresses", SIGNED_IN)
-async def add_address(user_id: UUID, data: users.AddressFields) -> users.Address:
+async def add_address(user_id: FromPath[UUID], data: JSONBody[users.AddressFields]) -> users.Address:
     """Write an address into a user's book."""
     return await users.add_address(user_id, data)
 
 
 @route("GET", "/users/{user_id:uuid}/addresses", SIGNED_IN)
-async def list_addresses(user_id: UUID, limit: Limit = 20, cursor: Cursor = None) -> Page[users.Address]:
+async def list_addresses(user_id: FromPath[UUID], limit: Limit = 20, cursor: Cursor = None) -> Page[users.Address]:
     """A user's addresses, oldest first."""
     return await users.list_addresses(user_id, limit, cursor)
 
 
 @route("GET", "/users/{user_id:uuid}/addresses/{address_id:uuid}", SIGNED_IN)
-async def get_address(user_id: UUID, address_id: UUID) -> users.Address:
+async def get_address(user_id: FromPath[UUID], address_id: FromPath[UUID]) -> users.Address:
     """An address out of a user's book."""
     return await users.get_address(user_id, address_id)
 
 
 @route("PATCH", "/users/{user_id:uuid}/addresses/{address_id:uuid}", SIGNED_IN)
-async def change_address(user_id: UUID, address_id: UUID, data: users.ChangeAddress) -> users.Address:
+async def change_address(user_id: FromPath[UUID], address_id: FromPath[UUID], data: JSONBody[users.ChangeAddress]) -> users.Address:
     """Change an address in a user's book; orders keep the one that they were placed with."""
     return await users.change_address(user_id, address_id, data)
 
 
 @route("DELETE", "/users/{user_id:uuid}/addresses/{address_id:uuid}", SIGNED_IN)
-async def remove_address(user_id: UUID, address_id: UUID) -> None:
+async def remove_address(user_id: FromPath[UUID], address_id: FromPath[UUID]) -> None:
     """Strike an address out of a user's book."""
     await users.remove_address(user_id, address_id)
 
 
 @route("POST", "/sellers", SIGNED_IN)
-async def apply_as_seller(data: users.SellerFields) -> users.Seller:
+async def apply_as_seller(data: JSONBody[users.SellerFields]) -> users.Seller:
     """Ask to sell here; you own the seller, and sell once an admin has approved it."""
     return await users.apply_as_seller(data)
 
@@ -202,55 +202,55 @@ async def list_sellers(status: ByStatus = None, mine: Mine = False, limit: Limit
 
 
 @route("GET", "/sellers/{seller_id:uuid}", PUBLIC)
-async def get_seller(seller_id: UUID) -> users.Seller:
+async def get_seller(seller_id: FromPath[UUID]) -> users.Seller:
     """A seller who is approved, or whose team you are in."""
     return await users.get_seller(seller_id)
 
 
 @route("PATCH", "/sellers/{seller_id:uuid}", SIGNED_IN)
-async def change_seller(seller_id: UUID, data: users.ChangeSeller) -> users.Seller:
+async def change_seller(seller_id: FromPath[UUID], data: JSONBody[users.ChangeSeller]) -> users.Seller:
     """Change how a seller presents themselves; for its owners."""
     return await users.change_seller(seller_id, data)
 
 
 @route("POST", "/sellers/{seller_id:uuid}/approve", ADMIN, status_code=200)
-async def approve_seller(seller_id: UUID) -> users.Seller:
+async def approve_seller(seller_id: FromPath[UUID]) -> users.Seller:
     """Let a seller sell, or sell again."""
     return await users.approve_seller(seller_id)
 
 
 @route("POST", "/sellers/{seller_id:uuid}/reject", ADMIN, status_code=200)
-async def reject_seller(seller_id: UUID, data: users.Ruling | None = None) -> users.Seller:
+async def reject_seller(seller_id: FromPath[UUID], data: JSONBody[users.Ruling | None] = None) -> users.Seller:
     """Refuse an application."""
     return await users.reject_seller(seller_id, data or users.Ruling())
 
 
 @route("POST", "/sellers/{seller_id:uuid}/suspend", ADMIN, status_code=200)
-async def suspend_seller(seller_id: UUID, data: users.Ruling | None = None) -> users.Seller:
+async def suspend_seller(seller_id: FromPath[UUID], data: JSONBody[users.Ruling | None] = None) -> users.Seller:
     """Stop a seller from selling."""
     return await users.suspend_seller(seller_id, data or users.Ruling())
 
 
 @route("GET", "/sellers/{seller_id:uuid}/members", SIGNED_IN)
-async def list_members(seller_id: UUID, limit: Limit = 20, cursor: Cursor = None) -> Page[users.Member]:
+async def list_members(seller_id: FromPath[UUID], limit: Limit = 20, cursor: Cursor = None) -> Page[users.Member]:
     """A seller's team; for the team."""
     return await users.list_members(seller_id, limit, cursor)
 
 
 @route("POST", "/sellers/{seller_id:uuid}/members", SIGNED_IN)
-async def add_member(seller_id: UUID, data: users.AddMember) -> users.Member:
+async def add_member(seller_id: FromPath[UUID], data: JSONBody[users.AddMember]) -> users.Member:
     """Take somebody into a seller's team; for its owners."""
     return await users.add_member(seller_id, data)
 
 
 @route("PATCH", "/sellers/{seller_id:uuid}/members/{user_id:uuid}", SIGNED_IN)
-async def change_member(seller_id: UUID, user_id: UUID, data: users.ChangeMember) -> users.Member:
+async def change_member(seller_id: FromPath[UUID], user_id: FromPath[UUID], data: JSONBody[users.ChangeMember]) -> users.Member:
     """Make a member an owner or an owner a member; for its owners."""
     return await users.change_member(seller_id, user_id, data)
 
 
 @route("DELETE", "/sellers/{seller_id:uuid}/members/{user_id:uuid}", SIGNED_IN)
-async def remove_member(seller_id: UUID, user_id: UUID) -> None:
+async def remove_member(seller_id: FromPath[UUID], user_id: FromPath[UUID]) -> None:
     """Take somebody out of a seller's team; for its owners, and for members who leave."""
     await users.remove_member(seller_id, user_id)
 
