@@ -18,6 +18,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
+from souk.kit.bodies import StrictRequest, inspect_body
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, read_sections, read_settings
 from souk.kit.db import Database, Pool, open_pool
@@ -25,7 +26,7 @@ from souk.kit.deadletters import expose_dead_letters
 from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.errors import Unavailable
 from souk.kit.events import CONSUMERS
-from souk.kit.front import Front, inspect_body
+from souk.kit.front import Front
 from souk.kit.housekeeping import keep_house_forever
 from souk.kit.internal import Internal
 from souk.kit.jobs import JOBS
@@ -216,6 +217,7 @@ def make_rest_app(handlers: list[BaseRouteHandler], verifier: Verifier) -> Front
     """These routes and their aliases behind the edge of the public listener."""
     app = Litestar(
         route_handlers=[*handlers, *make_aliases(handlers)],
+        request_class=StrictRequest,
         before_request=inspect_body,
         exception_handlers=HANDLERS,
         openapi_config=describe_api(),

@@ -76,8 +76,12 @@ class Process:
         with log.open("ab") as errors:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "tests.kit.process", *arguments],
-                cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
-            )  # fmt: skip
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
         assert self.popen.stdout is not None
         assert self.popen.stdout.readline() == b"ready\n", log.read_text()
 

@@ -1,7 +1,7 @@
 """A process that hosts the notebook: it answers calls, or delivers events, until it is killed.
 
-    python -m tests.kit.process answer DSN PORT SECRET
-    python -m tests.kit.process deliver DSN CONSUMER
+python -m tests.kit.process answer DSN PORT SECRET
+python -m tests.kit.process deliver DSN CONSUMER
 """
 
 import asyncio

@@ -45,8 +45,13 @@ def test_all_mistakes_are_listed_together_and_name_their_variable() -> None:
         read(PORT="99999", QUICK="perhaps", RATIO="half", LEVEL="middle", SIZES="1,x")
     told = "\n".join(bad.value.mistakes)
     assert [mistake.split()[0].rstrip(":") for mistake in bad.value.mistakes] == [
-        "SHOP_NAME", "SHOP_PORT", "SHOP_QUICK", "SHOP_RATIO", "SHOP_LEVEL", "SHOP_SIZES",
-    ]  # fmt: skip
+        "SHOP_NAME",
+        "SHOP_PORT",
+        "SHOP_QUICK",
+        "SHOP_RATIO",
+        "SHOP_LEVEL",
+        "SHOP_SIZES",
+    ]
     assert "SHOP_NAME is missing" in told
     assert str(bad.value) == told
 

@@ -43,8 +43,10 @@ async def test_a_row_is_a_struct_with_structs_in_its_json(here: str) -> None:
             Row,
             """SELECT $1::uuid AS id, $2::jsonb AS parts, $2::jsonb -> 0 AS first, ARRAY['a', 'b'] AS words, $3::jsonb AS attributes
                UNION ALL SELECT $1, '[]', NULL, '{}', '{}'""",
-            row_id, [part], {"a": [{"id": "no uuid"}]},
-        )  # fmt: skip
+            row_id,
+            [part],
+            {"a": [{"id": "no uuid"}]},
+        )
     assert rows == (Row(row_id, (part,), part, ("a", "b"), {"a": [{"id": "no uuid"}]}), Row(row_id, (), None, (), {}))
 
 
@@ -55,7 +57,7 @@ async def test_reads_give_all_one_or_none(here: str) -> None:
         assert await tx.run("UPDATE kit.note SET number = 2") == 1
         assert await tx.run("UPDATE kit.note SET number = 2 WHERE number = 77") == 0
         assert await tx.maybe(Note, "SELECT id, number FROM kit.note WHERE number = 77") is None
-        with pytest.raises(LookupError, match="SELECT id, number FROM kit.note"):
+        with pytest.raises(LookupError, match=r"SELECT id, number FROM kit\.note"):
             await tx.one(Note, "SELECT id, number FROM kit.note WHERE number = 77")
     assert await notebook.db.maybe(Note, "SELECT id, number FROM kit.note") == Note(one.id, 2)
     assert await notebook.db.value("SELECT number FROM kit.note WHERE number = 77") is None
@@ -142,7 +144,7 @@ async def test_a_server_that_is_not_there_is_unavailable(here: str, elsewhere: D
         elsewhere.attach(pool)
         with pytest.raises(Unavailable):
             await elsewhere.value("SELECT 1")
-        with pytest.raises(Unavailable, match="No answer from the database of elsewhere$"):
+        with pytest.raises(Unavailable, match=r"No answer from the database of elsewhere$"):
             await check_databases()
         elsewhere.detach()
     await check_databases()

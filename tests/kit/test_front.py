@@ -1,6 +1,7 @@
-"""The edge of the public listener over a real socket: who asks, what is refused before any handler, what may be cached, and how it fails."""
+"""The edge of the public listener, over a real socket: who asks, what is refused before any handler, what may be kept, how it fails."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from typing import Annotated, NamedTuple
 from uuid import UUID
@@ -11,6 +12,8 @@ import pytest
 from litestar import Request, Response
 from litestar.datastructures import CacheControlHeader
 from litestar.params import FromPath, JSONBody, Parameter
+from tests.kit.test_auth import FORGED, GOOD, POLICY, SELLER, USER, claims, headers, seal
+from tests.ports import find_free_port
 
 from souk import app
 from souk.kit import server
@@ -20,8 +23,6 @@ from souk.kit.errors import Conflict, Stale, TooMany, Unavailable
 from souk.kit.http import ADMIN, GUEST_OR_USER, PUBLIC, SIGNED_IN, Cursor, Limit, Page, make_page, read_cursor, route
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from tests.kit.test_auth import FORGED, GOOD, POLICY, SELLER, USER, claims, headers, seal
-from tests.ports import find_free_port
 
 ADMIN_TOKEN = seal(headers(), claims(roles=["admin"]))
 
@@ -102,14 +103,27 @@ async def show_asset() -> str:
 @route("GET", "/fail/{how:str}", PUBLIC)
 async def fail(how: FromPath[str]) -> None:
     raise {
-        "refused": OutOfThings(2, Money(5, "EUR")), "stale": Stale(), "often": TooMany(7),
-        "silent": Unavailable("the database of things"), "bug": ZeroDivisionError("secret detail"),
-    }[how]  # fmt: skip
+        "refused": OutOfThings(2, Money(5, "EUR")),
+        "stale": Stale(),
+        "often": TooMany(7),
+        "silent": Unavailable("the database of things"),
+        "bug": ZeroDivisionError("secret detail"),
+    }[how]
 
 
 ROUTES = [
-    show_caller, list_things, get_thing, get_word, create_thing, upload_file, take_raw, show_mine, show_admins, show_asset, fail,
-]  # fmt: skip
+    show_caller,
+    list_things,
+    get_thing,
+    get_word,
+    create_thing,
+    upload_file,
+    take_raw,
+    show_mine,
+    show_admins,
+    show_asset,
+    fail,
+]
 
 
 class Told(NamedTuple):
@@ -173,10 +187,9 @@ def is_problem(told: Told, status: int, code: str) -> bool:
 
 
 async def test_who_asks_is_known_to_the_handler(shop: Shop) -> None:
-    told = await shop.get(
-        "/caller", Authorization=f"bearer {GOOD}", X_Request_Id="mine-7", Idempotency_Key="key-7", Souk_Token="guest-7"
-    )  # fmt: skip
-    assert told.body == {"user_id": str(USER), "seller_ids": [str(SELLER)], "request_id": "mine-7", "key": "key-7", "guest_token": "guest-7"}
+    told = await shop.get("/caller", Authorization=f"bearer {GOOD}", X_Request_Id="mine-7", Idempotency_Key="key-7", Souk_Token="guest-7")
+    assert (told.body["user_id"], told.body["seller_ids"]) == (str(USER), [str(SELLER)])
+    assert (told.body["request_id"], told.body["key"], told.body["guest_token"]) == ("mine-7", "key-7", "guest-7")
     assert (told.headers["x-request-id"], told.headers["x-content-type-options"]) == ("mine-7", "nosniff")
     assert told.headers["cache-control"] == "private, no-store"
     nobody = await shop.get("/caller")
@@ -205,14 +218,8 @@ async def test_a_process_without_keys_cannot_tell_and_says_so(shop: Shop) -> Non
 
 async def test_each_route_is_for_those_it_says(shop: Shop) -> None:
     user, admin, guest = {"Authorization": f"Bearer {GOOD}"}, {"Authorization": f"Bearer {ADMIN_TOKEN}"}, {"Souk_Token": "guest-7"}
-    statuses = {
-        (path, who): (await shop.get(path, **those)).status
-        for path in ("/things", "/mine", "/admins")
-        for who, those in (("stranger", {}), ("guest", guest), ("user", user), ("admin", admin))
-    }
-    assert {who: statuses["/things", who] for who in ("stranger", "guest", "user", "admin")} == dict.fromkeys(("stranger", "guest", "user", "admin"), 200)
-    assert [statuses["/mine", who] for who in ("stranger", "guest", "user", "admin")] == [401, 200, 200, 200]
-    assert [statuses["/admins", who] for who in ("stranger", "guest", "user", "admin")] == [401, 401, 403, 200]
+    for path, statuses in (("/things", [200, 200, 200, 200]), ("/mine", [401, 200, 200, 200]), ("/admins", [401, 401, 403, 200])):
+        assert [(await shop.get(path, **who)).status for who in ({}, guest, user, admin)] == statuses
 
 
 @pytest.mark.parametrize(
@@ -263,17 +270,23 @@ async def test_a_field_that_is_not_as_it_should_be_is_named(shop: Shop, body: ob
     assert field in str(told.body["errors"])
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b"{'name': 'x'}", b'{"name": "\xff"}', b'{"name": "x"} {}', b"\x01", b"null\n\nnull", b'{"name": "\\ud800"}'])
+@pytest.mark.parametrize("body", [b"{", b"", b"{'name': 'x'}", b'{"name": "\xff"}', b'{"name": "x"} {}', b"\x01", b'{"name": "\\ud800"}'])
 async def test_what_is_no_json_is_malformed(shop: Shop, body: bytes) -> None:
     assert is_problem(await shop.post("/things", body), 400, "malformed_request")
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x", ""])
+OTHER_TYPES = ["text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x", ""]
+
+
+@pytest.mark.parametrize("media_type", OTHER_TYPES)
 async def test_another_media_type_than_json_is_refused(shop: Shop, media_type: str) -> None:
     assert is_problem(await shop.post("/things", {"name": "x"}, Content_Type=media_type), 415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"])
+JSON_TYPES = ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"]
+
+
+@pytest.mark.parametrize("media_type", JSON_TYPES)
 async def test_json_by_any_of_its_names_is_taken(shop: Shop, media_type: str) -> None:
     assert (await shop.post("/things", {"name": "x"}, Content_Type=media_type)).status == 201
 
@@ -303,7 +316,10 @@ async def test_a_nul_in_an_address_is_refused(shop: Shop, path: str) -> None:
     assert b" 422 " in answer.split(b"\r\n")[0], answer
 
 
-@pytest.mark.parametrize("path", ["/words/%ff%fe", "/words/a?q=%ff", "/words/%ed%a0%80", "/words/a?q=%ed%a0%80", "/%ff", "/words/a?q=%", "/words/%zz"])
+NO_TEXTS = ["/words/%ff%fe", "/words/a?q=%ff", "/words/%ed%a0%80", "/words/a?q=%ed%a0%80", "/%ff", "/words/a?q=%", "/words/%zz"]
+
+
+@pytest.mark.parametrize("path", NO_TEXTS)
 async def test_an_address_that_is_no_text_is_no_failure_of_ours(shop: Shop, path: str) -> None:
     answer = await shop.raw(b"GET %s HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n" % path.encode())
     assert answer.split(b" ")[1] in (b"200", b"400", b"404", b"422"), answer
@@ -312,20 +328,39 @@ async def test_an_address_that_is_no_text_is_no_failure_of_ours(shop: Shop, path
 
 
 CARDS = [
-    "4242424242424242", "4242 4242 4242 4242", "4242-4242-4242-4242", "5555555555554444", "2223003122003222", "2424248888888883",
-    "378282246310005", "3782 822463 10005", "6011111111111117", "3566002020360505", "30569309025904", "36227206271667",
-    "6200000000000005", "6205500000000000004",
-]  # fmt: skip
+    "4242424242424242",
+    "4242 4242 4242 4242",
+    "4242-4242-4242-4242",
+    "5555555555554444",
+    "2223003122003222",
+    "2424248888888889",
+    "378282246310005",
+    "3782 822463 10005",
+    "6011111111111117",
+    "3566002020360505",
+    "30569309025904",
+    "36227206271667",
+    "6200000000000005",
+    "6205500000000000004",
+]
 NO_CARDS = [
-    "4242424242424241", "424242424242424", "01890a5d-ac96-774b-bcce-b302099a8057", "4242424242424242000000", "A4242424242424242",
-    "+4242424242424242", "42424242424242.42", "1234567890123456", "9780201379624", "2026-11-21 03:24:36",
-]  # fmt: skip
+    "4242424242424241",
+    "424242424242424",
+    "01890a5d-ac96-774b-bcce-b302099a8057",
+    "4242424242424242000000",
+    "A4242424242424242",
+    "+4242424242424242",
+    "42424242424242.42",
+    "1234567890123456",
+    "9780201379624",
+    "2026-11-21 03:24:36",
+]
 
 
 @pytest.mark.parametrize("number", CARDS)
 async def test_a_card_number_is_refused_wherever_it_stands(shop: Shop, number: str) -> None:
-    for body in ({"name": number}, {"name": "x", "attributes": {"note": f"my card: {number}, please"}}, {"name": "x", "attributes": {number: 1}}):
-        assert is_problem(await shop.post("/things", body), 422, "card_number_refused")
+    for attributes in ({"note": f"my card: {number}, please"}, {number: 1}, {"deep": [{"er": number}]}):
+        assert is_problem(await shop.post("/things", {"name": "x", "attributes": attributes}), 422, "card_number_refused")
     assert is_problem(await shop.get("/words/a?q=" + number.replace(" ", "+")), 422, "card_number_refused")
 
 
@@ -340,7 +375,7 @@ async def test_other_numbers_are_not_taken_for_cards(shop: Shop, number: str) ->
 
 
 async def test_a_body_that_is_too_large_is_refused(shop: Shop) -> None:
-    told = await shop.post("/things", b'{"name": "' + b"x" * 10_000_000 + b'"}')
+    told = await shop.ask("POST", "/things", io.BytesIO(b"x" * 10_000_000), Content_Type="application/json", Authorization=f"Bearer {GOOD}")
     assert is_problem(told, 413, "body_too_large")
 
 

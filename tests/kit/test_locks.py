@@ -56,9 +56,8 @@ async def test_only_one_works_and_the_other_takes_over_when_it_stops(make_locks:
     workers = [Worker() for _ in range(3)]
     locks = [make_locks() for _ in workers]
     tasks = [
-        asyncio.create_task(while_only_one(its, "a loop", worker.work, retry_s=0.02))
-        for its, worker in zip(locks, workers, strict=True)
-    ]  # fmt: skip
+        asyncio.create_task(while_only_one(its, "a loop", worker.work, retry_s=0.02)) for its, worker in zip(locks, workers, strict=True)
+    ]
     done: set[Worker] = set()
     for _ in range(3):
         await until(lambda: is_true(Worker.at_work == 1 and sum(worker.turns for worker in workers) == len(done) + 1))

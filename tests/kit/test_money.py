@@ -1,6 +1,7 @@
 """Shares add up to the penny, are as fair as whole pennies allow, and never depend on the sign."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -40,7 +41,7 @@ def test_a_part_is_never_more_than_the_whole_nor_below_zero(amount: int, weights
 @given(st.integers(0, LARGEST_AMOUNT), some_weights.filter(any))
 def test_of_two_weights_the_larger_gets_no_less(amount: int, weights: list[int]) -> None:
     pairs = sorted(zip(weights, split(amount, weights), strict=True))
-    assert all(lighter[1] <= heavier[1] for lighter, heavier in zip(pairs, pairs[1:], strict=False) if lighter[0] < heavier[0])
+    assert all(lighter[1] <= heavier[1] for lighter, heavier in pairwise(pairs) if lighter[0] < heavier[0])
 
 
 @given(st.integers(0, 10**6), some_weights.filter(any))

@@ -44,7 +44,9 @@ async def test_this_month_and_the_next_three_are_made_once(connection: asyncpg.C
     assert await add_partitions(connection, "calendar", november) == 0
     assert await names(connection, "calendar.by_id") == ["id_2026_11", "id_2026_12", "id_2027_01", "id_2027_02", "id_rest"]
     assert await add_partitions(connection, "calendar", november + timedelta(minutes=1)) == 2
-    assert await names(connection, "calendar.by_time") == ["time_2026_11", "time_2026_12", "time_2027_01", "time_2027_02", "time_2027_03", "time_rest"]
+    assert await names(connection, "calendar.by_time") == [
+        f"time_{month}" for month in ("2026_11", "2026_12", "2027_01", "2027_02", "2027_03", "rest")
+    ]
 
 
 @pytest.mark.parametrize(

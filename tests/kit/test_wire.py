@@ -103,30 +103,30 @@ async def listener(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter]
     server = await asyncio.start_server(answer, "127.0.0.1", 0)  # type: ignore[arg-type]
     port = server.sockets[0].getsockname()[1]
     async with aiohttp.ClientSession() as session:
-          with reached_at(f"http://127.0.0.1:{port}", session):
-                yield
+        with reached_at(f"http://127.0.0.1:{port}", session):
+            yield
     server.close()
 
 
 async def test_a_peer_that_is_gone_is_unavailable_at_once() -> None:
     async with aiohttp.ClientSession() as session:
-            began = time.monotonic()
-            for call in (notebook.forget, lambda: notebook.count_note(Note(new_id(), 1))):
-                with reached_at(f"http://127.0.0.1:{find_free_port()}", session), pytest.raises(Unavailable, match="ClientConnectorError"):
-                    await call()
-            assert time.monotonic() - began < 1.0
+        began = time.monotonic()
+        for call in (notebook.forget, lambda: notebook.count_note(Note(new_id(), 1))):
+            with reached_at(f"http://127.0.0.1:{find_free_port()}", session), pytest.raises(Unavailable, match="ClientConnectorError"):
+                await call()
+        assert time.monotonic() - began < 1.0
 
 
 async def test_a_peer_that_never_answers_is_unavailable_at_the_time_out() -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read()
-            writer.close()
+        await reader.read()
+        writer.close()
 
     async with listener(say_nothing):
-            began = time.monotonic()
-            with pytest.raises(Unavailable):
-                await notebook.dawdle(0.0)
-            assert 0.2 < time.monotonic() - began < 1.0
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await notebook.dawdle(0.0)
+        assert 0.2 < time.monotonic() - began < 1.0
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"", b"\x90", b"\xc1"])

@@ -7,9 +7,9 @@ from uuid import UUID
 import msgspec
 from litestar import Response
 from litestar.datastructures import ResponseHeader
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, HeaderParameter, JSONBody, Parameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from souk.catalog import browsing, categories, http_files, products, reading, variants, views
 from souk.catalog.browsing import BrandName, ProductFilter, Sort
@@ -43,22 +43,22 @@ IfMatch = Annotated[
     str | None,
     HeaderParameter(name="If-Match", max_length=400, description='The ETag, as `"3"`: only if this is still the version, else 412'),
 ]
-InCurrency = Annotated[str | None, Parameter(pattern="^[A-Z]{3}$", description="Show prices in this currency where there are any")]
+InCurrency = Annotated[str | None, QueryParameter(pattern="^[A-Z]{3}$", description="Show prices in this currency where there are any")]
 WORDS = 'Words as on the web: "a phrase", or, -without; the last one may be a beginning'
-Words = Annotated[str | None, Parameter(min_length=1, max_length=200, pattern=NO_NUL, description=WORDS)]
+Words = Annotated[str | None, QueryParameter(min_length=1, max_length=200, pattern=NO_NUL, description=WORDS)]
 CATEGORY = "A category's id or name; what stands below it is included"
-InCategory = Annotated[str | None, Parameter(min_length=1, max_length=100, pattern=NO_NUL, description=CATEGORY)]
-OfBrand = Annotated[str | None, Parameter(min_length=1, max_length=200, pattern=NO_NUL)]
-OfSeller = Annotated[UUID | None, Parameter(description="Of this seller")]
-Amount = Annotated[int | None, Parameter(ge=0, le=10**15, description="In minor units of `currency`, or of the shop's own")]
-Stars = Annotated[float | None, Parameter(ge=1, le=5)]
-InStock = Annotated[bool | None, Parameter(description="Whether a piece can be had now")]
+InCategory = Annotated[str | None, QueryParameter(min_length=1, max_length=100, pattern=NO_NUL, description=CATEGORY)]
+OfBrand = Annotated[str | None, QueryParameter(min_length=1, max_length=200, pattern=NO_NUL)]
+OfSeller = Annotated[UUID | None, QueryParameter(description="Of this seller")]
+Amount = Annotated[int | None, QueryParameter(ge=0, le=10**15, description="In minor units of `currency`, or of the shop's own")]
+Stars = Annotated[float | None, QueryParameter(ge=1, le=5)]
+InStock = Annotated[bool | None, QueryParameter(description="Whether a piece can be had now")]
 ATTRIBUTES = "`name:value`, of the product or of one of its variants; may be repeated, and then all are to be true"
-OnlyWith = Annotated[list[str] | None, Parameter(max_items=20, description=ATTRIBUTES)]
-InStatus = Annotated[ProductStatus | None, Parameter(description="Your own products in this status, whether they are on sale or not")]
-Sorting = Annotated[Sort | None, Parameter(description="By default the newest first, and for a search by relevance")]
-BelowParent = Annotated[UUID | None, Parameter(description="Only what stands directly below this category")]
-ManyAtOnce = Annotated[int, Parameter(ge=1, le=1000, description="How many items at the most")]
+OnlyWith = Annotated[list[str] | None, QueryParameter(max_items=20, description=ATTRIBUTES)]
+InStatus = Annotated[ProductStatus | None, QueryParameter(description="Your own products in this status, whether they are on sale or not")]
+Sorting = Annotated[Sort | None, QueryParameter(description="By default the newest first, and for a search by relevance")]
+BelowParent = Annotated[UUID | None, QueryParameter(description="Only what stands directly below this category")]
+ManyAtOnce = Annotated[int, QueryParameter(ge=1, le=1000, description="How many items at the most")]
 
 
 async def read_filter(  # noqa: PLR0913  one for each parameter of the query
@@ -106,14 +106,14 @@ async def create_product(data: JSONBody[NewProduct]) -> Response[Product]:
 
 
 @route("GET", "/products", PUBLIC, dependencies=FILTERED)
-async def list_products(wanted: ProductFilter, limit: Limit = 20, cursor: Cursor = None) -> Page[ProductSummary]:
+async def list_products(wanted: NamedDependency[ProductFilter], limit: Limit = 20, cursor: Cursor = None) -> Page[ProductSummary]:
     """Products on sale."""
     return await browsing.list_products(wanted, limit, cursor)
 
 
 @route("GET", "/products/search", PUBLIC, dependencies=FILTERED)
 async def search_products(
-    wanted: ProductFilter, sort: Sorting = None, limit: Limit = 20, cursor: Cursor = None
+    wanted: NamedDependency[ProductFilter], sort: Sorting = None, limit: Limit = 20, cursor: Cursor = None
 ) -> Page[ProductSummary]:
     """Products on sale that have these words in name, brand or description; without words, all of them."""
     return await browsing.list_products(msgspec.structs.replace(wanted, sort=sort or "relevance"), limit, cursor)
@@ -160,7 +160,9 @@ async def get_variant(product_id: FromPath[UUID], variant_id: FromPath[UUID], cu
 
 
 @route("PATCH", "/products/{product_id:uuid}/variants/{variant_id:uuid}", SIGNED_IN, response_headers=ETAG)
-async def change_variant(product_id: FromPath[UUID], variant_id: FromPath[UUID], data: JSONBody[VariantChange], if_match: IfMatch = None) -> Response[ProductVariant]:
+async def change_variant(
+    product_id: FromPath[UUID], variant_id: FromPath[UUID], data: JSONBody[VariantChange], if_match: IfMatch = None
+) -> Response[ProductVariant]:
     """Change the fields that are sent; `prices` are replaced as a whole."""
     return tagged(await variants.change_variant(product_id, variant_id, data, read_versions(if_match)))
 

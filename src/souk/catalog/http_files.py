@@ -3,16 +3,18 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Annotated, BinaryIO, Literal
 from uuid import UUID
 
 import msgspec
 from litestar import Request
 from litestar.datastructures import CacheControlHeader, State, UploadFile
+from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from souk.catalog import exporting, images, importing, media, reading
@@ -30,13 +32,14 @@ LARGEST_PICTURE_BYTES = 8 * 1024 * 1024
 LARGEST_IMPORT_BYTES = 1024 * 1024 * 1024
 
 Asked = Request[object, object, State]
-Alt = Annotated[str, Parameter(max_length=300, pattern=r"^[^\x00]*$", description="What the picture shows, for who cannot see it")]
-ForSeller = Annotated[UUID | None, Parameter(description="For which seller; needed by who sells for several")]
+Alt = Annotated[str, QueryParameter(max_length=300, pattern=r"^[^\x00]*$", description="What the picture shows, for who cannot see it")]
+ForSeller = Annotated[UUID | None, QueryParameter(description="For which seller; needed by who sells for several")]
 
 BINARY = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
 FORM = Schema(type=OpenAPIType.OBJECT, properties={"file": BINARY}, required=["file"])
 
 
+@dataclass
 class UploadOperation(Operation):
     """A picture as the body itself, or as the part `file` of a form."""
 
@@ -45,6 +48,7 @@ class UploadOperation(Operation):
         self.request_body = RequestBody(content, required=True)
 
 
+@dataclass
 class ImportOperation(Operation):
     """Rows as NDJSON or CSV."""
 
@@ -54,7 +58,7 @@ class ImportOperation(Operation):
 
 
 @route("GET", "/products/{product_id:uuid}/images", PUBLIC)
-async def list_images(product_id: UUID) -> Page[Image]:
+async def list_images(product_id: FromPath[UUID]) -> Page[Image]:
     """A product's pictures, the first one first."""
     return Page((await reading.get_product(product_id)).images)
 
@@ -63,7 +67,7 @@ async def list_images(product_id: UUID) -> Page[Image]:
     "POST", "/products/{product_id:uuid}/images", SIGNED_IN,
     opt={"media_types": (*PICTURES, MULTIPART)}, operation_class=UploadOperation, request_max_body_size=LARGEST_PICTURE_BYTES,
 )  # fmt: skip
-async def add_image(request: Asked, product_id: UUID, alt: Alt = "") -> Image:
+async def add_image(request: Asked, product_id: FromPath[UUID], alt: Alt = "") -> Image:
     """Add a picture: JPEG, PNG or WebP, as the body itself or as the part `file` of a form. It is written anew as WebP, with thumbnails.
 
     Send an Idempotency-Key: a repeated request adds it once.
@@ -72,13 +76,13 @@ async def add_image(request: Asked, product_id: UUID, alt: Alt = "") -> Image:
 
 
 @route("PATCH", "/products/{product_id:uuid}/images/{image_id:uuid}", SIGNED_IN)
-async def change_image(product_id: UUID, image_id: UUID, data: ImageChange) -> Image:
+async def change_image(product_id: FromPath[UUID], image_id: FromPath[UUID], data: JSONBody[ImageChange]) -> Image:
     """Change what a picture is said to show, or its place: the lowest position is the first."""
     return await images.change_image(product_id, image_id, data)
 
 
 @route("DELETE", "/products/{product_id:uuid}/images/{image_id:uuid}", SIGNED_IN)
-async def remove_image(product_id: UUID, image_id: UUID) -> None:
+async def remove_image(product_id: FromPath[UUID], image_id: FromPath[UUID]) -> None:
     """Remove a picture."""
     await images.remove_image(product_id, image_id)
 
@@ -87,7 +91,7 @@ async def remove_image(product_id: UUID, image_id: UUID) -> None:
     "GET", "/media/{name:str}", PUBLIC, media_type="image/webp",
     cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
 )  # fmt: skip
-async def read_media(name: str) -> bytes:
+async def read_media(name: FromPath[str]) -> bytes:
     """The file of a picture. A name never means another picture, so it may be kept for ever."""
     return await media.read_media(name)
 
@@ -104,7 +108,7 @@ async def import_products(request: Asked, seller_id: ForSeller = None) -> Stream
     An `external_id` joins variants to one product. CSV has the same columns; a price stands in `price_USD` and the like, in major
     units, `categories` are joined by `|`, attributes are JSON.
     """
-    is_csv = request.content_type[0] == CSV
+    is_csv = read_media_type(request, (NDJSON, CSV)) == CSV
     file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  closed by the answer's stream
     try:
         # The whole body first: a client that writes it to the end before it reads would wait for us, and we for it.
@@ -142,7 +146,7 @@ def write_lines(reports: tuple[RowReport, ...]) -> bytes:
     "GET", "/products/export", SIGNED_IN,
     responses={200: ResponseSpec(ImportRow, description="A row per variant: NDJSON, or CSV", media_type=NDJSON)},
 )  # fmt: skip
-async def export_products(format: Literal["ndjson", "csv"] = "ndjson", seller_id: ForSeller = None) -> Stream:
+async def export_products(format: FromQuery[Literal["ndjson", "csv"]] = "ndjson", seller_id: ForSeller = None) -> Stream:
     """Your products in every status, all of them for an admin, a row per variant, in the form that an import takes."""
     pages = exporting.export_all(seller_id)
     first = await anext(pages, ())
@@ -159,12 +163,20 @@ async def export_products(format: Literal["ndjson", "csv"] = "ndjson", seller_id
 
 async def read_picture(request: Asked) -> bytes:
     """The picture that was sent; raises InvalidField for a form without one."""
-    if request.content_type[0] != MULTIPART:
+    if read_media_type(request, (*PICTURES, MULTIPART)) != MULTIPART:
         return await request.body()
     part = (await request.form()).get("file")
     if not isinstance(part, UploadFile):
         raise InvalidField("file", "is the part of the form that holds the picture")
     return await part.read()
+
+
+def read_media_type(request: Asked, accepted: tuple[str, ...]) -> str:
+    """What the body is; 415 if it is none of these."""
+    media_type = request.content_type[0].lower()
+    if media_type not in accepted:
+        raise HTTPException(status_code=415, detail=f"Send {', '.join(accepted)}")
+    return media_type
 
 
 routes: tuple[BaseRouteHandler, ...] = (

@@ -140,14 +140,9 @@ async def write_movements(tx: Transaction, changes: tuple[Change, ...]) -> None:
     await tx.run(WRITE_MOVEMENTS, *columns(changes, *names), caller().principal.user_id)
 
 
-async def lock_store_levels(tx: Transaction, store_id: UUID) -> None:
-    """Nobody else changes a level of this store until the transaction ends."""
-    await tx.run(LOCK_STORE_LEVELS, store_id)
-
-
 async def announce_store(tx: Transaction, store_id: UUID) -> None:
     """Tell what can be sold out of a store that was opened or closed."""
-    await lock_store_levels(tx, store_id)
+    await tx.run(LOCK_STORE_LEVELS, store_id)
     await announce(tx, await tx.all(Moved, TOUCH_STORE, store_id))
 
 

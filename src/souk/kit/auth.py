@@ -106,7 +106,7 @@ class Verifier:
             if header.get("typ") != TOKEN_TYPE:
                 raise Unauthenticated
             payload = jwt.decode(
-                token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, options={"require": ["exp", "iat", "iss", "aud", "sub"]}
+                token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_iat": False}
             )
             claims = msgspec.convert(payload, Claims)
         except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError) as forged:

@@ -127,9 +127,7 @@ class Delivery:
 
     def _decode(self, facts: Iterable[Fact]) -> tuple[Delivered[Any], ...]:
         decoders = self.consumer.decoders
-        return tuple(
-            Delivered(msgspec.convert(fact.payload, decoders[fact.type]), fact.event_id, fact.occurred_at) for fact in facts
-        )
+        return tuple(Delivered(msgspec.convert(fact.payload, decoders[fact.type]), fact.event_id, fact.occurred_at) for fact in facts)
 
     async def _park(self, fact: Fact, reason: str) -> None:
         async with self.database.transaction() as tx:

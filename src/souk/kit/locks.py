@@ -37,9 +37,7 @@ class SessionLocks:
 
     async def open(self) -> None:
         """Connect and take the lock that says this process lives; raises what asyncpg raises, or ConnectionError."""
-        connection = await asyncpg.connect(
-            self._dsn, timeout=10, command_timeout=5, server_settings={"application_name": "souk locks"}
-        )
+        connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=5, server_settings={"application_name": "souk locks"})
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", OWNER, self.owner):
             # The server has not noticed yet that our last connection is gone; locks taken now would be two processes' at once.
             await connection.close(timeout=2)

@@ -94,4 +94,3 @@ HANDLERS: dict[int | type[Exception], Any] = {
     HTTPException: answer_framework,
     Exception: answer_bug,
 }
-

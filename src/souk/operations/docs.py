@@ -45,7 +45,20 @@ async def get_openapi(request: Request[object, object, State]) -> Response[bytes
 
 @cache
 def write_openapi(app: Litestar) -> bytes:
-    return msgspec.json.encode(app.openapi_schema.to_schema())
+    return msgspec.json.encode(mend_arrays(app.openapi_schema.to_schema()))
+
+
+def mend_arrays(schema: object) -> object:
+    """Litestar describes `tuple[X, ...]` as an array of X or of the ellipsis; that is any value, and no array of X passes as one of two."""
+    if isinstance(schema, list):
+        return [mend_arrays(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    mended = {name: mend_arrays(one) for name, one in schema.items()}
+    items = mended.get("items")
+    if isinstance(items, dict) and len(items.get("oneOf", ())) == 2 and {} in items["oneOf"]:
+        mended["items"] = next(one for one in items["oneOf"] if one)
+    return mended
 
 
 @cache

@@ -47,9 +47,7 @@ RETIRE_OTHERS = """
     UPDATE users.signing_key SET expires_at = now() + make_interval(secs => $2), updated_at = now()
     WHERE kid <> $1 AND (expires_at IS NULL OR expires_at > now() + make_interval(secs => $2))
 """
-HAS_FRESH_KEY = """
-    SELECT EXISTS (SELECT 1 FROM users.signing_key WHERE expires_at IS NULL AND created_at > now() - make_interval(days => $1))
-"""
+IS_OLD = "SELECT max(created_at) < now() - make_interval(days => $1) FROM users.signing_key"
 FORGET_KEYS = "DELETE FROM users.signing_key WHERE expires_at < now()"
 FORGET_REVOCATIONS = "DELETE FROM users.revocation WHERE before < now() - make_interval(secs => $1)"
 
@@ -113,8 +111,8 @@ async def rotate_old_key() -> int:
     """Make a new key if the newest is old, and forget keys whose last token has expired; how many keys came or went."""
     async with db.transaction() as tx:
         changed = await tx.run(FORGET_KEYS)
-        if not await tx.value(HAS_FRESH_KEY, settings.now.signing_key_days):
-            await add_key(tx, SHOWN_BEFORE_S if await tx.all(SealedKey, FIND_SIGNING_KEYS) else 0)
+        if await tx.value(IS_OLD, settings.now.signing_key_days):
+            await add_key(tx, SHOWN_BEFORE_S)
             changed += 1
     return changed
 
