@@ -61,6 +61,8 @@ def serve(contexts: tuple[str, ...], host: str | None, port: int | None, interna
         configure_logging(shop.settings.log_level)
         if not share_port:
             server.check_port(shop.settings.host, shop.settings.port)
+        if shop.settings.internal_port:
+            server.check_port(shop.settings.internal_host, shop.settings.internal_port, "--internal-port")
         server.run(lambda: serve_shop(shop, seed=False))
 
 

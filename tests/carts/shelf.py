@@ -44,6 +44,13 @@ async def put_on_shelf(sku: str, cents: int = 1000, pieces: int = 1000, **more: 
     return made
 
 
+async def put_many_on_shelf(skus: list[str]) -> None:
+    """A published product with all of these variants."""
+    variants = tuple(catalog.NewVariant(sku, (catalog.Price(1000, "USD"),)) for sku in skus)
+    with as_system():
+        await catalog.create_products((catalog.NewProduct("A set", variants, seller_id=SELLER, status="published"),))
+
+
 def items(*lines: tuple[str, int]) -> tuple[NewItem, ...]:
     return tuple(NewItem(sku, quantity) for sku, quantity in lines)
 

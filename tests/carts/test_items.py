@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from uuid import UUID
 
 import pytest
-from tests.carts.shelf import as_buyer, as_guest, as_system, contents, dollars, fill_cart, put_on_shelf, token_of
+from tests.carts.shelf import as_buyer, as_guest, as_system, contents, dollars, fill_cart, put_many_on_shelf, put_on_shelf, token_of
 
 from souk import carts, pricing
 from souk.app import Shop
@@ -43,6 +43,7 @@ async def test_pieces_are_added_changed_and_taken_out(shop: Shop) -> None:
         mug, cup = cart.items
         cart = await carts.set_item_quantity(cart.id, mug.id, 2)
         assert (contents(cart), cart.items[0].id) == ({"MUG": 2, "CUP": 2}, mug.id)
+        assert await carts.set_item_quantity(cart.id, mug.id, 2) == cart
         cart = await carts.remove_cart_item(cart.id, cup.id)
         assert contents(cart) == {"MUG": 2}
         with pytest.raises(NotFound):
@@ -57,7 +58,7 @@ async def test_pieces_are_added_changed_and_taken_out(shop: Shop) -> None:
 
 async def test_fifty_at_once_lose_nothing(shop: Shop) -> None:
     skus = [f"SKU-{number}" for number in range(10)]
-    await asyncio.gather(*(put_on_shelf(sku) for sku in skus))
+    await put_many_on_shelf(skus)
     with as_buyer(new_id()):
         cart = await fill_cart(("SKU-0", 1))
         await asyncio.gather(*(carts.add_cart_item(cart.id, NewItem(skus[turn % 10], 2)) for turn in range(50)))
@@ -102,7 +103,7 @@ async def test_two_guests_may_use_the_same_key(shop: Shop) -> None:
 
 async def test_a_cart_has_its_limits(shop: Shop) -> None:
     skus = [f"SKU-{number}" for number in range(101)]
-    await asyncio.gather(*(put_on_shelf(sku) for sku in skus))
+    await put_many_on_shelf(skus)
     with as_buyer(new_id()):
         full = await fill_cart(*((sku, 1) for sku in skus[:100]))
         with pytest.raises(TooManyLines):
@@ -114,6 +115,20 @@ async def test_a_cart_has_its_limits(shop: Shop) -> None:
             with pytest.raises(InvalidField, match="quantity"):
                 await carts.set_item_quantity(full.id, full.items[0].id, quantity)
         assert await carts.get_cart(full.id) == heavy
+
+
+async def test_the_limits_hold_however_many_add_at_once(shop: Shop) -> None:
+    skus = [f"SKU-{number}" for number in range(110)]
+    await put_many_on_shelf(skus)
+    with as_buyer(new_id()):
+        cart = await fill_cart((skus[0], 990), *((sku, 1) for sku in skus[1:95]))
+        more = [carts.add_cart_item(cart.id, NewItem(skus[0], 1)) for _ in range(15)]
+        others = [carts.add_cart_item(cart.id, NewItem(sku, 1)) for sku in skus[95:]]
+        answers = await asyncio.gather(*more, *others, return_exceptions=True)
+        full = await carts.get_cart(cart.id)
+    assert (len(full.items), contents(full)[skus[0]]) == (100, 999)
+    assert sum(isinstance(answer, TooManyPieces) for answer in answers) == 6
+    assert sum(isinstance(answer, TooManyLines) for answer in answers) == 10
 
 
 async def test_what_is_not_for_sale_is_not_added(shop: Shop) -> None:
@@ -177,6 +192,7 @@ async def test_the_currency_can_be_changed_and_the_address_of_a_guest(shop: Shop
         assert (cart.total.currency, cart.total.amount, cart.email) == ("EUR", 1000, "guest@example.com")
         cart = await carts.update_cart(cart.id, CartChange(email=None))
         assert (cart.currency, cart.email) == ("EUR", None)
+        assert await carts.update_cart(cart.id, CartChange(currency="EUR")) == cart
         with pytest.raises(UnknownCurrency):
             await carts.update_cart(cart.id, CartChange(currency="XXX"))
 

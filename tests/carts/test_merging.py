@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.carts.shelf import as_buyer, as_guest, as_system, contents, fill_cart, items, put_on_shelf, token_of
+from tests.carts.shelf import as_buyer, as_guest, as_system, contents, fill_cart, items, put_many_on_shelf, put_on_shelf, token_of
 
 from souk import carts, pricing
 from souk.app import Shop
@@ -53,7 +53,7 @@ async def test_two_carts_become_one(shop: Shop) -> None:
 
 async def test_pieces_are_capped_and_lines_are_not_dropped(shop: Shop) -> None:
     skus = [f"SKU-{number}" for number in range(101)]
-    await asyncio.gather(*(put_on_shelf(sku) for sku in skus))
+    await put_many_on_shelf(skus)
     many, many_token = await make_guest_cart((skus[0], 900))
     other, other_token = await make_guest_cart((skus[100], 1))
     buyer = new_id()

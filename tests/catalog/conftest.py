@@ -58,7 +58,9 @@ class Web:
         given = self.authorization | {name.replace("_", "-"): value for name, value in headers.items()}
         if isinstance(body, bytes):
             body = io.BytesIO(body)
-        sent = {"data": body} if isinstance(body, io.BytesIO | aiohttp.FormData) else {} if body is None else {"json": body}
+        sent: dict[str, object] = {"data" if isinstance(body, io.BytesIO | aiohttp.FormData) else "json": body}
+        if body is None:
+            sent = {"skip_auto_headers": ("Content-Type",)}
         async with self.session.request(method, self.url + path, headers=given, **sent) as answer:
             return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, await answer.read())
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import aiohttp
 import msgspec
-
 from tests.waiting import until
 
 PASSWORD = "correct horse battery staple"

@@ -7,12 +7,12 @@ import aiohttp
 import asyncpg
 import pytest
 import uvloop
-
-from souk import app
-from souk.kit.postgres import EmbeddedPostgres
 from tests.journeys.client import Client
 from tests.journeys.processes import ADMIN, Keys, Processes
 from tests.sandbox.conftest import QUICK, Sandbox
+
+from souk import app
+from souk.kit.postgres import EmbeddedPostgres
 
 
 class Shop:
@@ -109,5 +109,3 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         processes, _ = item.funcargs["running_shop"]
         report.sections += [(f"log of {name}", process.tail()) for name, process in processes.processes.items()]
     return report
-
-

@@ -12,8 +12,9 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
-from souk import app
 from tests.ports import find_free_ports
+
+from souk import app
 
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 10.0
@@ -26,6 +27,7 @@ IMPATIENT = {
     "SOUK_PAYMENTS_GATEWAY_CONNECT_S": "1",
     "SOUK_PAYMENTS_GATEWAY_TIMEOUT_S": "2",
     "SOUK_PAYMENTS_SETTLE_AFTER_S": "1",
+    "SOUK_ORDERS_PAYMENT_WINDOW_S": "15",
 }
 
 

@@ -4,11 +4,11 @@ import asyncio
 import time
 
 import aiohttp
-
-from souk import app
 from tests.journeys.client import PASSWORD
 from tests.journeys.conftest import Shop
 from tests.waiting import until
+
+from souk import app
 
 
 async def test_the_shop_lives_and_is_ready(shop: Shop) -> None:

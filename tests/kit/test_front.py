@@ -85,6 +85,11 @@ async def take_raw(data: JSONBody[msgspec.Raw]) -> dict[str, int]:
     return {"size": len(data)}
 
 
+@route("POST", "/maybe", PUBLIC)
+async def take_maybe(data: JSONBody[NewThing | None] = None) -> str:
+    return "something" if data else "nothing"
+
+
 @route("GET", "/mine", GUEST_OR_USER)
 async def show_mine() -> str:
     return "mine"
@@ -119,6 +124,7 @@ ROUTES = [
     create_thing,
     upload_file,
     take_raw,
+    take_maybe,
     show_mine,
     show_admins,
     show_asset,
@@ -294,6 +300,13 @@ async def test_json_by_any_of_its_names_is_taken(shop: Shop, media_type: str) ->
 async def test_a_route_may_take_another_media_type(shop: Shop) -> None:
     assert (await shop.post("/files", b"a,b\n", Content_Type="text/csv; header=present")).body == {"size": 4}
     assert is_problem(await shop.post("/things", b"a,b\n", Content_Type="text/csv"), 415, "unsupported_media_type")
+
+
+async def test_a_request_without_a_body_has_no_media_type_to_be_refused(shop: Shop) -> None:
+    for media_type in ("", "application/octet-stream", "application/x-www-form-urlencoded", "application/json"):
+        assert (await shop.ask("POST", "/maybe", None, Content_Type=media_type)).content == b"nothing"
+    assert (await shop.post("/maybe", {"name": "x"})).content == b"something"
+    assert is_problem(await shop.post("/maybe", {"name": "x"}, Content_Type="text/plain"), 415, "unsupported_media_type")
 
 
 async def test_a_body_without_length_or_type_is_looked_at_like_any_other(shop: Shop) -> None:

@@ -76,7 +76,7 @@ async def available(sku: str) -> int:
         return sum(row.available for row in await inventory.get_availability((sku,)))
 
 
-def buy(cart_id: UUID, token: str | None = "tok_visa", **more: object) -> orders.PlaceOrder:  # noqa: S107
+def buy(cart_id: UUID, token: str | None = "tok_visa", **more: object) -> orders.PlaceOrder:
     """The request to order a cart, paid by card unless the token is None."""
     payment = orders.PaymentChoice("card", token) if token else None
     return orders.PlaceOrder(cart_id=cart_id, shipping_address=ADDRESS, payment=payment, **more)  # type: ignore[arg-type]

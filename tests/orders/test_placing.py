@@ -39,7 +39,8 @@ async def test_a_paid_order_is_placed_with_its_lines_frozen(seller_id: UUID) -> 
         order = await orders.place_order(buy(cart_id))
     assert (order.status, order.payment_status, order.fulfillment_status) == ("placed", "paid", "unfulfilled")
     assert order.placed_at is not None
-    assert [(item.product_id, item.sku, item.quantity, item.unit_price) for item in order.items] == [(product_id, "MUG", 2, Money(1200, "USD"))]
+    (item,) = order.items
+    assert (item.product_id, item.sku, item.quantity, item.unit_price) == (product_id, "MUG", 2, Money(1200, "USD"))
     assert (order.subtotal, order.shipping) == (Money(2400, "USD"), Money(500, "USD"))
     assert [part.seller_id for part in order.parts] == [seller_id]
     assert order.parts[0].total == order.total

@@ -294,6 +294,10 @@ async def test_a_refund_that_somebody_made_over_there(outside: Outside) -> None:
     ours = await look_up(order)
     assert (ours.status, ours.refunded.amount) == ("partially_refunded", 2_500)
     await agree(outside, order)
+    await db.pool.execute("UPDATE payments.book_position SET position = (position::bigint - 3)::text")
+    assert await reconciling.reconcile_books() > 0
+    assert len(await announced(PaymentRefunded)) == 1, "read once more, after a crash, it is the same refund"
+    await agree(outside, order)
 
 
 async def test_an_entry_of_the_book_that_is_nobodys(outside: Outside) -> None:

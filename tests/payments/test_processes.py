@@ -1,6 +1,7 @@
 """Several processes work on the same rows at once: the database decides, not the batch that gathers callers in one process."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -66,11 +67,13 @@ async def test_crossing_orders_and_wallets(shop: Shop) -> None:
     users = [new_id() for _ in range(5)]
     for user in users:
         await fill_wallet(user, 25_000)
-    orders = [await open_order(10_000, user) for user in users for _ in range(4)]
-    asked = [ChargeRequest(order.id, "wallet", None, None, new_id()) for order in orders]
-    await in_processes(begin_attempts, [asked, asked[::-1], asked[10:] + asked[:10], asked[5:15]])
-    assert [await balance(ledger.wallet(user, "EUR")) for user in users] == [5_000] * 5
-    assert await balance(ledger.order_funds("EUR")) == 100_000
+    dice, batches = random.Random(3), []
+    for _ in range(12):
+        orders = [await open_order(1_000, user) for user in dice.sample(users, len(users))]
+        batches.append([ChargeRequest(order.id, "wallet", None, None, new_id()) for order in orders])
+    await in_processes(begin_attempts, [*batches, *(batch[::-1] for batch in batches)])
+    assert [await balance(ledger.wallet(user, "EUR")) for user in users] == [13_000] * 5
+    assert await balance(ledger.order_funds("EUR")) == 60_000
 
 
 @pytest.mark.usefixtures("test_gateway")

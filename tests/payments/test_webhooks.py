@@ -16,7 +16,7 @@ from souk.app import Shop
 from souk.kit.callers import SYSTEM, Caller, asking
 from souk.kit.ids import new_id
 from souk.payments.database import db
-from souk.payments.events import PaymentCaptured
+from souk.payments.events import PaymentCaptured, PaymentFailed
 from souk.payments.settings import settings
 from souk.payments.types import GatewayUnknown, Payment, Webhook, WebhookForged
 
@@ -74,6 +74,15 @@ async def test_old_news_do_not_undo_newer(asked: Payment) -> None:
     await payments.receive_webhook(told(asked, "evt_2"))
     await payments.receive_webhook(told(asked, "evt_1", status="requires_action", amount_captured=0))
     await payments.receive_webhook(told(asked, "evt_0", status="declined", amount_captured=0))
+    assert (await look_up(asked)).status == "captured"
+
+
+async def test_a_decline_is_told_of_once(asked: Payment) -> None:
+    for number in range(3):
+        await payments.receive_webhook(told(asked, f"evt_{number}", status="declined", decline_code="stolen", amount_captured=0))
+    assert [event["reason"] for event in await announced(PaymentFailed)] == ["stolen"]
+    # The gateway has the last word: what it took after all pays the order.
+    await payments.receive_webhook(told(asked, "evt_9"))
     assert (await look_up(asked)).status == "captured"
 
 

@@ -17,7 +17,10 @@ from souk.kit.errors import NotFound
 
 LOCK_CARTS = "SELECT id FROM carts.cart WHERE id = ANY($1) ORDER BY id FOR UPDATE"
 TOUCH_CART = "UPDATE carts.cart SET version = version + 1, updated_at = now() WHERE id = $1"
-CHANGE_CART = "UPDATE carts.cart SET currency = $2, email = $3, version = version + 1, updated_at = now() WHERE id = $1"
+CHANGE_CART = """
+    UPDATE carts.cart SET currency = $2, email = $3, version = version + 1, updated_at = now()
+    WHERE id = $1 AND (currency, email) IS DISTINCT FROM ($2, $3)
+"""
 DELETE_CART = """
     WITH emptied AS (DELETE FROM carts.cart_item WHERE cart_id = $1)
     DELETE FROM carts.cart WHERE id = $1

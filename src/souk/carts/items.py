@@ -70,10 +70,13 @@ async def set_item_quantity(cart_id: UUID, item_id: UUID, quantity: int) -> Cart
     if not 1 <= quantity <= MOST_PIECES:
         raise InvalidField("quantity", f"is to be 1 to {MOST_PIECES}")
     async with db.transaction() as tx:
-        await lock_open_cart(tx, cart_id)
-        if not await tx.run(SET_QUANTITY, cart_id, item_id, quantity):
+        cart = await lock_open_cart(tx, cart_id)
+        before = next((item.quantity for item in cart.items if item.id == item_id), None)
+        if before is None:
             raise NotFound
-        await touch_cart(tx, cart_id)
+        if before != quantity:
+            await tx.run(SET_QUANTITY, cart_id, item_id, quantity)
+            await touch_cart(tx, cart_id)
     return await get_cart(cart_id)
 
 

@@ -107,7 +107,8 @@ async def make_shipping() -> None:
 async def make_coupon() -> None:
     """Ten per cent off for everybody, once each, paid for by the platform."""
     if not await pricing.list_coupons(None, 1):
-        await pricing.create_coupon(pricing.NewCoupon(name="Welcome", kind="percentage", rate_ppm=100_000, code=COUPON, usage_limit_per_buyer=1))
+        terms = pricing.NewCoupon(name="Welcome", kind="percentage", rate_ppm=100_000, code=COUPON, usage_limit_per_buyer=1)
+        await pricing.create_coupon(terms)
 
 
 async def make_sellers(goods: list[DemoProduct], logins: tuple[Login, ...]) -> tuple[UUID, ...]:

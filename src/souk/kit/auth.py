@@ -105,8 +105,14 @@ class Verifier:
                 raise Unauthenticated
             if header.get("typ") != TOKEN_TYPE:
                 raise Unauthenticated
+            # `iat` is another machine's clock: it decides what is revoked, not whether a token is good.
             payload = jwt.decode(
-                token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_iat": False}
+                token,
+                key,
+                algorithms=["EdDSA"],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_iat": False},
             )
             claims = msgspec.convert(payload, Claims)
         except (jwt.PyJWTError, msgspec.ValidationError, ValueError, TypeError) as forged:

@@ -26,10 +26,12 @@ async def inspect_body(request: Request[Any, Any, Any]) -> None:
     if media_type and media_type in request.route_handler.opt.get("media_types", ()):
         return
     body = await request.body()
-    if media_type != "application/json" and not media_type.endswith("+json") and (media_type or body):
-        raise HTTPException(status_code=415, detail="Send application/json")
     asked = request.route_handler.parsed_data_field
-    if not body and asked is not None and not asked.has_default:
+    if not body and (asked is None or asked.has_default):
+        return
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise HTTPException(status_code=415, detail="Send application/json")
+    if not body:
         raise ClientException(detail="A JSON body is due")
     try:
         body.decode()

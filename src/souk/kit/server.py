@@ -23,14 +23,14 @@ class PortTaken(Exception):
     """Another program listens there; in one sentence."""
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int, option: str = "--port") -> None:
     """Raise PortTaken if nobody can listen on this port now."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as taken:
-            raise PortTaken(f"Port {port} on {host} cannot be used ({taken.strerror}); choose another with --port") from taken
+            raise PortTaken(f"Port {port} on {host} cannot be used ({taken.strerror}); choose another with {option}") from taken
 
 
 def make_listener(app: App, host: str, port: int) -> Server:

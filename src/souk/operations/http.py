@@ -6,7 +6,6 @@ import msgspec
 from litestar import MediaType, Response
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
-from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from souk.kit import deadletters

@@ -36,8 +36,8 @@ WRITE_ORDERS = """
     SELECT u.id, u.user_id, u.guest_token_hash, u.email, u.cart_id, 'draft', u.currency, u.subtotal, u.discount, u.shipping, u.tax, u.total,
            u.tax_included, u.coupon, u.coupon_discount, u.country, u.shipping_address, u.note, u.expires_at, u.placed_at
     FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[],
-                $10::bigint[], $11::bigint[], $12::bool[], $13::text[], $14::bigint[], $15::text[], $16::jsonb[], $17::text[], $18::timestamptz[],
-                $19::timestamptz[])
+                $10::bigint[], $11::bigint[], $12::bool[], $13::text[], $14::bigint[], $15::text[], $16::jsonb[], $17::text[],
+                $18::timestamptz[], $19::timestamptz[])
         AS u (id, user_id, guest_token_hash, email, cart_id, currency, subtotal, discount, shipping, tax, total,
               tax_included, coupon, coupon_discount, country, shipping_address, note, expires_at, placed_at)
 """

@@ -29,7 +29,8 @@ from souk.orders.types import (
 
 SELECT_ORDERS = """
     SELECT o.id, o.number, o.user_id, o.guest_token_hash, o.email, o.cart_id, o.status, o.payment_status, o.fulfillment_status,
-           o.currency, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.tax_included, o.coupon, o.coupon_discount, o.shipping_address, o.note,
+           o.currency, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.tax_included, o.coupon,
+           o.coupon_discount, o.shipping_address, o.note,
            o.expires_at, o.placed_at, o.version, o.created_at, o.updated_at,
            (SELECT jsonb_agg(to_jsonb(l) - 'order_id' - 'discounts' - 'created_at' ORDER BY l.id)
             FROM orders.order_line AS l WHERE l.order_id = o.id) AS lines,
@@ -174,9 +175,11 @@ async def find_visible(order_id: UUID) -> StoredOrder:
 
 
 async def show_order(order_id: UUID) -> Order:
-    """The order as far as the caller may see it, with how its payment stands."""
+    """The order as far as the caller may see it; with how its payment stands, which is no seller's business."""
     stored = await find_visible(order_id)
-    payment = await payments.get_payment(order_id) if stored.status in ("draft", "placed") else None
+    who = caller()
+    private = who.principal.is_admin or is_owner(stored, who)
+    payment = await payments.get_payment(order_id) if private and stored.total and stored.status in ("draft", "placed") else None
     return make_order(stored, payment)
 
 
