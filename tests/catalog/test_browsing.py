@@ -93,6 +93,11 @@ async def test_nothing_that_is_typed_breaks_the_search(shop: Shop, words: str) -
     assert await search(words) in ([], ["Mug"])
 
 
+async def test_without_words_a_search_lists_the_newest(shop: Shop) -> None:
+    await fill("One", "Two")
+    assert await search("  ") == ["Two", "One"]
+
+
 async def test_a_name_counts_more_than_a_description(shop: Shop) -> None:
     await create(mug("A", name="Tray", description="Goes with the lamp, the lamp and the lamp."), mug("B", name="Reading lamp"))
     assert await search("lamp") == ["Reading lamp", "Tray"]

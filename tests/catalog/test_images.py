@@ -113,7 +113,7 @@ def test_what_is_no_whole_jpeg_png_or_webp_is_refused(content: bytes) -> None:
         remake(content)
 
 
-@pytest.mark.parametrize("size", [(30_000, 30_000), (25_000_001, 1), (2**31 - 1, 2**31 - 1)])
+@pytest.mark.parametrize("size", [(30_000, 30_000), (16_000_001, 1), (2**31 - 1, 2**31 - 1)])
 def test_a_picture_that_would_fill_the_memory_is_refused_before_it_is_decoded(size: tuple[int, int]) -> None:
     with pytest.raises((PictureTooLarge, NotAPicture)) as refused:
         remake(png(*size))

@@ -65,6 +65,11 @@ def test_a_row_survives_both_formats() -> None:
     assert msgspec.structs.replace(again, prices=ROW.prices) == ROW
 
 
+def test_a_row_survives_the_wire() -> None:
+    for row in (ROW, ImportRow("A")):
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(row), type=ImportRow) == row
+
+
 def test_an_empty_cell_leaves_the_field_out() -> None:
     (row,) = from_csv("sku,name,brand,price_USD,weight_g\nA,,,,\n")
     assert row == ImportRow("A")

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime
 
 import pytest
+from tests.conftest import asked_by
 from tests.inventory.stock import SELLER, as_seller, ask, open_store, put_in_store
+from tests.waiting import until
 
-from souk import inventory
+from souk import catalog, inventory
 from souk.app import Shop
 from souk.catalog.events import VariantAdded, VariantRemoved
 from souk.inventory import consumers
 from souk.inventory.database import db
-from souk.inventory.types import Availability, StockCount
+from souk.inventory.types import Availability, NewStore, StockCount
 from souk.kit.errors import NotFound
 from souk.kit.events import Delivered
 from souk.kit.ids import new_id
@@ -63,3 +65,21 @@ async def test_a_variant_that_is_gone_is_not_available(shop: Shop) -> None:
     await hear(VariantRemoved(product_id, mug.variant_id, "MUG"))
     with pytest.raises(NotFound):
         await inventory.list_product_availability(product_id, 10, None)
+
+
+async def test_the_catalogue_tells_of_its_variants_by_itself(working_shop: Shop) -> None:
+    new = catalog.NewProduct("A mug", (catalog.NewVariant("MUG", (catalog.Price(1000, "USD"),)),), seller_id=SELLER)
+    with asked_by("admin"):
+        (product,) = await catalog.create_products((new,))
+    await put_in_store("MUG", 3)
+
+    async def shown() -> bool:
+        try:
+            return bool((await inventory.list_product_availability(product.id, 10, None)).items)
+        except NotFound:
+            return False
+
+    await until(shown)
+    with as_seller(new_id()), pytest.raises(NotFound):
+        other = await inventory.create_store(NewStore("Theirs", "DE"))
+        await inventory.set_stock(StockCount(other.id, "MUG", 1))

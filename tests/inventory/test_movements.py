@@ -208,7 +208,7 @@ class Warehouse:
         await inventory.ship_stock(ShipStock(order.order_id, (line,), new_id()))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(6))
 async def test_whatever_happens_the_books_are_right(shop: Shop, seed: int) -> None:
     stores = [(await open_store()).id for _ in range(3)]
     warehouse = Warehouse(stores, seed)

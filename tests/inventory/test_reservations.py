@@ -21,7 +21,9 @@ async def put_in_store(sku: str, pieces: int, seller_id: UUID = SELLER, priority
     async with db.transaction() as tx:
         await tx.run(
             "INSERT INTO inventory.store (id, seller_id, name, country, priority) VALUES ($1, $2, 'A store', 'DE', $3)",
-            store_id, seller_id, priority,
+            store_id,
+            seller_id,
+            priority,
         )
         await tx.run(
             "INSERT INTO inventory.stock (store_id, sku, seller_id, on_hand) VALUES ($1, $2, $3, $4)", store_id, sku, seller_id, pieces

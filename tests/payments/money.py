@@ -89,7 +89,9 @@ async def give_back(order: Payment, amount: int | None = None, refund_id: UUID |
 
 async def close(order: Payment) -> Payment:
     with asking(Caller(SYSTEM)):
-        return await payments.close_payment(order.id, "cancelled")
+        closed = await payments.close_payment(order.id, "cancelled")
+    assert closed is not None
+    return closed
 
 
 async def look_up(order: Payment) -> Payment:

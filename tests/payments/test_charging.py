@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+from datetime import UTC, datetime
 
 import asyncpg
+import msgspec
 import pytest
 from tests.conftest import asked_by
 from tests.payments.money import announced, balance, close, fill_wallet, look_up, open_order, pay
@@ -40,6 +42,19 @@ async def test_a_payment_is_opened_once_per_order(shop: Shop) -> None:
     again = OpenPayment(first.id, None, None, Money(1, "USD"), (), first.expires_at)
     assert await payments.open_payment(again) == first
     assert set(await asyncio.gather(*(payments.open_payment(again) for _ in range(8)))) == {first}
+
+
+async def test_what_was_given_up_first_is_not_opened_later(shop: Shop) -> None:
+    late = OpenPayment(new_id(), new_id(), None, Money(100, "EUR"), (), datetime.now(UTC))
+    with asked_by("buyer", user_id=late.user_id):
+        assert await payments.close_payment(late.order_id, "sold out") is None
+        assert await payments.close_payment(late.order_id, "sold out") is None
+    with pytest.raises(PaymentClosed):
+        await payments.open_payment(late)
+    order = msgspec.structs.replace(late, order_id=new_id())
+    raced = await asyncio.gather(payments.open_payment(order), payments.close_payment(order.order_id, "x"), return_exceptions=True)
+    opened, closed = raced
+    assert isinstance(opened, PaymentClosed) == (closed is None)
 
 
 async def test_where_nothing_is_to_be_paid_the_payment_is_captured(shop: Shop) -> None:

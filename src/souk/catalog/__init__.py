@@ -2,8 +2,12 @@
 
 from souk.catalog.browsing import ProductFilter, list_products
 from souk.catalog.categories import ensure_category, list_categories
+from souk.catalog.columns import COLUMN_MAPS
+from souk.catalog.importing import ImportSummary, import_file
+from souk.catalog.merging import RowReport
 from souk.catalog.products import create_products
 from souk.catalog.reading import get_products
+from souk.catalog.rows import UnreadableFile
 from souk.catalog.types import (
     Category,
     CategoryRef,
@@ -22,9 +26,11 @@ from souk.catalog.variants import get_variants
 from souk.catalog.views import RecordView, record_view
 
 __all__ = [
+    "COLUMN_MAPS",
     "Category",
     "CategoryRef",
     "Image",
+    "ImportSummary",
     "NewProduct",
     "NewVariant",
     "Price",
@@ -35,11 +41,14 @@ __all__ = [
     "ProductView",
     "Rating",
     "RecordView",
+    "RowReport",
+    "UnreadableFile",
     "Variant",
     "create_products",
     "ensure_category",
     "get_products",
     "get_variants",
+    "import_file",
     "list_categories",
     "list_products",
     "record_view",

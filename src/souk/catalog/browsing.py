@@ -64,9 +64,10 @@ CONDITIONS = {
     "min_price": "m.amount >= $n",
     "max_price": "m.amount <= $n",
     "min_rating": "p.rating_average >= $n::float8::numeric",
-    "in_stock": """$n = EXISTS (
-        SELECT FROM catalog.variant AS v JOIN catalog.stock_level AS l ON l.sku = v.sku AND l.seller_id = v.seller_id
-        WHERE v.product_id = p.id AND NOT v.archived AND l.available > 0)""",
+    # Not EXISTS: that would be answered for every product of the shop at once.
+    "in_stock": """$n = coalesce((
+        SELECT true FROM catalog.variant AS v JOIN catalog.stock_level AS l ON l.sku = v.sku AND l.seller_id = v.seller_id
+        WHERE v.product_id = p.id AND NOT v.archived AND l.available > 0 LIMIT 1), false)""",
     "attributes": """EXISTS (
         SELECT FROM catalog.variant AS v WHERE v.product_id = p.id AND NOT v.archived AND NOT EXISTS (
             SELECT FROM jsonb_each_text($n::jsonb) AS wanted
@@ -144,9 +145,10 @@ class Statement:
 @exposed()
 async def list_products(wanted: ProductFilter, limit: int, cursor: str | None) -> Page[ProductSummary]:
     """A page of products that are on sale; with `status`, of the caller's own in that status. Changes nothing."""
-    sort: Sort = "newest" if wanted.sort == "relevance" and not (wanted.q or "").strip() else wanted.sort
+    if not (wanted.q or "").strip():
+        wanted = msgspec.structs.replace(wanted, q=None, sort="newest" if wanted.sort == "relevance" else wanted.sort)
     currency = wanted.currency or shop.now.currencies[0]
-    sql, values = write_statement(wanted, sort, limit, cursor)
+    sql, values = write_statement(wanted, limit, cursor)
     found = make_page(await db.all(_Found, sql, *values), limit, lambda row: (row.key, row.id))
     rows = await db.all(ProductSummary, SHOW_PRODUCTS, [row.id for row in found.items], currency, media.base_url())
     shown = {row.id: row for row in rows}
@@ -161,24 +163,24 @@ async def list_brands(limit: int, cursor: str | None) -> Page[BrandName]:
     return Page(tuple(BrandName(row.name) for row in page.items), page.next)
 
 
-def write_statement(wanted: ProductFilter, sort: Sort, limit: int, cursor: str | None) -> tuple[str, list[object]]:
+def write_statement(wanted: ProductFilter, limit: int, cursor: str | None) -> tuple[str, list[object]]:
     """The statement that finds the ids of a page, and its values."""
-    order = ORDERS[sort]
+    order = ORDERS[wanted.sort]
     statement = Statement()
     add_conditions(statement, wanted)
     key = statement.place(order.key, wanted.q) if "$n" in order.key else order.key
     source = "catalog.product AS p"
-    if sort in ("price", "-price") or wanted.min_price is not None or wanted.max_price is not None:
+    if wanted.sort in ("price", "-price") or wanted.min_price is not None or wanted.max_price is not None:
         currency = wanted.currency or shop.now.currencies[0]
         source += statement.place(" JOIN catalog.lowest_price AS m ON m.product_id = p.id AND m.currency = $n", currency)
     if after := read_cursor(cursor, order.cursor):
         last_key, last_id = after
         beyond = ">" if order.direction == "ASC" else "<"
-        if sort == "newest":
+        if wanted.sort == "newest":
             statement.where(f"p.id {beyond} $n", last_id)
         else:
             statement.where(f"({key}, p.id) {beyond} ({statement.place('$n', last_key)}, $n)", last_id)
-    keys = "" if sort == "newest" else f"{key} {order.direction}, "
+    keys = "" if wanted.sort == "newest" else f"{key} {order.direction}, "
     sql = f"""
         SELECT p.id, {key} AS key FROM {source}
         WHERE {" AND ".join(statement.conditions)}

@@ -113,6 +113,8 @@ async def read_image(tx: Transaction, product_id: UUID, image_id: UUID) -> Image
 async def remove_loose_files(limit: int = 100) -> int:
     """Remove files that no picture refers to any more; how many pictures' files."""
     loose = await db.all(_File, FIND_LOOSE_FILES, limit)
+    if not loose:
+        return 0
     storage = media.storage()
     for row in loose:
         for ending in (".webp", *(f"-{side}.webp" for side in pictures.THUMBNAILS)):

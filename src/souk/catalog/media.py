@@ -1,10 +1,11 @@
-"""Where pictures are kept: files with random names, in a folder of the shop."""
+"""Where pictures are kept: files with random names, in a folder of the shop or in a bucket."""
 
 import asyncio
 import re
 from pathlib import Path
 from typing import Protocol
 
+from souk.catalog.buckets import Bucket, Credentials
 from souk.catalog.settings import place, settings
 from souk.kit.calls import exposed
 from souk.kit.errors import NotFound
@@ -56,7 +57,10 @@ class Folder:
 
 def storage() -> Storage:
     """Where this shop keeps its pictures."""
-    return Folder(place.now.home / "media")
+    chosen = settings.now
+    if chosen.s3_endpoint is None:
+        return Folder(place.now.home / "media")
+    return Bucket(f"{chosen.s3_endpoint.rstrip('/')}/{chosen.s3_bucket}", Credentials(chosen.s3_key_id, chosen.s3_secret, chosen.s3_region))
 
 
 def base_url() -> str:

@@ -7,8 +7,8 @@ from PIL import Image, ImageOps
 
 from souk.kit.errors import Invalid
 
-ACCEPTED = ("JPEG", "PNG", "WEBP")
-MOST_PIXELS = 25_000_000
+# What is accepted, and how many pixels of it: decoding any of them takes less than 256 MB.
+MOST_PIXELS = {"JPEG": 25_000_000, "PNG": 16_000_000, "WEBP": 10_000_000}
 LONGEST_SIDE = 2048
 THUMBNAILS = (480, 160)
 
@@ -54,14 +54,17 @@ def remake(content: bytes) -> Pictures:
 
 def load(content: bytes) -> Image.Image:
     """The first frame, upright, at most 2048 pixels wide or high, with nothing but its pixels."""
-    with Image.open(BytesIO(content), formats=ACCEPTED) as opened:
-        if opened.width * opened.height > MOST_PIXELS:
-            raise PictureTooLarge(opened.width, opened.height, MOST_PIXELS)
+    with Image.open(BytesIO(content), formats=tuple(MOST_PIXELS)) as opened:
+        most = MOST_PIXELS[opened.format or ""]
+        if opened.width * opened.height > most:
+            raise PictureTooLarge(opened.width, opened.height, most)
         opened.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG is decoded at a fraction of its size at once
         orientation = opened.getexif().get(0x0112, 1)
         see_through = "A" in opened.getbands() or "transparency" in opened.info
-        picture = opened.convert("RGBA" if see_through else "RGB")
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        mode = "RGBA" if see_through else "RGB"
+        picture = opened if opened.mode == mode else opened.convert(mode)
+        picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        picture = picture.copy()
     picture.info.clear()
     picture.getexif().clear()
     picture.getexif()[0x0112] = orientation

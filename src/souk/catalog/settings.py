@@ -21,9 +21,17 @@ class Home(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What links to pictures begin with: another host if a content delivery network stands before the shop."""
+    """Where pictures are: in the shop's folder, or in a bucket of an S3-compatible store if an endpoint is set.
+
+    `media_url` is what links to them begin with: another host if a content delivery network stands before the shop.
+    """
 
     media_url: str = "/media/"
+    s3_endpoint: str | None = None
+    s3_bucket: str = "souk"
+    s3_region: str = "us-east-1"
+    s3_key_id: str = ""
+    s3_secret: str = ""
 
 
 shop = Section(Currencies, "SOUK_PRICING")

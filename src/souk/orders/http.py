@@ -4,13 +4,13 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, JSONBody, Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from souk.kit.http import GUEST_OR_USER, SIGNED_IN, Cursor, Limit, Page, route
 from souk.orders import cancelling, changing, placing, quoting, reading
 from souk.orders.types import CancelOrder, CartQuote, ChangeOrder, Order, OrderStatus, PlaceOrder, QuoteCart, TimelineEntry
 
-SellerId = Annotated[UUID | None, Parameter(description="Only orders with a part of this seller, and only that part")]
+SellerId = Annotated[UUID | None, QueryParameter(description="Only orders with a part of this seller, and only that part")]
 
 
 @route("POST", "/quotes", GUEST_OR_USER, status_code=200)
@@ -31,7 +31,7 @@ async def place_order(data: JSONBody[PlaceOrder]) -> Order:
 
 @route("GET", "/orders", SIGNED_IN)
 async def list_orders(
-    seller_id: SellerId = None, status: OrderStatus | None = None, limit: Limit = 20, cursor: Cursor = None
+    seller_id: SellerId = None, status: FromQuery[OrderStatus | None] = None, limit: Limit = 20, cursor: Cursor = None
 ) -> Page[Order]:
     """Orders, newest first: your own; those with a part of your seller account; all of them for an admin."""
     return await reading.list_orders(None, seller_id, status, limit, cursor)

@@ -179,8 +179,13 @@ async def show_order(order_id: UUID) -> Order:
     stored = await find_visible(order_id)
     who = caller()
     private = who.principal.is_admin or is_owner(stored, who)
-    payment = await payments.get_payment(order_id) if private and stored.total and stored.status in ("draft", "placed") else None
-    return make_order(stored, payment)
+    if not private or not stored.total or stored.status not in ("draft", "placed"):
+        return make_order(stored)
+    try:
+        return make_order(stored, await payments.get_payment(order_id))
+    except payments.PaymentNotFound:
+        # The order was written a moment ago, and its payment is not opened yet.
+        return make_order(stored)
 
 
 def narrow(order: StoredOrder, who: Caller) -> StoredOrder | None:

@@ -7,7 +7,7 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, JSONBody, Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from souk import payments
@@ -35,7 +35,7 @@ from souk.payments.types import (
     WebhookReceipt,
 )
 
-WalletCurrency = Annotated[str, Parameter(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
+WalletCurrency = Annotated[str, QueryParameter(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
 
 
 class PayOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +101,7 @@ async def list_discrepancies(limit: Limit = 50, cursor: Cursor = None) -> Page[D
 
 
 @route("POST", "/payments/webhooks/{gateway:str}", SIGNED_WEBHOOK, status_code=200, tags=["payments"])
-async def receive_webhook(request: Request[object, object, State], gateway: str) -> WebhookReceipt:
+async def receive_webhook(request: Request[object, object, State], gateway: FromPath[str]) -> WebhookReceipt:
     """Where a gateway tells us what happened, signed by it."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     return await payments.receive_webhook(Webhook(gateway, headers, await request.body()))

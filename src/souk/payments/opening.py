@@ -10,8 +10,8 @@ from souk.kit.events import publish
 from souk.payments.charging import may_see
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured
-from souk.payments.records import COLUMNS, FIND_PAYMENT, PaymentRow, show_payment
-from souk.payments.types import OpenPayment, Payment, PaymentNotFound
+from souk.payments.records import COLUMNS, FIND_PAYMENT, NEVER_OPENED, PaymentRow, show_payment
+from souk.payments.types import OpenPayment, Payment, PaymentClosed, PaymentNotFound
 
 OPEN_PAYMENTS = f"""
     INSERT INTO payments.payment AS p (id, kind, user_id, guest_token_hash, currency, amount, parts, expires_at, status)
@@ -30,7 +30,7 @@ FIND_PAYMENTS = f"SELECT {COLUMNS} FROM payments.payment AS p WHERE p.id = ANY($
 async def open_payment(asked: tuple[Asked[OpenPayment], ...]) -> tuple[Payment | DomainError, ...]:
     """Write down what is to be paid for an order. Asking again for the same order returns its payment as it stands.
 
-    Where nothing is to be paid the payment is captured at once.
+    Where nothing is to be paid the payment is captured at once. Raises PaymentClosed for an order that was given up before this.
     """
     wanted = {one.request.order_id: one.request for one in asked}
     requests = list(wanted.values())
@@ -50,7 +50,8 @@ async def open_payment(asked: tuple[Asked[OpenPayment], ...]) -> tuple[Payment |
         if missing := [order_id for order_id in wanted if order_id not in found]:
             found |= {row.id: row for row in await tx.all(PaymentRow, FIND_PAYMENTS, missing)}
         await publish(tx, *(PaymentCaptured(row.id, row.id, row.money(0)) for row in opened if row.amount == 0))
-    return tuple(show_payment(found[one.request.order_id]) for one in asked)
+    rows = [found[one.request.order_id] for one in asked]
+    return tuple(PaymentClosed() if row.currency == NEVER_OPENED else show_payment(row) for row in rows)
 
 
 @exposed()

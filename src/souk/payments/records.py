@@ -108,6 +108,10 @@ KEEP_DISCREPANCIES = """
 """
 
 
+# The currency (ISO 4217: none) of a row that only says that its order was given up before anything was to be paid.
+NEVER_OPENED = "XXX"
+
+
 class PaymentRow(msgspec.Struct, frozen=True):
     """A payment as its row says."""
 

@@ -60,6 +60,10 @@ OPEN_DEPOSIT = f"""
 HAS_WALLET = "SELECT EXISTS (SELECT FROM payments.account WHERE id = $1)"
 
 
+# So far below the largest amount there is that a wallet does not reach that one.
+MOST_AT_ONCE = 10**11
+
+
 class _Balance(msgspec.Struct, frozen=True):
     currency: str
     amount: int
@@ -74,7 +78,6 @@ class _Entry(msgspec.Struct, frozen=True):
     currency: str
     cause_id: UUID
     created_at: datetime
-
 
 @exposed()
 async def get_wallet() -> Wallet:
@@ -149,5 +152,7 @@ def check_amount(amount: Money) -> None:
     """Raise InvalidField unless it is money that can be moved."""
     if amount.amount <= 0:
         raise InvalidField("amount", "is to be above zero")
+    if amount.amount > MOST_AT_ONCE:
+        raise InvalidField("amount", f"is to be at most {MOST_AT_ONCE}")
     if amount.currency not in known_currencies():
         raise InvalidField("amount.currency", "is no currency")

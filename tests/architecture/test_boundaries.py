@@ -1,0 +1,108 @@
+"""Contexts meet at their front doors only, calls form no circle, and the kit knows no business."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from tests.architecture.source import ROOT, Module, read_source
+
+from souk import app
+
+# Who may call whom (design: "Allowed calls").
+ALLOWED = {
+    "users": set(),
+    "catalog": set(),
+    "inventory": set(),
+    "payments": set(),
+    "pricing": {"catalog"},
+    "shipping": {"catalog", "inventory"},
+    "carts": {"catalog", "pricing", "shipping", "inventory"},
+    "orders": {"carts", "catalog", "pricing", "inventory", "shipping", "payments"},
+}
+
+
+def find_deep_imports(modules: tuple[Module, ...]) -> list[str]:
+    """Modules that reach behind another context's front door."""
+    return [
+        f"{module.name} imports {name}: use souk.{name.split('.')[1]} or its events"
+        for module in modules
+        for name in module.imports
+        if (parts := name.split(".")) and len(parts) > 2 and parts[1] in app.CONTEXTS and parts[1] != module.package and parts[2] != "events"
+    ]
+
+
+def find_forbidden_calls(modules: tuple[Module, ...]) -> list[str]:
+    """Contexts that import a front door that is not theirs to call."""
+    return [
+        f"{module.name} calls {name}, which {module.package} may not"
+        for module in modules
+        if module.package in app.CONTEXTS
+        for name in module.imports
+        if (parts := name.split("."))
+        and len(parts) == 2
+        and parts[1] in app.CONTEXTS
+        and parts[1] != module.package
+        and parts[1] not in ALLOWED[module.package]
+    ]
+
+
+def find_business_in_kit(modules: tuple[Module, ...]) -> list[str]:
+    """Modules of the kit that import anything but the kit."""
+    return [
+        f"{module.name} imports {name}"
+        for module in modules
+        if module.package == "kit"
+        for name in module.imports
+        if not name.startswith("souk.kit") and name != "souk"
+    ]
+
+
+def test_other_contexts_are_imported_as_front_doors_or_events_only() -> None:
+    assert find_deep_imports(read_source()) == []
+
+
+def test_a_context_calls_only_whom_it_may() -> None:
+    assert find_forbidden_calls(read_source()) == []
+
+
+def test_the_kit_knows_no_context() -> None:
+    assert find_business_in_kit(read_source()) == []
+
+
+def test_calls_form_no_circle() -> None:
+    assert set(ALLOWED) == set(app.CONTEXTS)
+    done: set[str] = set()
+    left = dict(ALLOWED)
+    while left:
+        free = {context for context, callees in left.items() if callees <= done}
+        assert free, f"these call each other in a circle: {sorted(left)}"
+        done |= free
+        left = {context: callees for context, callees in left.items() if context not in free}
+
+
+def test_the_sandbox_is_the_world_and_none_of_ours() -> None:
+    ours = [name for module in read_source() if module.package == "sandbox" for name in module.imports if ".sandbox" not in name]
+    assert ours == []
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "find"),
+    [
+        ("orders/spy.py", "from souk.payments.ledger import post", find_deep_imports),
+        ("replay/spy.py", "import souk.orders.database", find_deep_imports),
+        ("catalog/spy.py", "from souk import inventory", find_forbidden_calls),
+        ("payments/spy.py", "import souk.orders", find_forbidden_calls),
+        ("kit/spy.py", "from souk.users.types import User", find_business_in_kit),
+    ],
+)
+def test_a_planted_violation_is_seen(place: str, text: str, find: object) -> None:
+    planted = Module(ROOT / "souk" / Path(place), text)
+    assert find((planted,)) != []  # type: ignore[operator]
+
+
+def test_every_context_has_a_front_door_with_one_sentence() -> None:
+    doors: defaultdict[str, str] = defaultdict(str)
+    for module in read_source():
+        if module.name.count(".") == 1 and module.path.name == "__init__.py":
+            doors[module.package] = module.text
+    assert all(doors[context].startswith('"""') for context in app.CONTEXTS)
