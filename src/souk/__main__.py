@@ -159,6 +159,7 @@ def override(name: str, value: Any) -> None:
 
 
 main.add_command(commands.users_group)
+main.add_command(commands.import_group)
 main.add_command(commands.replay_command)
 
 if __name__ == "__main__":

@@ -7,15 +7,17 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 import click
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from souk import app, replay, users
-from souk.kit.callers import SYSTEM, Caller, asking
+from souk import app, catalog, replay, users
+from souk.kit.callers import SYSTEM, Caller, Principal, asking
 from souk.kit.errors import DomainError, Unavailable
+from souk.kit.ids import new_id
 from souk.starting import database, plain_errors, say
 
 R = TypeVar("R")
@@ -41,6 +43,50 @@ def create_user(email: str, roles: tuple[users.Role, ...], password_stdin: bool,
     if not password_stdin:
         shown["password"] = password
     print_report(shown, as_json)
+
+
+@click.group("import")
+def import_group() -> None:
+    """Bring data into the shop."""
+
+
+@import_group.command("products")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--columns", type=click.Choice(sorted(catalog.COLUMN_MAPS)), help="How the columns of a foreign file become ours.")
+@click.option("--seller", "seller_name", default="Souk Store", show_default=True, help="Whose products they are; made and approved if new.")
+@click.option("--refused", "refused_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the refused rows here, as NDJSON.")
+@as_json_option
+def import_products(file: Path, columns: str | None, seller_name: str, refused_file: Path | None, as_json: bool) -> None:
+    """Import products from FILE (CSV, NDJSON or parquet). Bad rows are listed, good ones land, and a second time changes nothing."""
+    refused: list[catalog.RowReport] = []
+    with progress_bar() as progress:
+        task = progress.add_task("Rows", total=None)
+
+        def tell(row: catalog.RowReport) -> None:
+            progress.advance(task)
+            if row.result == "refused":
+                refused.append(row)
+
+        async def work() -> catalog.ImportSummary:
+            seller_id = await ensure_seller(seller_name)
+            return await catalog.import_file(file, catalog.COLUMN_MAPS[columns] if columns else None, seller_id, tell)
+
+        summary = on_the_shop(work)
+    if refused_file:
+        refused_file.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in refused))
+    print_report(msgspec.to_builtins(summary), as_json)
+
+
+async def ensure_seller(name: str) -> UUID:
+    """The approved seller of this name whose products are imported at the command line."""
+    email = "imports@souk.invalid"
+    (owner_id,) = await users.register_users((users.NewUser(id=new_id(), email=email, name="Imports"),))
+    with asking(Caller(Principal("user", owner_id, ("buyer",)), request_id="command")):
+        mine = {seller.name: seller for seller in (await users.list_sellers(None, True, 100, None)).items}
+        seller = mine.get(name) or await users.apply_as_seller(users.SellerFields(name))
+    if seller.status != "approved":
+        await users.approve_seller(seller.id)
+    return seller.id
 
 
 @click.command("replay")
@@ -90,4 +136,6 @@ def print_report(report: dict[str, object], as_json: bool) -> None:
         click.echo(json.dumps(report))
         return
     for name, value in report.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {count}" for key, count in value.items())
         click.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")

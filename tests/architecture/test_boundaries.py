@@ -27,7 +27,8 @@ def find_deep_imports(modules: tuple[Module, ...]) -> list[str]:
         f"{module.name} imports {name}: use souk.{name.split('.')[1]} or its events"
         for module in modules
         for name in module.imports
-        if (parts := name.split(".")) and len(parts) > 2 and parts[1] in app.CONTEXTS and parts[1] != module.package and parts[2] != "events"
+        if (parts := name.split(".")) and len(parts) > 2 and parts[1] in app.CONTEXTS
+        if parts[1] != module.package and parts[2] != "events"
     ]
 
 

@@ -1,5 +1,6 @@
 """Goods for tests, and whoever lists them."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from uuid import UUID
@@ -40,6 +41,11 @@ def mug(sku: str = "MUG", cents: int = 1900, **fields: object) -> NewProduct:
 async def create(*new: NewProduct, seller_id: UUID = SELLER) -> tuple[catalog.Product, ...]:
     with as_seller(seller_id):
         return await catalog.create_products(new)
+
+
+async def warm_up(connections: int = 8) -> None:
+    """Have connections at hand: callers that first have to open one come one after the other."""
+    await asyncio.gather(*(db.value("SELECT 1 FROM pg_sleep(0.1)") for _ in range(connections)))
 
 
 async def announced(kind: str) -> list[dict]:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.catalog.goods import SELLER, announced, as_admin, as_seller, create, mug, variant
+from tests.catalog.goods import SELLER, announced, as_admin, as_seller, create, mug, variant, warm_up
 
 from souk import catalog
 from souk.app import Shop
@@ -97,16 +97,25 @@ async def test_an_archived_variant_is_shown_to_its_seller_only_and_has_no_say_in
 
 
 async def test_two_who_take_the_last_two_variants_away_leave_one(shop: Shop) -> None:
-    (product,) = await create(mug(variants=(variant("MUG-S"), variant("MUG-L"))))
-    with as_seller():
-        answers = await asyncio.gather(
-            variants.remove_variant(product.id, product.variants[0].id),
-            variants.change_variant(product.id, product.variants[1].id, VariantChange(archived=True)),
-            return_exceptions=True,
-        )
+    await warm_up()
+    for turn in range(8):
+        (product,) = await create(mug(variants=(variant(f"{turn}-S"), variant(f"{turn}-L"))))
+        one, other = product.variants
+        with as_seller():
+            answers = await asyncio.gather(
+                variants.remove_variant(product.id, one.id),
+                variants.change_variant(product.id, other.id, VariantChange(archived=True)),
+                return_exceptions=True,
+            )
         assert [type(answer) for answer in answers].count(NotSellable) == 1
+
+
+async def test_an_archived_product_may_lose_its_last_variant(shop: Shop) -> None:
+    (product,) = await create(mug())
+    with as_seller():
+        with pytest.raises(NotSellable):
+            await variants.remove_variant(product.id, product.variants[0].id)
         await products.change_product(product.id, ProductChange(status="archived"))
-        (own,) = await catalog.get_products((product.id,))
-        for one in own.variants:
-            await variants.remove_variant(product.id, one.id)
-    assert len(await announced("VariantRemoved")) == 2
+        await variants.remove_variant(product.id, product.variants[0].id)
+        assert (await catalog.get_products((product.id,)))[0].variants == ()
+    assert [event["sku"] for event in await announced("VariantRemoved")] == ["MUG"]

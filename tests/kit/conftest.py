@@ -80,7 +80,6 @@ class Process:
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                start_new_session=True,
             )
         assert self.popen.stdout is not None
         assert self.popen.stdout.readline() == b"ready\n", log.read_text()

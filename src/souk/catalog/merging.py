@@ -154,6 +154,8 @@ class Merge:
             if product.variants >= MOST_VARIANTS:
                 raise TooManyVariants(MOST_VARIANTS)
             variant = VariantRow(new_id(), product.id, product.seller_id, row.sku, row.prices)
+        elif not numbered.first_of_sku:
+            return variant
         return msgspec.structs.replace(variant, **given)
 
     def _count(self, product: ProductRow, variant: VariantRow) -> ProductRow:

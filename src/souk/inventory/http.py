@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, JSONBody, Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, Parameter
 
 from souk.inventory import alerts, availability, counting, movements, stores
 from souk.inventory.alerts import AlertStatus
@@ -96,7 +96,7 @@ async def list_movements(store_id: FromPath[UUID], sku: OnlySku = None, limit: L
 
 
 @route("GET", "/inventory/alerts", SIGNED_IN)
-async def list_alerts(status: AlertStatus = "open", limit: Limit = 20, cursor: Cursor = None) -> Page[Alert]:
+async def list_alerts(status: FromQuery[AlertStatus] = "open", limit: Limit = 20, cursor: Cursor = None) -> Page[Alert]:
     """Stock of yours that has fallen to its threshold, the newest first."""
     return await alerts.list_alerts(status, limit, cursor)
 

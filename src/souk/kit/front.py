@@ -42,12 +42,12 @@ class Front:
     """Wraps the public app: sets the caller, answers bad tokens, adds request id, cache headers and ETags, counts."""
 
     def __init__(self, app: App, verifier: Verifier) -> None:
-        self._app = app
+        self.app = app
         self._verifier = verifier
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         began = time.perf_counter()
         headers = dict(scope["headers"])
@@ -63,7 +63,7 @@ class Front:
         except Unavailable as silence:
             await _refuse(reply, 503, "unavailable", f"Not available now: {silence}. Try again.")
         else:
-            await self._app(scope, receive, reply.send)
+            await self.app(scope, receive, reply.send)
         REQUESTS.labels(scope["method"], str(reply.status)).inc()
         REQUEST_SECONDS.observe(time.perf_counter() - began)
 
