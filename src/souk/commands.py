@@ -136,6 +136,11 @@ def print_report(report: dict[str, object], as_json: bool) -> None:
         click.echo(json.dumps(report))
         return
     for name, value in report.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {count}" for key, count in value.items())
-        click.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+        click.echo(f"{name}: {show(value)}")
+
+
+def show(value: object) -> str:
+    """A value as one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {count}" for key, count in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

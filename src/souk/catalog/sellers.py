@@ -4,7 +4,7 @@ from uuid import UUID
 
 from souk.kit.callers import caller
 from souk.kit.db import Transaction
-from souk.kit.errors import Forbidden, InvalidField, NotFound
+from souk.kit.errors import InvalidField, NotFound
 
 SUSPEND_SELLER = "INSERT INTO catalog.suspended_seller (seller_id) VALUES ($1) ON CONFLICT DO NOTHING"
 ADMIT_SELLER = "DELETE FROM catalog.suspended_seller WHERE seller_id = $1"
@@ -12,21 +12,15 @@ ADMIT_SELLER = "DELETE FROM catalog.suspended_seller WHERE seller_id = $1"
 
 def choose_seller(seller_id: UUID | None) -> UUID:
     """The seller for whom the caller acts; raises Forbidden for who sells nothing, NotFound for another's seller."""
-    who = caller().principal
-    if not who.seller_ids and not who.is_admin:
-        raise Forbidden
-    if seller_id is not None:
-        check_owner(seller_id)
-        return seller_id
-    if len(who.seller_ids) != 1:
-        raise InvalidField("seller_id", "is to say for which seller")
-    return who.seller_ids[0]
+    chosen = caller().principal.choose_seller(seller_id)
+    if chosen is None:
+        raise InvalidField("seller_id", "is missing: say for which seller")
+    return chosen
 
 
 def check_owner(seller_id: UUID) -> None:
     """Raises NotFound unless the caller sells for this seller or is an admin."""
-    who = caller().principal
-    if not (who.is_admin or who.sells_for(seller_id)):
+    if not caller().principal.manages(seller_id):
         raise NotFound
 
 

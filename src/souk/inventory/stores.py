@@ -12,7 +12,7 @@ from souk.inventory.types import NewStore, Stock, Store, StoreChange, StoreNotEm
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
-from souk.kit.errors import Forbidden, InvalidField, NotFound, Stale
+from souk.kit.errors import InvalidField, NotFound, Stale
 from souk.kit.http import Page, make_page, read_cursor
 from souk.kit.idempotency import once
 from souk.kit.ids import new_id
@@ -128,14 +128,8 @@ def check_owner(store: Store | None) -> Store:
 
 
 def choose_seller(seller_id: UUID | None) -> UUID:
-    """For which seller the caller acts: the one that is named, or the only one that they sell for."""
-    who = caller().principal
-    if seller_id is not None:
-        if not (who.is_admin or who.sells_for(seller_id)):
-            raise NotFound
-        return seller_id
-    if len(who.seller_ids) == 1:
-        return who.seller_ids[0]
-    if who.seller_ids or who.is_admin:
-        raise InvalidField("seller_id", "say for which seller")
-    raise Forbidden
+    """For which seller the caller acts; an admin has to say it."""
+    chosen = caller().principal.choose_seller(seller_id)
+    if chosen is None:
+        raise InvalidField("seller_id", "is missing: say for which seller")
+    return chosen

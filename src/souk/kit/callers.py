@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from souk.kit.errors import Forbidden, Unauthenticated
+from souk.kit.errors import Forbidden, InvalidField, NotFound, Unauthenticated
 
 
 class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +36,29 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def sells_for(self, seller_id: UUID) -> bool:
         return seller_id in self.seller_ids
+
+    def manages(self, seller_id: UUID | None) -> bool:
+        """Whether what belongs to this seller, or to the platform if there is none, is theirs to change."""
+        return self.is_admin or (seller_id is not None and self.sells_for(seller_id))
+
+    def choose_seller(self, seller_id: UUID | None) -> UUID | None:
+        """For which seller they act: the one that is named, or the only one that they sell for; None for an admin who names none.
+
+        Raises Unauthenticated, Forbidden for who sells nothing, NotFound for another's seller, InvalidField if one has to be named.
+        """
+        if self.kind == "anonymous":
+            raise Unauthenticated
+        if self.is_admin:
+            return seller_id
+        if not self.seller_ids:
+            raise Forbidden
+        if seller_id is None and len(self.seller_ids) == 1:
+            return self.seller_ids[0]
+        if seller_id is None:
+            raise InvalidField("seller_id", "is missing: say for which seller")
+        if not self.sells_for(seller_id):
+            raise NotFound
+        return seller_id
 
     def require_user(self) -> UUID:
         """The signed-in user's id; raises Unauthenticated."""

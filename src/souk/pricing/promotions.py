@@ -9,7 +9,7 @@ import msgspec
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
-from souk.kit.errors import Forbidden, InvalidField, NotFound, Unauthenticated
+from souk.kit.errors import Forbidden, InvalidField, NotFound
 from souk.kit.idempotency import once
 from souk.kit.ids import new_id
 from souk.pricing.database import db
@@ -138,7 +138,7 @@ async def remove_coupon(coupon_id: UUID) -> None:
 
 
 async def add(kind: type[P], new: PromotionTerms) -> P:
-    terms = msgspec.structs.replace(new, seller_id=choose_owner(new.seller_id))
+    terms = msgspec.structs.replace(new, seller_id=caller().principal.choose_seller(new.seller_id))
     check_terms(terms)
 
     async def work(tx: Transaction) -> P:
@@ -176,28 +176,9 @@ async def remove(kind: type[P], promotion_id: UUID) -> None:
         await tx.run(REMOVE, promotion_id)
 
 
-def choose_owner(seller_id: UUID | None) -> UUID | None:
-    """Whose a new promotion is: an admin says so, a seller makes their own."""
-    who = caller().principal
-    if who.is_admin:
-        return seller_id
-    if who.kind == "anonymous":
-        raise Unauthenticated
-    if not who.seller_ids:
-        raise Forbidden
-    if seller_id is None and len(who.seller_ids) == 1:
-        return who.seller_ids[0]
-    if seller_id is None:
-        raise InvalidField("seller_id", "is missing: you sell for several sellers")
-    if not who.sells_for(seller_id):
-        raise NotFound
-    return seller_id
-
-
 def must_be_own(found: P | None) -> P:
     """What was found, if the caller may manage it; raises NotFound."""
-    who = caller().principal
-    if found is None or not (who.is_admin or (found.seller_id is not None and who.sells_for(found.seller_id))):
+    if found is None or not caller().principal.manages(found.seller_id):
         raise NotFound
     return found
 

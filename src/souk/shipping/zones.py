@@ -8,7 +8,7 @@ import msgspec
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction, columns
-from souk.kit.errors import Forbidden, InvalidField, NotFound, Unauthenticated
+from souk.kit.errors import Forbidden, InvalidField, NotFound
 from souk.kit.idempotency import once
 from souk.kit.ids import new_id
 from souk.kit.money import known_currencies
@@ -67,7 +67,7 @@ async def create_zone(new: NewZone) -> Zone:
 
     Repeating with the same Idempotency-Key gives the first one. Raises InvalidField, Forbidden, and NotFound for another's seller.
     """
-    terms = check_terms(msgspec.structs.replace(new, seller_id=choose_owner(new.seller_id)))
+    terms = check_terms(msgspec.structs.replace(new, seller_id=caller().principal.choose_seller(new.seller_id)))
 
     async def work(tx: Transaction) -> Zone:
         zone_id = new_id()
@@ -133,28 +133,9 @@ def zone_columns(terms: ZoneTerms) -> tuple[object, ...]:
     return terms.name, terms.countries, terms.postal_include, terms.postal_exclude, terms.priority, terms.active
 
 
-def choose_owner(seller_id: UUID | None) -> UUID | None:
-    """Whose a new zone is: an admin says so, a seller makes their own."""
-    who = caller().principal
-    if who.is_admin:
-        return seller_id
-    if who.kind == "anonymous":
-        raise Unauthenticated
-    if not who.seller_ids:
-        raise Forbidden
-    if seller_id is None and len(who.seller_ids) == 1:
-        return who.seller_ids[0]
-    if seller_id is None:
-        raise InvalidField("seller_id", "is missing: you sell for several sellers")
-    if not who.sells_for(seller_id):
-        raise NotFound
-    return seller_id
-
-
 def must_be_own(found: Zone | None) -> Zone:
     """What was found, if the caller may manage it; raises NotFound."""
-    who = caller().principal
-    if found is None or not (who.is_admin or (found.seller_id is not None and who.sells_for(found.seller_id))):
+    if found is None or not caller().principal.manages(found.seller_id):
         raise NotFound
     return found
 
