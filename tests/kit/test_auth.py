@@ -151,11 +151,9 @@ def test_a_token_of_ours_says_who_asks(verifier: Verifier) -> None:
 
 
 @pytest.mark.parametrize("forged", FORGED, ids=str)
-def test_a_forged_token_opens_nothing_and_costs_little(verifier: Verifier, forged: str) -> None:
-    began = time.perf_counter()
+def test_a_forged_token_opens_nothing_and_is_not_remembered(verifier: Verifier, forged: str) -> None:
     with pytest.raises(Unauthenticated):
         verifier.verify(FORGED[forged])
-    assert time.perf_counter() - began < 0.05
     assert verifier._known == {}
 
 
