@@ -1,9 +1,10 @@
-"""What orders does when it hears of payments."""
+"""What orders does when it hears of payments and of people who leave."""
 
 from souk.kit.db import Transaction
 from souk.kit.events import Delivered, subscribes
-from souk.orders import placements, settling
+from souk.orders import leaving, placements, settling
 from souk.payments.events import PaymentCaptured, PaymentRefunded
+from souk.users.events import UserErased
 
 
 @subscribes(PaymentCaptured)
@@ -16,3 +17,9 @@ async def nudge_paid_orders(tx: Transaction, news: tuple[Delivered[PaymentCaptur
 async def note_refunds(tx: Transaction, news: tuple[Delivered[PaymentRefunded], ...]) -> None:
     """Show on the order that money went back."""
     await settling.add_refunds(tx, tuple((one.event.order_id, one.event.amount) for one in news))
+
+
+@subscribes(UserErased)
+async def forget_users(tx: Transaction, news: tuple[Delivered[UserErased], ...]) -> None:
+    """Take addresses and notes off the orders of people who leave."""
+    await leaving.forget_users(tx, [one.event.user_id for one in news])
