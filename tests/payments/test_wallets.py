@@ -10,6 +10,7 @@ from tests.payments.outside import Outside, until
 
 from souk import payments
 from souk.app import Shop
+from souk.kit import personal
 from souk.kit.callers import Caller, Principal, asking
 from souk.kit.errors import InvalidField, Unauthenticated
 from souk.kit.idempotency import IdempotencyKeyReused
@@ -36,6 +37,14 @@ class TestDeposits:
         assert await announced(PaymentCaptured) == []
         with asked_by("buyer"), pytest.raises(PaymentNotFound):
             await payments.get_payment(paid_in.id)
+
+    async def test_a_user_takes_the_wallets_book_along(self, shop: Shop) -> None:
+        anna = new_id()
+        with asked_by("buyer", user_id=anna):
+            await payments.deposit_money(DepositMoney(TEN, "card", "tok_visa"))
+            taken = (await personal.export_user_data(anna))["payments"]
+        assert [one["balance"] for one in taken["wallet"]] == [{"amount": 1_000, "currency": "EUR"}]  # type: ignore[attr-defined]
+        assert [one["kind"] for one in taken["wallet_entries"]] == ["deposit"]  # type: ignore[attr-defined]
 
     async def test_a_declined_card_pays_nothing_in(self, shop: Shop) -> None:
         with asked_by("buyer"):

@@ -1,5 +1,6 @@
 """A user's money with the shop: what is there, how it came and went, paying in, and sending to another user."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from souk.kit.events import publish
 from souk.kit.idempotency import once
 from souk.kit.ids import new_id
 from souk.kit.money import Money, known_currencies
+from souk.kit.personal import exports_user_data
 from souk.payments import ledger
 from souk.payments.charging import pay
 from souk.payments.database import db
@@ -62,6 +64,7 @@ HAS_WALLET = "SELECT EXISTS (SELECT FROM payments.account WHERE id = $1)"
 
 # So far below the largest amount there is that a wallet does not reach that one.
 MOST_AT_ONCE = 10**11
+MOST_EXPORTED = 10_000
 
 
 class _Balance(msgspec.Struct, frozen=True):
@@ -79,19 +82,36 @@ class _Entry(msgspec.Struct, frozen=True):
     cause_id: UUID
     created_at: datetime
 
+
 @exposed()
 async def get_wallet() -> Wallet:
     """The caller's balances; raises Unauthenticated."""
     user_id = caller().principal.require_user()
+    return Wallet(user_id, await find_balances(user_id))
+
+
+@exports_user_data
+async def export_wallet(user_id: UUID) -> Mapping[str, object]:
+    """A user's balances and their newest movements. They are books: who leaves leaves them under an id that names nobody."""
+    balances = await find_balances(user_id)
+    entries = [await find_entries(ledger.wallet(user_id, one.balance.currency), MOST_EXPORTED, None) for one in balances]
+    return {"wallet": balances, "wallet_entries": [entry for those in entries for entry in those]}
+
+
+async def find_balances(user_id: UUID) -> tuple[WalletBalance, ...]:
+    """What a user's wallet holds, by currency."""
     rows = await db.all(_Balance, FIND_BALANCES, str(user_id))
-    balances = tuple(WalletBalance(Money(row.amount, row.currency), row.created_at, row.updated_at) for row in rows)
-    return Wallet(user_id, balances)
+    return tuple(WalletBalance(Money(row.amount, row.currency), row.created_at, row.updated_at) for row in rows)
 
 
 @exposed()
 async def list_wallet_entries(currency: str, limit: int, before: UUID | None = None) -> tuple[WalletEntry, ...]:
     """Movements of the caller's wallet in one currency, newest first; raises Unauthenticated."""
-    account = ledger.wallet(caller().principal.require_user(), currency)
+    return await find_entries(ledger.wallet(caller().principal.require_user(), currency), limit, before)
+
+
+async def find_entries(account: ledger.Account, limit: int, before: UUID | None) -> tuple[WalletEntry, ...]:
+    """Movements of a wallet, newest first."""
     rows = await db.all(_Entry, LIST_ENTRIES, account.id, before, limit)
     return tuple(
         WalletEntry(row.id, row.kind, Money(row.amount, row.currency), row.cause_id, row.created_at, row.created_at) for row in rows
