@@ -60,3 +60,8 @@ def read_source(root: Path = ROOT) -> tuple[Module, ...]:
 
 def is_context(package: str) -> bool:
     return package in app.CONTEXTS
+
+
+def assert_none(broken: list[str]) -> None:
+    """Fail with every violation on a line of its own."""
+    assert not broken, "\n" + "\n".join(broken)

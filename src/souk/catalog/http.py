@@ -43,7 +43,7 @@ IfMatch = Annotated[
     str | None,
     HeaderParameter(name="If-Match", max_length=400, description='The ETag, as `"3"`: only if this is still the version, else 412'),
 ]
-InCurrency = Annotated[str | None, QueryParameter(pattern="^[A-Z]{3}$", description="Show prices in this currency where there are any")]
+InCurrency = Annotated[str | None, QueryParameter(pattern=r"^[A-Z]{3}(?!\n)$", description="Prices in this currency, where there are any")]
 WORDS = 'Words as on the web: "a phrase", or, -without; the last one may be a beginning'
 Words = Annotated[str | None, QueryParameter(min_length=1, max_length=200, pattern=NO_NUL, description=WORDS)]
 CATEGORY = "A category's id or name; what stands below it is included"

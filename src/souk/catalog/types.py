@@ -14,15 +14,15 @@ ProductStatus = Literal["draft", "published", "archived"]
 
 MOST_VARIANTS = 200
 
-Sku = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^\S(.*\S)?$", description="unique in the shop", examples=["MUG-BLUE"])]
+Sku = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^\S(.*\S)?(?!\n)$", description="unique", examples=["MUG-BLUE"])]
 Name = Annotated[str, Meta(min_length=1, max_length=300, pattern=r"\S", examples=["Stoneware mug"])]
 VariantName = Annotated[str, Meta(max_length=300, examples=["blue"])]
 Description = Annotated[str, Meta(max_length=20_000, examples=["Holds 350 ml, and keeps it warm."])]
 Brand = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S", examples=["Kumo"])]
-TaxCategory = Annotated[str, Meta(pattern="^[a-z0-9_-]{1,50}$", description="which tax rate applies", examples=["standard"])]
+TaxCategory = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,50}(?!\n)$", description="which tax rate applies", examples=["standard"])]
 WeightG = Annotated[int, Meta(ge=0, le=100_000_000, description="grams", examples=[380])]
 ExternalId = Annotated[str, Meta(min_length=1, max_length=200, description="the seller's own key, unique per seller", examples=["mug-7"])]
-CategoryName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\s>|]([^>|]*[^\s>|])?$", examples=["Kitchen"])]
+CategoryName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\s>|]([^>|]*[^\s>|])?(?!\n)$", examples=["Kitchen"])]
 
 AttributeName = Annotated[str, Meta(min_length=1, max_length=100)]
 AttributeText = Annotated[str, Meta(max_length=2000)]

@@ -18,7 +18,7 @@ Sku = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^\\x00]+$", d
 Pieces = Annotated[int, Meta(ge=0, le=MOST_PIECES, examples=[40])]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, examples=["delivery 4711"])]
 StoreName = Annotated[str, Meta(min_length=1, max_length=200, examples=["Warehouse Leipzig"])]
-Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["DE"])]
+Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$", description="ISO 3166-1 alpha-2", examples=["DE"])]
 Priority = Annotated[int, Meta(ge=0, le=1_000_000, description="of two stores that have it, the lower number ships", examples=[100])]
 
 
@@ -125,7 +125,7 @@ class StoreChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     country: Country | UnsetType = UNSET
     priority: Priority | UnsetType = UNSET
     active: bool | UnsetType = UNSET
-    version: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    version: Annotated[int, Meta(ge=1, le=2**53)] | UnsetType = UNSET
 
 
 class Store(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ PaymentStatus = Literal["none", "authorized", "partially_paid", "paid", "partial
 FulfillmentStatus = Literal["unfulfilled", "partial", "fulfilled", "delivered", "canceled", "returned"]
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", examples=["guest@example.com"])]
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+(?!\n)$", examples=["guest@example.com"])]
 Option = Annotated[str, Meta(min_length=1, max_length=64, examples=["standard"])]
 Code = Annotated[str, Meta(min_length=1, max_length=64, examples=["WELCOME10"])]
 Note = Annotated[str, Meta(max_length=1000)]
@@ -28,7 +28,7 @@ class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line1: Name
     city: Name
     postal_code: Annotated[str, Meta(min_length=1, max_length=20)]
-    country: Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["DE"])]
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$", description="ISO 3166-1 alpha-2", examples=["DE"])]
     line2: Annotated[str, Meta(max_length=200)] | None = None
     region: Annotated[str, Meta(max_length=100)] | None = None
     phone_number: Annotated[str, Meta(max_length=32)] | None = None

@@ -35,7 +35,7 @@ from souk.payments.types import (
     WebhookReceipt,
 )
 
-WalletCurrency = Annotated[str, QueryParameter(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
+WalletCurrency = Annotated[str, QueryParameter(pattern=r"^[A-Z]{3}(?!\n)$", description="ISO 4217 code")]
 
 
 class PayOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ PaymentStatus = Literal[
 RefundStatus = Literal["pending", "succeeded", "failed"]
 Destination = Literal["origin", "wallet"]
 
-Method = Annotated[str, Meta(min_length=1, max_length=32, pattern="^[a-z_]+$", examples=["card"])]
+Method = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[a-z_]+(?!\n)$", examples=["card"])]
 Token = Annotated[
     str, Meta(min_length=1, max_length=255, description="The payment provider's token, never a card number", examples=["tok_visa"])
 ]
@@ -24,7 +24,7 @@ ReturnUrl = Annotated[
     str,
     Meta(
         max_length=2000,
-        pattern=r"^https?://[\x21-\x7e]+$",
+        pattern=r"^https?://[\x21-\x7e]+(?!\n)$",
         description="Where the buyer comes back to",
         examples=["https://shop.example/back"],
     ),

@@ -16,16 +16,16 @@ ZeroReason = Literal["zero_rated", "exempt", "export", "reverse_charge", "not_co
 RedemptionStatus = Literal["redeemed", "restored"]
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, description="shown to buyers", examples=["Summer sale"])]
-Code = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{3,40}$", description="upper and lower case are the same", examples=["SUMMER10"])]
+Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{3,40}(?!\n)$", description="upper and lower case are the same", examples=["SUMMER10"])]
 DiscountRate = Annotated[int, Meta(ge=1, le=1_000_000, description="millionths: 100000 is 10 %", examples=[100000])]
 TaxRatePpm = Annotated[int, Meta(ge=0, le=1_000_000, description="millionths: 190000 is 19 %", examples=[190000])]
 Ids = Annotated[tuple[UUID, ...], Meta(max_length=200)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Priority = Annotated[int, Meta(ge=0, le=10_000, description="the lower number goes first")]
 Uses = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code", examples=["DE"])]
+Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$", description="ISO 3166-1 alpha-2 code", examples=["DE"])]
 Region = Annotated[str, Meta(min_length=1, max_length=50, description="as addresses write it", examples=["CA"])]
-TaxCategory = Annotated[str, Meta(pattern="^[a-z0-9_-]{1,40}$", examples=["standard"])]
+TaxCategory = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,40}(?!\n)$", examples=["standard"])]
 
 
 class PricedLine(msgspec.Struct, frozen=True):

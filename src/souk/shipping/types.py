@@ -10,13 +10,13 @@ from msgspec import UNSET, Meta, UnsetType
 from souk.kit.errors import Conflict
 from souk.kit.money import LARGEST_AMOUNT, Currency, Money
 
-Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code", examples=["DE"])]
+Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$", description="ISO 3166-1 alpha-2 code", examples=["DE"])]
 Weight = Annotated[int, Meta(ge=0, le=1_000_000_000, description="grams", examples=[750])]
 Total = Annotated[int, Meta(ge=0, le=LARGEST_AMOUNT, description="minor units of the price's currency", examples=[5000])]
 PostalCode = Annotated[str, Meta(max_length=20, examples=["10115"])]
-Prefix = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9 -]{0,19}$", description="how postal codes begin", examples=["27498"])]
+Prefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{0,19}(?!\n)$", description="how postal codes begin", examples=["27498"])]
 Prefixes = Annotated[tuple[Prefix, ...], Meta(max_length=1000)]
-Option = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", description="by which buyers choose it", examples=["standard"])]
+Option = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}(?!\n)$", description="by which buyers choose it", examples=["standard"])]
 Name = Annotated[str, Meta(min_length=1, max_length=200, examples=["Standard"])]
 Days = Annotated[int, Meta(ge=0, le=365)]
 Priority = Annotated[int, Meta(ge=0, le=10_000, description="of two zones that fit equally well the lower number serves")]

@@ -18,24 +18,24 @@ MemberRole = Literal["owner", "member"]
 # The pattern of <input type="email"> (HTML living standard), with a dot in the domain.
 EMAIL = (
     r"^[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
-    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)+$"
+    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)+(?!\n)$"
 )
-ONE_LINE = r"^[^\x00-\x1f\x7f]+$"
+ONE_LINE = r"^[^\x00-\x1f\x7f]+(?!\n)$"
 
 Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=EMAIL, examples=["ada@example.com"])]
 Password = Annotated[str, Meta(min_length=8, max_length=200, description="8 characters or more", examples=["correct horse battery"])]
 GivenPassword = Annotated[str, Meta(min_length=1, max_length=200, examples=["correct horse battery"])]
 Token = Annotated[str, Meta(min_length=1, max_length=200)]
-Username = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{2,49}$", examples=["ada"])]
+Username = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{2,49}(?!\n)$", examples=["ada"])]
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=ONE_LINE)]
 PersonName = Annotated[str, Meta(min_length=1, max_length=200, pattern=ONE_LINE, examples=["Ada Lovelace"])]
-PhoneNumber = Annotated[str, Meta(pattern=r"^\+?[0-9][0-9 ()./-]{2,31}$", examples=["+44 20 7946 0000"])]
-PostalCode = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9 -]{0,19}$", examples=["10115"])]
-Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["DE"])]
-Language = Annotated[str, Meta(pattern="^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", description="BCP 47", examples=["en-GB"])]
-CurrencyCode = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["EUR"])]
-TimeZone = Annotated[str, Meta(pattern="^[A-Za-z0-9_+/-]{1,64}$", description="A name of the IANA database", examples=["Europe/Berlin"])]
-Word = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,39}$", examples=["order_updates"])]
+PhoneNumber = Annotated[str, Meta(pattern=r"^\+?[0-9][0-9 ()./-]{2,31}(?!\n)$", examples=["+44 20 7946 0000"])]
+PostalCode = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 -]{0,19}(?!\n)$", examples=["10115"])]
+Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$", description="ISO 3166-1 alpha-2", examples=["DE"])]
+Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}(?!\n)$", description="BCP 47", examples=["en-GB"])]
+CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}(?!\n)$", description="ISO 4217", examples=["EUR"])]
+TimeZone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_+/-]{1,64}(?!\n)$", description="Of the IANA database", examples=["Europe/Berlin"])]
+Word = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}(?!\n)$", examples=["order_updates"])]
 Description = Annotated[str, Meta(min_length=1, max_length=5000)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=ONE_LINE)]
 
