@@ -1,10 +1,10 @@
 """Fixtures for the kit: the notebook on a database of its own, in this process or in another one."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from importlib import resources
 from pathlib import Path
 
 import aiohttp
@@ -12,8 +12,13 @@ import asyncpg
 import pytest
 import uvloop
 from tests.kit import notebook
+from tests.kit.rest import ROUTES, Web
+from tests.kit.tokens import POLICY
 from tests.ports import find_free_port
 
+from souk import app
+from souk.kit import migrations, server
+from souk.kit.auth import Verifier
 from souk.kit.calls import topology
 from souk.kit.db import open_pool
 from souk.kit.ids import new_id
@@ -37,8 +42,9 @@ def kit_template(postgres: EmbeddedPostgres) -> str:
         await admin.execute("CREATE DATABASE kit_template")
         await admin.close()
         connection = await asyncpg.connect(postgres.dsn("kit_template"))
-        migration = resources.files("souk.kit.migrations").joinpath("0001_kit.sql").read_text()
-        await connection.execute(migration.replace("{schema}", "kit") + notebook.TABLES)
+        for file in sorted(Path(migrations.__file__).parent.glob("*.sql")):
+            await connection.execute(file.read_text().replace("{schema}", "kit"))
+        await connection.execute(notebook.TABLES)
         await add_partitions(connection, "kit")
         await connection.close()
 
@@ -140,3 +146,19 @@ def anywhere(request: pytest.FixtureRequest) -> str:
     """The notebook in this process, and then in another: a test of this fixture runs twice and must not see a difference."""
     request.getfixturevalue(request.param)
     return str(request.param)
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[Web]:
+    """The small REST API, served."""
+    verifier = Verifier()
+    verifier.learn(POLICY)
+    port, stopping, ready = find_free_port(), asyncio.Event(), asyncio.Event()
+    listener = server.make_listener(app.make_rest_app(list(ROUTES), verifier), "127.0.0.1", port)
+    serving = asyncio.create_task(server.serve_until_stopped([listener], ready.set, stopping))
+    await ready.wait()
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, skip_auto_headers=("Content-Type",)) as session:
+        yield Web(f"http://127.0.0.1:{port}", session, verifier)
+    stopping.set()
+    await serving

@@ -1,63 +1,42 @@
 """Only tokens that this shop signed, for this purpose, that have not expired and were not revoked open anything."""
 
 import asyncio
-import base64
 import hashlib
 import hmac
-import json
 import time
 from collections.abc import Callable
 from uuid import uuid4
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.kit.tokens import (
+    DROPPED,
+    GOOD,
+    OTHERS_KEY,
+    OTHERS_RAW,
+    PEM,
+    POLICY,
+    RAW,
+    SELLER,
+    SESSION,
+    USER,
+    claims,
+    encode,
+    headers,
+    seal,
+)
 
 from souk.kit.auth import PublicKey, Revocation, TokenPolicy, Verifier
 from souk.kit.callers import Principal
 from souk.kit.errors import Unauthenticated, Unavailable
 from souk.kit.ids import new_id
 
-KEY = Ed25519PrivateKey.generate()
-OTHERS_KEY = Ed25519PrivateKey.generate()
-OTHERS_RAW = OTHERS_KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-RAW = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-USER, SESSION, SELLER = new_id(), new_id(), new_id()
-POLICY = TokenPolicy((PublicKey("key-1", RAW),))
-DROPPED = object()
-
-
-def claims(**changed: object) -> dict[str, object]:
-    now = time.time()
-    ids = {"sub": str(USER), "sid": str(SESSION), "sellers": [str(SELLER)]}
-    usual = {"iss": "souk", "aud": "souk", "iat": now, "exp": now + 600, "roles": ["buyer", "seller"], **ids}
-    return {name: value for name, value in {**usual, **changed}.items() if value is not DROPPED}
-
-
-def headers(**changed: object) -> dict[str, object]:
-    usual = {"alg": "EdDSA", "typ": "at+jwt", "kid": "key-1"}
-    return {name: value for name, value in {**usual, **changed}.items() if value is not DROPPED}
-
-
-def encode(part: object) -> str:
-    content = part if isinstance(part, bytes) else json.dumps(part).encode()
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-def seal(head: object, body: object, sign: Callable[[bytes], bytes] = KEY.sign) -> str:
-    """A token made by hand: no library refuses to make what no library should accept."""
-    signed = f"{encode(head)}.{encode(body)}"
-    return f"{signed}.{encode(sign(signed.encode()))}"
-
 
 def hmac_with(secret: bytes, digest: str = "sha256") -> Callable[[bytes], bytes]:
     return lambda signed: hmac.new(secret, signed, digest).digest()
 
 
-GOOD = seal(headers(), claims())
 HEAD, BODY, SIGNATURE = GOOD.split(".")
 RSA = jwt.encode(claims(), generate_private_key(65537, 2048), "RS256", {"kid": "key-1", "typ": "at+jwt"})
 

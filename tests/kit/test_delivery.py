@@ -21,6 +21,7 @@ from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.errors import Forbidden, NotFound, Unauthenticated
 from souk.kit.events import CONSUMERS, Consumer, publish, subscribes
 from souk.kit.ids import new_id
+from souk.kit.migrations import continue_after_restore
 from souk.kit.outbox import Feed
 
 WRITE_FACT = "INSERT INTO kit.outbox (event_id, type, aggregate_id, payload, request_id) VALUES ($1, 'kit.Noted', $1, $2, '')"
@@ -150,6 +151,25 @@ async def test_of_two_processes_one_delivers_and_the_other_takes_over(here: str,
     assert await numbers_heard() == list(range(40))
     (second,) = {one.pid for one in (await heard())[20:]}
     assert second != first and second in processes
+
+
+@pytest.mark.parametrize("ahead", [1, 1_000_000, 2**40])
+async def test_after_a_restore_on_a_younger_server_new_facts_come_after_the_old_ones(here: str, ahead: int) -> None:
+    await publish_notes(0)
+    async with delivering():
+        await until_heard(1)
+    await publish_notes(1)
+    connection = await asyncpg.connect(here)
+    for _ in range(2):
+        await connection.execute("UPDATE kit.outbox SET xid = xid + $1", ahead)
+        await connection.execute("UPDATE kit.consumer_position SET xid = xid + $1", ahead)
+        await continue_after_restore(connection, "kit")
+        await continue_after_restore(connection, "kit")
+    await connection.close()
+    await publish_notes(2)
+    async with delivering():
+        await until_heard(3)
+    assert await numbers_heard() == [0, 1, 2]
 
 
 async def test_a_delivery_goes_on_after_the_database_was_away(here: str) -> None:

@@ -18,6 +18,9 @@ TABLES = """
     CREATE TABLE calendar.by_time (at timestamptz) PARTITION BY RANGE (at);
     CREATE TABLE calendar.plain (id uuid);
 """
+WRITE_OLD_FACT = """
+    INSERT INTO kit.outbox (event_id, type, aggregate_id, payload, request_id, created_at) VALUES ($1, 'kit.Noted', $1, '{}', '', $2)
+"""
 PARTITION_OF = "SELECT tableoid::regclass::text FROM {} LIMIT 1"
 
 
@@ -74,6 +77,9 @@ async def test_partitions_are_dropped_when_their_month_ended_long_enough_ago(con
     assert await drop_old_partitions(connection, "calendar.by_time", 30, end_of_january + timedelta(days=30)) == 0
     assert await drop_old_partitions(connection, "calendar.by_time", 30, end_of_january + timedelta(days=30, seconds=1)) == 1
     assert await names(connection, "calendar.by_time") == ["time_2026_02", "time_2026_03", "time_2026_04", "time_rest"]
+    late = datetime(2027, 1, 1, tzinfo=UTC)
+    assert await drop_old_partitions(connection, "calendar.by_time", 30, late, keep="calendar.by_time_2026_03") == 2
+    assert await names(connection, "calendar.by_time") == ["time_2026_03", "time_rest"]
     assert len(await names(connection, "calendar.by_id")) == 5
 
 
@@ -101,3 +107,15 @@ async def test_housekeeping_looks_after_a_context(here: str) -> None:
     await keep_house(notebook.db)
     assert await notebook.db.value("SELECT to_regclass($1) IS NOT NULL", f"kit.outbox_{last:%Y_%m}")
     assert await notebook.db.value("SELECT count(*) FROM kit.outbox") == 1
+
+
+async def test_the_newest_fact_outlives_its_time(here: str) -> None:
+    async with notebook.db.pool.acquire() as connection:
+        await add_partitions(connection, "kit", datetime(2020, 1, 15, tzinfo=UTC))
+        for month in (1, 2):
+            await connection.execute(WRITE_OLD_FACT, new_id(), datetime(2020, month, 15, tzinfo=UTC))
+    await keep_house(notebook.db)
+    assert await notebook.db.value("SELECT count(*) FROM kit.outbox") == 1
+    await publish_notes(1)
+    await keep_house(notebook.db)
+    assert await notebook.db.value("SELECT count(*) FROM kit.outbox WHERE created_at < now() - interval '1 year'") == 0

@@ -14,12 +14,16 @@ log = logging.getLogger(__name__)
 EVERY_S = 3600.0
 FACTS_KEPT_DAYS = 30
 
+# The newest fact stays however old it is: after a restore on another server, new ones are to come after it.
+FIND_NEWEST = "SELECT tableoid::regclass::text FROM {schema}.outbox ORDER BY xid DESC, id DESC LIMIT 1"
+
 
 async def keep_house(database: Database) -> None:
     """Do it once."""
     async with database.pool.acquire() as connection:
         added = await add_partitions(connection, database.context)
-        dropped = await drop_old_partitions(connection, f"{database.context}.outbox", FACTS_KEPT_DAYS)
+        newest = await connection.fetchval(FIND_NEWEST.format(schema=database.context))
+        dropped = await drop_old_partitions(connection, f"{database.context}.outbox", FACTS_KEPT_DAYS, keep=newest)
     forgotten = await forget_old_keys(database)
     if added or dropped or forgotten:
         counts = {"partitions_added": added, "outbox_partitions_dropped": dropped, "idempotency_keys_forgotten": forgotten}

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 READ_FACTS = """
     SELECT xid, id, event_id, type, aggregate_id, payload, request_id, created_at AS occurred_at
     FROM {schema}.outbox
-    WHERE (xid, id) > ($1, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    WHERE (xid, id) > ($1, $2) AND xid < {schema}.outbox_xid(pg_snapshot_xmin(pg_current_snapshot()))
     ORDER BY xid, id
     LIMIT $3
 """

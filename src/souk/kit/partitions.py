@@ -61,13 +61,15 @@ async def _add_around_rows(connection: Connection, parent: str, name: str, mine:
         await connection.execute(f"ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')")
 
 
-async def drop_old_partitions(connection: Connection, parent: str, days: int, today: datetime | None = None) -> int:
-    """Drop the partitions of a table whose month ended more than so many days ago; how many. The default partition stays."""
+async def drop_old_partitions(
+    connection: Connection, parent: str, days: int, today: datetime | None = None, keep: str | None = None
+) -> int:
+    """Drop the partitions of a table whose month ended more than so many days ago; how many. The default one and `keep` stay."""
     now = today or datetime.now(UTC)
     dropped = 0
     for row in await connection.fetch(FIND_PARTITIONS, parent):
         found = MONTH.search(row["name"])
-        if found is None:
+        if found is None or row["name"] == keep:
             continue
         end = month_start(datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC), 1)
         if end < now - timedelta(days=days):

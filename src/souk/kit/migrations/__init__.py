@@ -28,6 +28,14 @@ MAKE_REGISTER = """
 """
 
 
+FIND_NEWEST = "SELECT max(xid) FROM {schema}.outbox"
+FIND_NEXT = "SELECT {schema}.outbox_xid(pg_current_xact_id())"
+COUNT_ON = """
+    CREATE OR REPLACE FUNCTION {schema}.outbox_xid(xid8) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
+    AS 'SELECT $1::text::bigint + {missing}'
+"""
+
+
 class CannotMigrate(Exception):
     """Why the database cannot be brought to this version, in one sentence."""
 
@@ -73,6 +81,7 @@ async def migrate(dsn: str, contexts: tuple[str, ...], report: Callable[[str], N
         applied = 0
         for context in contexts:
             applied += await _migrate_context(connection, context, report)
+            await continue_after_restore(connection, context)
             await add_partitions(connection, context)
         return applied
     finally:
@@ -101,3 +110,11 @@ async def _migrate_context(connection: asyncpg.Connection, context: str, report:
         report(f"{context}: {migration.name}")
         applied += 1
     return applied
+
+
+async def continue_after_restore(connection: asyncpg.Connection, context: str) -> None:
+    """If the newest fact is from another server's future, let transaction ids of this one count on from there."""
+    newest = await connection.fetchval(FIND_NEWEST.format(schema=context))
+    if newest is not None and newest >= await connection.fetchval(FIND_NEXT.format(schema=context)):
+        here = await connection.fetchval("SELECT pg_current_xact_id()::text::bigint")
+        await connection.execute(COUNT_ON.format(schema=context, missing=newest + 1 - here))
