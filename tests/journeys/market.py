@@ -45,8 +45,9 @@ async def open_market(shop: Shop) -> Market:
     admin = await shop.admin()
     if not (await admin.get("/shipping-zones")).ok["items"]:
         rate = {"price": {"amount": 500, "currency": "USD"}}
-        method = {"option": "standard", "name": "Standard", "days_min": 2, "days_max": 4, "rates": [rate]}
-        (await admin.post("/shipping-zones", {"name": "World", "methods": [method]})).ok  # noqa: B018
+        standard = {"option": "standard", "name": "Standard", "days_min": 2, "days_max": 4, "rates": [rate]}
+        express = standard | {"option": "express", "name": "Express", "rates": [{"price": {"amount": 1500, "currency": "USD"}}]}
+        (await admin.post("/shipping-zones", {"name": "World", "methods": [standard, express]})).ok  # noqa: B018
         (await admin.post("/tax-rates", {"country": "DE", "name": "VAT", "rate_ppm": 190_000})).ok  # noqa: B018
     seller = await shop.buyer()
     seller_id = (await seller.post("/sellers", {"name": "Lighthouse"})).ok["id"]

@@ -77,9 +77,13 @@ async def test_a_third_partys_app_refuses_and_another_way_is_taken(shop: Shop) -
     goods = await (await open_market(shop)).put_on_sale(10)
     buyer = await shop.buyer()
     waiting, page = await begin_in_the_app(shop, buyer, goods["sku"])
+    express = {"shipping_option": "express"}
+    too_late = await buyer.patch(f"/orders/{waiting['id']}", express)
+    assert (too_late.status, too_late.code) == (409, "orders.payment_under_way")
     async with shop.session.post(f"{page}/refuse", allow_redirects=False) as answer:
         assert answer.status == 303
     await buyer.until(f"/orders/{waiting['id']}", lambda answer: answer.ok["payment"]["status"] == "declined")
+    assert (await buyer.patch(f"/orders/{waiting['id']}", express)).ok["total"]["amount"] == waiting["total"]["amount"] + 1000
     assert (await buyer.post("/payments", {"order_id": waiting["id"], "method": "card", "token": "tok_visa"})).ok["status"] == "captured"
     await buyer.until(f"/orders/{waiting['id']}", is_placed)
 

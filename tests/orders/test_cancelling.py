@@ -59,5 +59,3 @@ async def test_the_timeline_tells_what_happened(placed: orders.Order) -> None:
         timeline = await orders.get_timeline(placed.id)
     assert [entry.type for entry in timeline] == ["placed", "canceled"]
     assert timeline[1].data == {"reason": "changed my mind"}
-
-

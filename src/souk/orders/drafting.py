@@ -2,11 +2,9 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import msgspec
 
-from souk import pricing
 from souk.kit.batching import Answers, Asked, Batcher
 from souk.kit.callers import caller
 from souk.kit.db import columns
@@ -15,10 +13,11 @@ from souk.kit.ids import new_id
 from souk.kit.money import divide_half_up
 from souk.orders import placements
 from souk.orders.database import db
+from souk.orders.drafts import Draft, DraftLine, DraftPart
 from souk.orders.placements import LEASE_S, Placement
 from souk.orders.quoting import PricedCart, PricedPart
 from souk.orders.settings import settings
-from souk.orders.types import OrderItem, PlaceOrder
+from souk.orders.types import PlaceOrder
 
 # A cart or a key that is taken leaves the row out: who comes second finds the first one's saga.
 CLAIM = f"""
@@ -57,54 +56,6 @@ WRITE_PARTS = """
 """
 
 MILLION = 1_000_000
-
-
-class DraftLine(msgspec.Struct, frozen=True):
-    """A line that is to be written down, with the discounts that were applied to it."""
-
-    item: OrderItem
-    discounts: tuple[pricing.AppliedDiscount, ...] = ()
-
-
-class DraftPart(msgspec.Struct, frozen=True):
-    """A seller's part that is to be written down; amounts in the order's currency."""
-
-    seller_id: UUID
-    shipping_option: str | None
-    shipping: int
-    tax: int
-    total: int
-    commission: int
-    platform_discount: int
-
-
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """An order that is to be written down. `placed_at` is given for one that was made elsewhere."""
-
-    order_id: UUID
-    lines: tuple[DraftLine, ...]
-    parts: tuple[DraftPart, ...]
-    currency: str
-    subtotal: int
-    discount: int
-    shipping: int
-    tax: int
-    total: int
-    tax_included: bool
-    subject: str
-    key: str | None
-    fingerprint: bytes
-    expires_at: datetime
-    cart_id: UUID | None = None
-    user_id: UUID | None = None
-    guest_token_hash: bytes | None = None
-    email: str | None = None
-    coupon: str | None = None
-    coupon_discount: int = 0
-    country: str | None = None
-    shipping_address: dict[str, object] | None = None
-    note: str | None = None
-    placed_at: datetime | None = None
 
 
 def make_draft(request: PlaceOrder, priced: PricedCart) -> Draft:

@@ -51,7 +51,7 @@ async def get_order(order_id: FromPath[UUID]) -> Order:
 
 @route("PATCH", "/orders/{order_id:uuid}", GUEST_OR_USER)
 async def change_order(order_id: FromPath[UUID], data: JSONBody[ChangeOrder]) -> Order:
-    """Change the address (within its country) or the note, before anything is shipped."""
+    """Change the note, the address or, while the order is not paid, the shipping option; an unpaid order is quoted again."""
     return await changing.change_order(order_id, data)
 
 

@@ -13,13 +13,14 @@ from souk.kit.db import Transaction, columns
 from souk.kit.errors import DomainError, refusal_from_wire, refusal_to_wire
 from souk.kit.locks import OWNER_LIVES
 from souk.orders.database import db
+from souk.orders.drafts import Change
 
 Step = Literal["completing", "waiting", "undoing", "done"]
 
 # Longer than an attempt with every time-out of the gateways in it; a dead process is noticed earlier by its lost session.
 LEASE_S = 60
 
-COLUMNS = "order_id, cart_id, subject, key, fingerprint, step, refusal, expires_at, attempt"
+COLUMNS = "order_id, cart_id, subject, key, fingerprint, step, refusal, expires_at, attempt, change"
 FIND_BY_CART = f"SELECT {COLUMNS} FROM orders.placement WHERE cart_id = $1"
 FIND_BY_KEY = f"SELECT {COLUMNS} FROM orders.placement WHERE subject = $1 AND key = $2"
 FIND_BY_ORDER = f"SELECT {COLUMNS} FROM orders.placement WHERE order_id = $1"
@@ -32,6 +33,9 @@ TAKE_LEASE = f"""
 """
 REMEMBER_UNDOING = """
     UPDATE orders.placement SET step = 'undoing', refusal = $3, updated_at = now() WHERE order_id = $1 AND attempt = $2
+"""
+WRITE_CHANGE = """
+    UPDATE orders.placement SET change = $3, updated_at = now() WHERE order_id = $1 AND attempt = $2
 """
 # Before every UPDATE ... FROM unnest(...): such a statement that has to wait for another transaction's row may lose the
 # others, because PostgreSQL rechecks the join with the function's first rows only. Rows that are locked make nobody wait.
@@ -82,6 +86,7 @@ class Placement(msgspec.Struct, frozen=True):
     refusal: dict[str, object] | None
     expires_at: datetime
     attempt: int
+    change: Change | None = None
 
     def stored_refusal(self) -> DomainError | None:
         """Why the order did not come about; None for one that did, or that its buyer cancelled."""
@@ -125,6 +130,19 @@ async def remember_undoing(placement: Placement, refusal: DomainError | None) ->
     async with db.transaction() as tx:
         if not await tx.run(REMEMBER_UNDOING, placement.order_id, placement.attempt, why):
             raise LostLease
+
+
+async def remember_change(placement: Placement, change: Change) -> Placement:
+    """Decide that the order becomes another: whoever goes on after us does it, or finds that it is too late. Raises LostLease."""
+    async with db.transaction() as tx:
+        await write_change(tx, placement, change)
+    return msgspec.structs.replace(placement, change=change)
+
+
+async def write_change(tx: Transaction, placement: Placement, change: Change | None) -> None:
+    """Keep what the order is to become; None when that is done, or too late. Raises LostLease."""
+    if not await tx.run(WRITE_CHANGE, placement.order_id, placement.attempt, change):
+        raise LostLease
 
 
 async def let_go(tx: Transaction, ended: tuple[LetGo, ...]) -> frozenset[UUID]:

@@ -12,7 +12,8 @@ from souk.kit.calls import exposed
 from souk.kit.db import NOT_NOW
 from souk.kit.errors import DomainError, NotFound, Unavailable
 from souk.kit.money import Money
-from souk.orders import drafting, placements, reading, settling
+from souk.orders import drafting, placements, reading, requoting, settling
+from souk.orders.drafts import parts_to_pay
 from souk.orders.placements import LostLease, Placement
 from souk.orders.quoting import price_cart
 from souk.orders.reading import StoredOrder
@@ -125,7 +126,7 @@ async def attempt(placement: Placement, choice: PaymentChoice | None) -> bool:
         if placement.step == "undoing":
             await undo(placement, order, placement.stored_refusal())
         else:
-            await advance(placement, order, choice)
+            await advance(placement, await requoting.finish_change(placement, order), choice)
     except LostLease:
         return False
     except (Unavailable, TimeoutError, asyncio.CancelledError, *NOT_NOW):
@@ -234,23 +235,11 @@ def redemption_of(order: StoredOrder) -> pricing.RedeemCoupon:
 
 def payment_of(order: StoredOrder) -> payments.OpenPayment:
     """What the payment has to know of the order: the amount, and whose money it will be."""
-    parts = tuple(
-        payments.PaymentPart(
-            seller_id=part.seller_id,
-            amount=Money(part.total, order.currency),
-            tax=Money(part.tax, order.currency),
-            commission=Money(part.commission, order.currency),
-            platform_discount=Money(part.platform_discount, order.currency),
-        )
-        for part in order.parts
-    )
     return payments.OpenPayment(
         order_id=order.id,
         user_id=order.user_id,
         guest_token_hash=order.guest_token_hash.hex() if order.guest_token_hash else None,
         amount=Money(order.total, order.currency),
-        parts=parts,
+        parts=parts_to_pay(order.parts, order.currency),
         expires_at=order.expires_at or datetime.now(UTC),
     )
-
-

@@ -1,7 +1,7 @@
-"""What a cart costs at an address: prices of now, shipping of every seller's part, discounts and tax."""
+"""What a cart, or an order that is not paid yet, costs at an address: shipping of every seller's part, discounts and tax."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import msgspec
@@ -36,13 +36,34 @@ class PricedPart(msgspec.Struct, frozen=True):
     platform_discount: Money
 
 
-class PricedCart(msgspec.Struct, frozen=True):
-    """A cart with everything that its order will be made of."""
+class Priced(msgspec.Struct, frozen=True):
+    """Lines with everything that an order is made of; the items stand as the lines stood."""
 
-    cart: carts.CartLines
     items: tuple[OrderItem, ...]
     parts: tuple[PricedPart, ...]
     quote: pricing.Quote
+
+
+class PricedCart(Priced, frozen=True):
+    """A cart with everything that its order will be made of."""
+
+    cart: carts.CartLines
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What is to be priced: lines of one currency at these prices, for whom, and with which coupon."""
+
+    currency: str
+    lines: tuple[carts.CartLine, ...]
+    variants: Mapping[str, catalog.Variant]
+    prices: Mapping[str, Money]
+    user_id: UUID | None
+    coupon: str | None
+    order_id: UUID | None = None
+
+
+# How the rate of a seller's part is chosen out of those that are offered for it, the cheapest first.
+Choose = Callable[[UUID, tuple[shipping.Rate, ...]], shipping.Rate]
 
 
 @exposed(timeout=10.0)
@@ -75,22 +96,30 @@ async def price_cart(request: QuoteCart) -> PricedCart:
     prices = {sku: price for sku, variant in variants.items() if (price := price_in(variant, cart.currency)) is not None}
     if missing := tuple(line.sku for line in cart.lines if line.sku not in prices):
         raise ItemsUnavailable(missing)
-    address = request.shipping_address
-    rates = await find_rates(cart, variants, prices, address) if address else {}
-    chosen = {seller_id: choose_rate(seller_id, offered, request) for seller_id, offered in rates.items()}
+    selection = Selection(cart.currency, cart.lines, variants, prices, cart.user_id, request.coupon or cart.coupon)
+    priced = await price_selection(selection, request.shipping_address, lambda seller_id, offered: choose_rate(seller_id, offered, request))
+    return PricedCart(priced.items, priced.parts, priced.quote, cart)
+
+
+async def price_selection(selection: Selection, address: Address | None, choose: Choose) -> Priced:
+    """Shipping, then discounts and tax; without an address shipping and tax stay open."""
+    rates = await find_rates(selection, address) if address else {}
+    chosen = {seller_id: choose(seller_id, offered) for seller_id, offered in rates.items()}
+    variants, prices = selection.variants, selection.prices
     quote = await pricing.quote(
         pricing.QuoteRequest(
-            currency=cart.currency,
-            lines=tuple(price_line(variants[line.sku], line.quantity, prices[line.sku]) for line in cart.lines),
+            currency=selection.currency,
+            lines=tuple(price_line(variants[line.sku], line.quantity, prices[line.sku]) for line in selection.lines),
             shipping=tuple(pricing.ShippingCharge(seller_id, rate.price) for seller_id, rate in chosen.items()),
-            coupon=request.coupon or cart.coupon,
-            user_id=cart.user_id,
+            coupon=selection.coupon,
+            user_id=selection.user_id,
             country=address.country if address else None,
             region=address.region if address else None,
+            order_id=selection.order_id,
         )
     )
     items = tuple(make_item(variants[line.sku], line) for line in quote.lines)
-    return PricedCart(cart, items, make_parts(quote, items, rates, chosen), quote)
+    return Priced(items, make_parts(quote, items, rates, chosen), quote)
 
 
 def price_in(variant: catalog.Variant, currency: str) -> Money | None:
@@ -112,34 +141,35 @@ def price_line(variant: catalog.Variant, quantity: int, price: Money) -> pricing
     )
 
 
-async def find_rates(
-    cart: carts.CartLines, variants: Mapping[str, catalog.Variant], prices: Mapping[str, Money], address: Address
-) -> dict[UUID, tuple[shipping.Rate, ...]]:
+async def find_rates(selection: Selection, address: Address) -> dict[UUID, tuple[shipping.Rate, ...]]:
     """What shipping costs for every seller's part, the cheapest first."""
     weights: defaultdict[UUID, int] = defaultdict(int)
     values: defaultdict[UUID, list[Money]] = defaultdict(list)
     shipped: set[UUID] = set()
-    for line in cart.lines:
-        variant = variants[line.sku]
+    for line in selection.lines:
+        variant = selection.variants[line.sku]
         weights[variant.seller_id] += variant.weight_g * line.quantity
-        values[variant.seller_id].append(prices[line.sku] * line.quantity)
+        values[variant.seller_id].append(selection.prices[line.sku] * line.quantity)
         if variant.requires_shipping:
             shipped.add(variant.seller_id)
     parcels = tuple(
-        shipping.Parcel(seller_id, weight_g, add_up(values[seller_id], cart.currency), seller_id in shipped)
+        shipping.Parcel(seller_id, weight_g, add_up(values[seller_id], selection.currency), seller_id in shipped)
         for seller_id, weight_g in weights.items()
     )
-    found = await shipping.quote_rates(shipping.RateRequest(cart.currency, address.country, address.postal_code, parcels))
+    found = await shipping.quote_rates(shipping.RateRequest(selection.currency, address.country, address.postal_code, parcels))
     return {one.seller_id: one.rates for one in found}
 
 
 def choose_rate(seller_id: UUID, offered: tuple[shipping.Rate, ...], request: QuoteCart) -> shipping.Rate:
-    """The rate that was asked for, or the cheapest; a part that needs no shipping has one rate, whatever was asked."""
+    """The rate that was asked for, or the cheapest."""
     option = (request.shipping_options or {}).get(seller_id) or request.shipping_option
-    if option is None or offered[0].option == "none":
-        return offered[0]
+    return offered[0] if option is None else find_offered(seller_id, offered, option)
+
+
+def find_offered(seller_id: UUID, offered: tuple[shipping.Rate, ...], option: str) -> shipping.Rate:
+    """The rate of this option, whatever it is for a part that needs no shipping; raises UnknownShippingOption."""
     for rate in offered:
-        if rate.option == option:
+        if rate.option in (option, "none"):
             return rate
     raise UnknownShippingOption(option, seller_id)
 

@@ -14,6 +14,7 @@ from souk.kit.errors import NotFound
 from souk.kit.http import Page, make_page, read_cursor
 from souk.kit.money import Money
 from souk.orders.database import db
+from souk.orders.drafts import DraftPart
 from souk.orders.types import (
     Address,
     FulfillmentStatus,
@@ -70,17 +71,10 @@ class StoredLine(msgspec.Struct, frozen=True):
     total: int
 
 
-class StoredPart(msgspec.Struct, frozen=True):
+class StoredPart(DraftPart, frozen=True, kw_only=True):
     """A row of order_part."""
 
-    seller_id: UUID
     status: FulfillmentStatus
-    shipping_option: str | None
-    shipping: int
-    tax: int
-    total: int
-    commission: int
-    platform_discount: int
 
 
 class StoredOrder(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.orders import drafting, placing, reading
 from souk.orders.database import db
-from souk.orders.drafting import Draft, DraftLine, DraftPart
+from souk.orders.drafts import Draft, DraftLine, DraftPart
 from souk.orders.settling import Moment, add_to_timeline
 from souk.orders.types import Order, OrderItem, PaymentChoice
 
@@ -144,5 +144,3 @@ def make_item(line: RecordedLine) -> OrderItem:
         new_id(), line.product_id, line.variant_id, line.seller_id, line.sku, line.name, line.quantity, line.unit_price,
         nothing, nothing, total,
     )  # fmt: skip
-
-

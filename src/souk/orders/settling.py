@@ -197,9 +197,7 @@ async def add_refunds(tx: Transaction, refunds: tuple[tuple[UUID, Money], ...]) 
     """Write on the orders that money went back; each refund is told once."""
     await tx.run(LOCK_ORDERS, [order_id for order_id, _ in refunds])
     await tx.run(ADD_REFUNDS, [order_id for order_id, _ in refunds], [amount.amount for _, amount in refunds])
-    await add_to_timeline(
-        tx, tuple(Moment(order_id, "refunded", {"amount": msgspec.to_builtins(amount)}) for order_id, amount in refunds)
-    )
+    await add_to_timeline(tx, tuple(Moment(order_id, "refunded", {"amount": msgspec.to_builtins(amount)}) for order_id, amount in refunds))
 
 
 async def add_to_timeline(tx: Transaction, moments: tuple[Moment, ...]) -> None:

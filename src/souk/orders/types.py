@@ -64,10 +64,15 @@ class PlaceOrder(QuoteCart, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ChangeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a buyer may still change before anything is shipped; what is left out stays as it is."""
+    """What a buyer may still change before anything is shipped; what is left out stays as it is.
+
+    The shipping option, and an address in another country, only as long as the order is not paid: they change its total.
+    """
 
     shipping_address: Address | msgspec.UnsetType = msgspec.UNSET
     note: Note | msgspec.UnsetType | None = msgspec.UNSET
+    shipping_option: Option | msgspec.UnsetType = msgspec.UNSET
+    shipping_options: Annotated[dict[UUID, Option], Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CancelOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -241,7 +246,11 @@ class NotChangeable(Conflict, code="orders.not_changeable"):
     order_status: str
 
 
+class PaymentUnderWay(Conflict, code="orders.payment_under_way"):
+    """A payment of this order has begun: it cannot become another until that one is refused."""
+
+
 class AddressCountryFixed(Conflict, code="orders.address_country_fixed"):
-    """Shipping and tax were calculated for {country}: cancel the order and place it anew to ship it to another country."""
+    """Shipping and tax were paid for {country}: cancel the order and place it anew to ship it to another country."""
 
     country: str

@@ -3,12 +3,13 @@
 from souk.payments.charging import charge
 from souk.payments.closing import close_payment
 from souk.payments.methods import allow_test_gateway, list_payment_methods
-from souk.payments.opening import get_payment, open_payment
+from souk.payments.opening import change_payment, get_payment, open_payment
 from souk.payments.reconciling import list_discrepancies
 from souk.payments.refunds import list_refunds, refund
 from souk.payments.types import (
     AlreadyPaid,
     AttemptPending,
+    ChangePayment,
     ChargeRequest,
     CurrencyMismatch,
     DepositMoney,
@@ -45,6 +46,7 @@ from souk.payments.webhooks import receive_webhook
 __all__ = [
     "AlreadyPaid",
     "AttemptPending",
+    "ChangePayment",
     "ChargeRequest",
     "CurrencyMismatch",
     "DepositMoney",
@@ -75,6 +77,7 @@ __all__ = [
     "WebhookForged",
     "WebhookReceipt",
     "allow_test_gateway",
+    "change_payment",
     "charge",
     "close_payment",
     "deposit_money",

@@ -147,6 +147,22 @@ def may_see(payment: PaymentRow, who: Caller) -> bool:
 
 def refuse(case: Case) -> None:
     """Raise why no new attempt may begin."""
+    refuse_settled(case)
+    if any(attempt.status == "pending" for attempt in case.attempts.values()):
+        raise AttemptPending
+    if len(case.attempts) >= MOST_ATTEMPTS:
+        raise TooManyAttempts
+
+
+def refuse_change(case: Case) -> None:
+    """Raise why the amount may not change: a buyer who is asked by an app may say yes to the old one at any moment."""
+    refuse_settled(case)
+    if any(attempt.is_open for attempt in case.attempts.values()):
+        raise AttemptPending
+
+
+def refuse_settled(case: Case) -> None:
+    """Raise why nothing more can be paid."""
     payment = case.payment
     if payment.closed_at is not None:
         raise PaymentClosed
@@ -154,10 +170,6 @@ def refuse(case: Case) -> None:
         raise AlreadyPaid
     if payment.expires_at <= datetime.now(UTC):
         raise PaymentExpired
-    if any(attempt.status == "pending" for attempt in case.attempts.values()):
-        raise AttemptPending
-    if len(case.attempts) >= MOST_ATTEMPTS:
-        raise TooManyAttempts
 
 
 def check_method(method: PaymentMethod, request: ChargeRequest, payment: PaymentRow) -> None:

@@ -1,4 +1,4 @@
-"""What an order costs is written down before anybody pays; how it stands can be read at any time."""
+"""What an order costs is written down before anybody pays, and may change until then; how it stands can be read at any time."""
 
 from uuid import UUID
 
@@ -7,11 +7,11 @@ from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.errors import DomainError
 from souk.kit.events import publish
-from souk.payments.charging import may_see
+from souk.payments.charging import may_see, refuse_change
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured
-from souk.payments.records import COLUMNS, FIND_PAYMENT, NEVER_OPENED, PaymentRow, show_payment
-from souk.payments.types import OpenPayment, Payment, PaymentClosed, PaymentNotFound
+from souk.payments.records import COLUMNS, FIND_PAYMENT, NEVER_OPENED, Changes, PaymentRow, lock_cases, show_payment, write
+from souk.payments.types import ChangePayment, CurrencyMismatch, OpenPayment, Payment, PaymentClosed, PaymentNotFound
 
 OPEN_PAYMENTS = f"""
     INSERT INTO payments.payment AS p (id, kind, user_id, guest_token_hash, currency, amount, parts, expires_at, status)
@@ -24,6 +24,8 @@ OPEN_PAYMENTS = f"""
     RETURNING {COLUMNS}
 """
 FIND_PAYMENTS = f"SELECT {COLUMNS} FROM payments.payment AS p WHERE p.id = ANY($1)"
+IS_AS_ASKED = "SELECT currency = $2 AND amount = $3 AND parts = $4 FROM payments.payment WHERE id = $1"
+CHANGE_AMOUNT = "UPDATE payments.payment SET amount = $2, parts = $3 WHERE id = $1"
 
 
 @exposed.batched(timeout=5.0)
@@ -52,6 +54,31 @@ async def open_payment(asked: tuple[Asked[OpenPayment], ...]) -> tuple[Payment |
         await publish(tx, *(PaymentCaptured(row.id, row.id, row.money(0)) for row in opened if row.amount == 0))
     rows = [found[one.request.order_id] for one in asked]
     return tuple(PaymentClosed() if row.currency == NEVER_OPENED else show_payment(row) for row in rows)
+
+
+@exposed()
+async def change_payment(request: ChangePayment) -> Payment:
+    """Ask another amount for an order that nobody has begun to pay. Asking again for the same changes nothing.
+
+    Raises PaymentNotFound, CurrencyMismatch, and where it is too late: PaymentClosed, PaymentExpired, AlreadyPaid, AttemptPending.
+    """
+    amount = request.amount
+    changes = Changes()
+    async with db.transaction() as tx:
+        case = (await lock_cases(tx, (request.order_id,))).get(request.order_id)
+        if case is None or not may_see(case.payment, caller()):
+            raise PaymentNotFound
+        if case.payment.currency not in (amount.currency, NEVER_OPENED):
+            raise CurrencyMismatch(case.payment.currency)
+        if await tx.value(IS_AS_ASKED, request.order_id, amount.currency, amount.amount, request.parts):
+            return show_payment(case.payment)
+        refuse_change(case)
+        await tx.run(CHANGE_AMOUNT, request.order_id, amount.amount, request.parts)
+        changes.touched[request.order_id] = None
+        if amount.amount == 0:
+            changes.events.append(PaymentCaptured(request.order_id, request.order_id, amount))
+        written = await write(tx, changes)
+    return show_payment(written.payments[request.order_id])
 
 
 @exposed()

@@ -52,6 +52,14 @@ class OpenPayment(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
+class ChangePayment(msgspec.Struct, frozen=True):
+    """An order that nobody has begun to pay costs something else now."""
+
+    order_id: UUID
+    amount: Money
+    parts: tuple[PaymentPart, ...]
+
+
 class ChargeRequest(msgspec.Struct, frozen=True):
     """Try to get the money of an order: `method` is card, wallet or the name of a gateway."""
 
