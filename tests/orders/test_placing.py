@@ -5,8 +5,9 @@ from uuid import UUID
 
 import pytest
 from tests.orders.market import as_buyer, as_system, available, buy, fill_cart, make_seller, open_market, put_on_sale
+from tests.waiting import until
 
-from souk import inventory, orders, payments, pricing
+from souk import carts, inventory, orders, payments, pricing
 from souk.app import Shop
 from souk.kit.errors import NotFound
 from souk.kit.idempotency import IdempotencyKeyReused
@@ -14,7 +15,7 @@ from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.orders import jobs
 from souk.orders.database import db
-from souk.orders.types import PaymentExpired, TotalChanged, UnknownShippingOption
+from souk.orders.types import CartClosed, OrderIdTaken, PaymentExpired, TotalChanged, UnknownShippingOption
 
 BUYER = new_id()
 
@@ -206,3 +207,55 @@ async def test_an_attempt_that_died_is_gone_on_with(seller_id: UUID) -> None:
         assert await jobs.resume_stuck_orders() == 1
     with as_buyer(BUYER):
         assert (await orders.get_order(order.id)).status == "placed"
+
+
+async def settle_long_ago() -> None:
+    async with db.transaction() as tx:
+        await tx.run("UPDATE orders.placement SET updated_at = now() - interval '31 days'")
+
+
+async def count_placements() -> int:
+    return int(await db.value("SELECT count(*) FROM orders.placement"))
+
+
+async def test_sagas_are_forgotten_when_nothing_can_become_of_their_orders(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    with as_buyer(BUYER):
+        kept = await orders.place_order(buy(await fill_cart(BUYER, ("MUG", 1))))
+        gone = await orders.place_order(buy(await fill_cart(BUYER, ("MUG", 1))))
+        await orders.cancel_order(gone.id, "no")
+        waits = await orders.place_order(buy(await fill_cart(BUYER, ("MUG", 1)), None))
+    assert await jobs.forget_settled_placements() == 0
+    await settle_long_ago()
+    assert await jobs.forget_settled_placements() == 1
+    assert await count_placements() == 2
+    with as_buyer(BUYER):
+        assert (await orders.cancel_order(kept.id, "late")).payment_status == "refunded"
+        assert (await orders.cancel_order(waits.id, "late")).status == "canceled"
+    assert await available("MUG") == 10
+
+
+async def test_a_cart_that_was_ordered_long_ago_is_closed(working_shop: Shop) -> None:
+    await open_market()
+    await put_on_sale("MUG", 1200, 10, await make_seller())
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(cart_id))
+    await until_ordered(cart_id)
+    async with db.transaction() as tx:
+        await tx.run("UPDATE orders.orders SET fulfillment_status = 'fulfilled' WHERE id = $1", order.id)
+    await settle_long_ago()
+    await jobs.forget_settled_placements()
+    with as_buyer(BUYER):
+        with pytest.raises(CartClosed):
+            await orders.place_order(buy(cart_id))
+        with pytest.raises(OrderIdTaken):
+            await orders.place_order(buy(await fill_cart(BUYER, ("MUG", 1)), id=order.id))
+
+
+async def until_ordered(cart_id: UUID) -> None:
+    async def is_ordered() -> bool:
+        with as_buyer(BUYER):
+            return (await carts.get_cart(cart_id)).status == "ordered"
+
+    await until(is_ordered)

@@ -8,6 +8,7 @@ from souk.kit.jobs import every
 from souk.orders import placements, placing
 
 AT_ONCE = 20
+SETTLED_KEPT_DAYS = 30
 
 
 @every(0.5)
@@ -16,6 +17,15 @@ async def resume_stuck_orders() -> int:
     due = await placements.find_due(200)
     gate = asyncio.Semaphore(AT_ONCE)
     return sum(await asyncio.gather(*(_resume(order_id, gate) for order_id in due)))
+
+
+@every(600)
+async def forget_settled_placements() -> int:
+    """Forget the sagas of orders that ended long ago; the orders stay."""
+    forgotten = 0
+    while done := await placements.forget_settled(SETTLED_KEPT_DAYS, 500):
+        forgotten += done
+    return forgotten
 
 
 async def _resume(order_id: UUID, gate: asyncio.Semaphore) -> int:

@@ -45,7 +45,8 @@ LET_GO = """
     UPDATE orders.placement AS p SET
         step = CASE WHEN p.nudged AND u.step = 'waiting' THEN 'completing' ELSE u.step END,
         cart_id = CASE WHEN u.frees_cart THEN NULL ELSE p.cart_id END,
-        refusal = coalesce(u.refusal::jsonb, p.refusal), nudged = false, lease_until = '-infinity', updated_at = now()
+        refusal = coalesce(u.refusal::jsonb, p.refusal), change = CASE WHEN u.step <> 'done' THEN p.change END,
+        nudged = false, lease_until = '-infinity', updated_at = now()
     FROM unnest($1::uuid[], $2::int[], $3::text[], $4::bool[], $5::text[]) AS u (order_id, attempt, step, frees_cart, refusal)
     WHERE p.order_id = u.order_id AND p.attempt = u.attempt
     RETURNING p.order_id
@@ -71,6 +72,17 @@ FIND_DUE = f"""
          WHERE step = 'waiting' AND expires_at < now() ORDER BY expires_at LIMIT $1)
     ) AS late
     ORDER BY due LIMIT $1
+"""
+
+
+# What may still be cancelled keeps its saga, through which stock and money go back.
+FORGET_SETTLED = """
+    DELETE FROM orders.placement WHERE order_id IN (
+        SELECT p.order_id FROM orders.placement AS p
+        WHERE p.step = 'done' AND p.updated_at < now() - make_interval(days => $1)
+          AND NOT EXISTS (SELECT FROM orders.orders AS o
+                          WHERE o.id = p.order_id AND o.status = 'placed' AND o.fulfillment_status IN ('unfulfilled', 'partial'))
+        ORDER BY p.updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -189,6 +201,12 @@ async def reopen(tx: Transaction, order_id: UUID) -> Placement | None:
 async def find_due(limit: int) -> tuple[UUID, ...]:
     """Orders that nobody is at work on although something is to be done."""
     return tuple(row.order_id for row in await db.all(_Ended, FIND_DUE, limit))
+
+
+async def forget_settled(days: int, limit: int) -> int:
+    """Drop sagas that ended so many days ago and of which nothing can become any more; how many."""
+    async with db.transaction() as tx:
+        return await tx.run(FORGET_SETTLED, days, limit)
 
 
 def subject() -> str:

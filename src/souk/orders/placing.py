@@ -18,7 +18,17 @@ from souk.orders.placements import LostLease, Placement
 from souk.orders.quoting import price_cart
 from souk.orders.reading import StoredOrder
 from souk.orders.settling import Rejection
-from souk.orders.types import EmailMissing, Order, PaymentChoice, PaymentExpired, PaymentStatus, PlaceOrder, TotalChanged
+from souk.orders.types import (
+    CartClosed,
+    EmailMissing,
+    Order,
+    OrderIdTaken,
+    PaymentChoice,
+    PaymentExpired,
+    PaymentStatus,
+    PlaceOrder,
+    TotalChanged,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +42,8 @@ async def place_order(request: PlaceOrder) -> Order:
     """Turn a cart into an order, and pay it if a payment is given; stock is set aside for 15 minutes.
 
     A declined card does not end the order, it waits for another payment. The same Idempotency-Key, or the same cart, gives the
-    same order, whose answer goes on from where the last attempt stopped. Raises CartEmpty, ItemsUnavailable, OutOfStock,
-    TotalChanged, and what shipping and pricing refuse; then the cart may be ordered again.
+    same order, whose answer goes on from where the last attempt stopped. Raises CartEmpty, CartClosed, ItemsUnavailable,
+    OutOfStock, TotalChanged, OrderIdTaken, and what shipping and pricing refuse; then the cart may be ordered again.
     """
     placement, ours = await begin(request)
     await drive(placement if ours else None, placement.order_id, request.payment)
@@ -80,14 +90,19 @@ async def begin(request: PlaceOrder) -> tuple[Placement, bool]:
         if (first := await find_first(request)) is not None:
             return first, False
         raise
-    if priced.cart.status == "active":
+    known = request.id is not None and await reading.is_known(request.id)
+    if priced.cart.status == "active" and not known:
         written = await drafting.write_draft(drafting.make_draft(request, priced))
         if written is not None:
             return written, True
     first = await find_first(request)
-    if first is None:
-        raise Unavailable("the order of this cart was being undone; ask again")
-    return first, False
+    if first is not None:
+        return first, False
+    if priced.cart.status != "active":
+        raise CartClosed(priced.cart.status)
+    if known:
+        raise OrderIdTaken
+    raise Unavailable("the order of this cart was being undone, or another has its id; ask again")
 
 
 async def find_first(request: PlaceOrder) -> Placement | None:

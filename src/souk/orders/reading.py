@@ -48,6 +48,7 @@ LIST_OF_SELLER = f"""
     ORDER BY o.id DESC
 """
 LIST_ALL = f"{SELECT_ORDERS} WHERE o.id < $1 AND ($2::text IS NULL OR o.status = $2) ORDER BY o.id DESC LIMIT $3"
+IS_KNOWN = "SELECT EXISTS (SELECT FROM orders.orders WHERE id = $1)"
 READ_TIMELINE = "SELECT id, type, data, actor_id, created_at FROM orders.timeline WHERE order_id = $1 ORDER BY id LIMIT 500"
 
 NEWEST = UUID(int=2**128 - 1)
@@ -158,6 +159,11 @@ async def find_order(order_id: UUID) -> StoredOrder:
     if found is None:
         raise NotFound
     return found
+
+
+async def is_known(order_id: UUID) -> bool:
+    """Whether there is such an order, whosever it is."""
+    return bool(await db.value(IS_KNOWN, order_id))
 
 
 async def find_visible(order_id: UUID) -> StoredOrder:

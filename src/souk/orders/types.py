@@ -211,6 +211,16 @@ class CartEmpty(Conflict, code="orders.cart_empty"):
     """There is nothing in this cart."""
 
 
+class CartClosed(Conflict, code="orders.cart_closed"):
+    """This cart is {cart_status}: fill a new one."""
+
+    cart_status: str
+
+
+class OrderIdTaken(Conflict, code="orders.id_taken"):
+    """There is an order with this id already; make a new id for a new order."""
+
+
 class EmailMissing(Invalid, code="orders.email_missing"):
     """A guest's order needs an e-mail address."""
 
