@@ -1,6 +1,5 @@
 """Commands that work on the data of a shop, running or not: people, goods, history."""
 
-import asyncio
 import json
 import secrets
 import sys
@@ -11,6 +10,7 @@ from uuid import UUID
 
 import click
 import msgspec
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -119,7 +119,7 @@ def on_the_shop(work: Callable[[], Awaitable[R]]) -> R:
 
     with plain_errors(), database(say) as dsn:
         try:
-            return asyncio.run(run(dsn))
+            return uvloop.run(run(dsn))
         except (DomainError, Unavailable) as refusal:
             raise click.ClickException(str(refusal)) from refusal
 
