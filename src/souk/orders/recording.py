@@ -13,11 +13,11 @@ from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.orders import drafting, placing, reading
+from souk.orders import drafting, placing
 from souk.orders.database import db
 from souk.orders.drafts import Draft, DraftLine, DraftPart
 from souk.orders.settling import Moment, add_to_timeline
-from souk.orders.types import Order, OrderItem, PaymentChoice
+from souk.orders.types import OrderItem, PaymentChoice
 
 MARK_FULFILLED = """
     UPDATE orders.orders SET fulfillment_status = 'fulfilled', version = version + 1, updated_at = now()
@@ -78,7 +78,7 @@ class _Id(msgspec.Struct, frozen=True):
 
 
 @exposed(timeout=40.0)
-async def record_order(request: RecordOrder) -> Order:
+async def record_order(request: RecordOrder) -> None:
     """Write an order down that was made, paid and shipped elsewhere, through the same stock, payment and events as any other.
 
     For admins. Recording the same order again changes nothing and goes on from where the last attempt stopped. Raises
@@ -91,7 +91,6 @@ async def record_order(request: RecordOrder) -> Order:
         if await tx.run(MARK_FULFILLED, request.order_id):
             await tx.run(FULFIL_PARTS, request.order_id)
             await add_to_timeline(tx, (Moment(request.order_id, "fulfilled", {}),))
-    return reading.make_order(await reading.find_order(request.order_id))
 
 
 @exposed(timeout=30.0)
