@@ -80,7 +80,8 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 def route(method: Method, path: str, access: Access, **options: Any) -> Callable[[Callable[..., Any]], BaseRouteHandler]:
     """A REST route. `access` says who may use it; a route without it cannot be written."""
 
-    def guard(_connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    # Asynchronous, because the framework runs any other guard in a thread.
+    async def guard(_connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         access.check()
 
     # A public read may be kept by anyone who asks again whether it is still true (ETag); all else is personal.
