@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import msgspec
 
@@ -16,6 +17,7 @@ from souk.orders.database import db
 from souk.orders.drafts import Draft, DraftLine, DraftPart
 from souk.orders.placements import LEASE_S, Placement
 from souk.orders.quoting import PricedCart, PricedPart
+from souk.orders.reading import StoredLine, StoredOrder, StoredPart
 from souk.orders.settings import settings
 from souk.orders.types import PlaceOrder
 
@@ -39,6 +41,7 @@ WRITE_ORDERS = """
                 $18::timestamptz[], $19::timestamptz[])
         AS u (id, user_id, guest_token_hash, email, cart_id, currency, subtotal, discount, shipping, tax, total,
               tax_included, coupon, coupon_discount, country, shipping_address, note, expires_at, placed_at)
+    RETURNING id, number, version, created_at, updated_at
 """
 WRITE_LINES = """
     INSERT INTO orders.order_line (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
@@ -83,7 +86,7 @@ def make_draft(request: PlaceOrder, priced: PricedCart) -> Draft:
         coupon=quote.coupon,
         coupon_discount=quote.coupon_discount.amount if quote.coupon_discount else 0,
         country=request.shipping_address.country,
-        shipping_address=msgspec.to_builtins(request.shipping_address),
+        shipping_address=request.shipping_address,
         note=request.note,
     )
 
@@ -112,20 +115,37 @@ def check_fingerprint(placement: Placement, request: PlaceOrder) -> None:
         raise IdempotencyKeyReused
 
 
-async def _write_drafts(asked: tuple[Asked[Draft], ...]) -> Answers[Placement | None]:
+class Written(msgspec.Struct, frozen=True):
+    """A new order and its saga, whose first attempt is ours."""
+
+    placement: Placement
+    order: StoredOrder
+
+
+class _NewRow(msgspec.Struct, frozen=True):
+    id: UUID
+    number: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+async def _write_drafts(asked: tuple[Asked[Draft], ...]) -> Answers[Written | None]:
     drafts = {one.request.order_id: one.request for one in asked}
     claims = columns(tuple(drafts.values()), "order_id", "cart_id", "subject", "key", "fingerprint", "expires_at")
     async with db.transaction() as tx:
         claimed = {row.order_id: row for row in await tx.all(Placement, CLAIM, *claims, db.owner, float(LEASE_S))}
         won = tuple(draft for order_id, draft in drafts.items() if order_id in claimed)
+        rows: dict[UUID, _NewRow] = {}
         if won:
-            await tx.run(WRITE_ORDERS, *columns(won, *ORDER_COLUMNS))
+            rows = {row.id: row for row in await tx.all(_NewRow, WRITE_ORDERS, *columns(won, *ORDER_COLUMNS))}
             await tx.run(WRITE_LINES, *line_columns(won))
             await tx.run(WRITE_PARTS, *part_columns(won))
-    return tuple(claimed.get(one.request.order_id) for one in asked)
+    written = {order_id: Written(claimed[order_id], as_stored(drafts[order_id], row)) for order_id, row in rows.items()}
+    return tuple(written.get(one.request.order_id) for one in asked)
 
 
-_drafting: Batcher[Draft, Placement | None] = Batcher(_write_drafts)
+_drafting: Batcher[Draft, Written | None] = Batcher(_write_drafts)
 
 ORDER_COLUMNS = (
     "order_id", "user_id", "guest_token_hash", "email", "cart_id", "currency", "subtotal", "discount", "shipping", "tax", "total",
@@ -134,9 +154,61 @@ ORDER_COLUMNS = (
 PART_COLUMNS = ("seller_id", "shipping_option", "shipping", "tax", "total", "commission", "platform_discount")
 
 
-async def write_draft(draft: Draft) -> Placement | None:
-    """The saga of the new order, whose first attempt is ours; None if its cart or its key has an order already."""
+async def write_draft(draft: Draft) -> Written | None:
+    """The new order; None if its cart or its key has one already."""
     return await _drafting.ask(draft, caller())
+
+
+def as_stored(draft: Draft, row: _NewRow) -> StoredOrder:
+    """The order as reading it back would show it."""
+    lines = (
+        StoredLine(
+            id=item.id,
+            seller_id=item.seller_id,
+            product_id=item.product_id,
+            variant_id=item.variant_id,
+            sku=item.sku,
+            name=item.name,
+            image_url=item.image_url,
+            quantity=item.quantity,
+            unit_price=item.unit_price.amount,
+            discount=item.discount.amount,
+            tax=item.tax.amount,
+            tax_rate_ppm=item.tax_rate_ppm,
+            total=item.total.amount,
+        )
+        for item in (line.item for line in draft.lines)
+    )
+    parts = (StoredPart(**msgspec.structs.asdict(part), status="unfulfilled") for part in draft.parts)
+    return StoredOrder(
+        id=draft.order_id,
+        number=row.number,
+        user_id=draft.user_id,
+        guest_token_hash=draft.guest_token_hash,
+        email=draft.email,
+        cart_id=draft.cart_id,
+        status="draft",
+        payment_status="none",
+        fulfillment_status="unfulfilled",
+        currency=draft.currency,
+        subtotal=draft.subtotal,
+        discount=draft.discount,
+        shipping=draft.shipping,
+        tax=draft.tax,
+        total=draft.total,
+        tax_included=draft.tax_included,
+        coupon=draft.coupon,
+        coupon_discount=draft.coupon_discount,
+        shipping_address=draft.shipping_address,
+        note=draft.note,
+        expires_at=draft.expires_at,
+        placed_at=draft.placed_at,
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        lines=tuple(sorted(lines, key=lambda line: line.id)),
+        parts=tuple(sorted(parts, key=lambda part: part.seller_id)),
+    )
 
 
 def line_columns(drafts: tuple[Draft, ...]) -> tuple[list[object], ...]:

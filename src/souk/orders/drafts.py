@@ -8,7 +8,7 @@ import msgspec
 
 from souk import payments, pricing
 from souk.kit.money import Money
-from souk.orders.types import OrderItem
+from souk.orders.types import Address, OrderItem
 
 
 class DraftLine(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     coupon: str | None = None
     coupon_discount: int = 0
     country: str | None = None
-    shipping_address: dict[str, object] | None = None
+    shipping_address: Address | None = None
     note: str | None = None
     placed_at: datetime | None = None
 

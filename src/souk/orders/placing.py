@@ -6,6 +6,8 @@ import logging
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
+
 from souk import inventory, payments, pricing
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
@@ -13,6 +15,7 @@ from souk.kit.db import NOT_NOW
 from souk.kit.errors import DomainError, NotFound, Unavailable
 from souk.kit.money import Money
 from souk.orders import drafting, placements, reading, requoting, settling
+from souk.orders.drafting import Written
 from souk.orders.drafts import parts_to_pay
 from souk.orders.placements import LostLease, Placement
 from souk.orders.quoting import price_cart
@@ -37,6 +40,17 @@ TWIN_WAIT_S = 10.0
 TWIN_LOOK_S = 0.05
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """What an attempt has made of its order."""
+
+    order: StoredOrder
+    payment: payments.Payment | None = None
+
+    def show(self) -> Order:
+        """The order as its buyer sees it."""
+        return reading.make_order(self.order, self.payment)
+
+
 @exposed(timeout=40.0)
 async def place_order(request: PlaceOrder) -> Order:
     """Turn a cart into an order, and pay it if a payment is given; stock is set aside for 15 minutes.
@@ -45,22 +59,26 @@ async def place_order(request: PlaceOrder) -> Order:
     same order, whose answer goes on from where the last attempt stopped. Raises CartEmpty, CartClosed, ItemsUnavailable,
     OutOfStock, TotalChanged, OrderIdTaken, and what shipping and pricing refuse; then the cart may be ordered again.
     """
-    placement, ours = await begin(request)
-    await drive(placement if ours else None, placement.order_id, request.payment)
-    return await reading.show_order(placement.order_id)
+    begun = await begin(request)
+    if isinstance(begun, Placement):
+        return await drive(begun.order_id, request.payment)
+    return await complete(begun, request.payment)
 
 
-async def drive(ours: Placement | None, order_id: UUID, choice: PaymentChoice | None) -> None:
-    """Bring an order as far as it can go, with the attempt that is ours or else with the next one; raises the refusal that ends it."""
-    ended = ours is not None and await attempt(ours, choice)
-    while not ended:
-        placement = await take_over(order_id)
-        if placement.step != "done":
-            ended = await attempt(placement, choice)
-        elif (refusal := placement.stored_refusal()) is not None:
-            raise refusal
-        else:
-            return
+async def complete(written: Written, choice: PaymentChoice | None) -> Order:
+    """Bring a new order as far as it can go; raises the refusal that ends it."""
+    outcome = await attempt(written.placement, choice, written.order)
+    return outcome.show() if outcome else await drive(written.order.id, choice)
+
+
+async def drive(order_id: UUID, choice: PaymentChoice | None) -> Order:
+    """Bring an order as far as it can go, with the next attempt; the order then. Raises the refusal that ends it."""
+    while (placement := await take_over(order_id)).step != "done":
+        if (outcome := await attempt(placement, choice)) is not None:
+            return outcome.show()
+    if (refusal := placement.stored_refusal()) is not None:
+        raise refusal
+    return await reading.show_order(order_id)
 
 
 @exposed(timeout=40.0)
@@ -77,8 +95,8 @@ async def resume_order(order_id: UUID) -> bool:
     return True
 
 
-async def begin(request: PlaceOrder) -> tuple[Placement, bool]:
-    """The saga of this request and whether it is new, and so ours: another request with its key, or for its cart, was first."""
+async def begin(request: PlaceOrder) -> Written | Placement:
+    """The new order of this request; or the saga of another request with its key, or for its cart, that was first."""
     try:
         priced = await price_cart(request)
         if priced.cart.user_id is None and request.email is None:
@@ -88,16 +106,16 @@ async def begin(request: PlaceOrder) -> tuple[Placement, bool]:
     except DomainError:
         # A cart that was bought, or whose prices have changed since: the first request decided, and this is its answer.
         if (first := await find_first(request)) is not None:
-            return first, False
+            return first
         raise
     known = request.id is not None and await reading.is_known(request.id)
     if priced.cart.status == "active" and not known:
         written = await drafting.write_draft(drafting.make_draft(request, priced))
         if written is not None:
-            return written, True
+            return written
     first = await find_first(request)
     if first is not None:
-        return first, False
+        return first
     if priced.cart.status != "active":
         raise CartClosed(priced.cart.status)
     if known:
@@ -131,23 +149,23 @@ async def take_over(order_id: UUID) -> Placement:
         await asyncio.sleep(TWIN_LOOK_S)
 
 
-async def attempt(placement: Placement, choice: PaymentChoice | None) -> bool:
+async def attempt(placement: Placement, choice: PaymentChoice | None, order: StoredOrder | None = None) -> Outcome | None:
     """One attempt at an order, under our lease: bring it as far as it can go. Raises the refusal that ends it.
 
-    False if another attempt has taken over: what that one writes down is what the order is.
+    None if it was undone, or if another attempt has taken over: then the order is what is written down of it.
     """
-    order = await reading.find_order(placement.order_id)
     try:
+        if order is None:
+            order = await reading.find_order(placement.order_id)
         if placement.step == "undoing":
             await undo(placement, order, placement.stored_refusal())
-        else:
-            await advance(placement, await requoting.finish_change(placement, order), choice)
+            return None
+        return await advance(placement, await requoting.finish_change(placement, order), choice)
     except LostLease:
-        return False
+        return None
     except (Unavailable, TimeoutError, asyncio.CancelledError, *NOT_NOW):
         await asyncio.shield(leave_to_others(placement))
         raise
-    return True
 
 
 async def leave_to_others(placement: Placement) -> None:
@@ -158,7 +176,7 @@ async def leave_to_others(placement: Placement) -> None:
         log.warning("lease_kept", extra={"order_id": str(placement.order_id)})
 
 
-async def advance(placement: Placement, order: StoredOrder, choice: PaymentChoice | None) -> None:
+async def advance(placement: Placement, order: StoredOrder, choice: PaymentChoice | None) -> Outcome:
     """Coupon, stock, payment, and when that is there: placed."""
     lines = lines_of(order)
     try:
@@ -181,12 +199,12 @@ async def advance(placement: Placement, order: StoredOrder, choice: PaymentChoic
         except DomainError as refusal:
             await reject(placement, order, refusal)
             raise
-        await settling.settle_placed(placement)
-    elif late:
+        return Outcome(await settling.settle_placed(placement, order), payment)
+    if late:
         await reject(placement, order, PaymentExpired())
         raise PaymentExpired
-    else:
-        await placements.wait_for_payment(placement)
+    await placements.wait_for_payment(placement)
+    return Outcome(order, payment)
 
 
 async def pay(order: StoredOrder, choice: PaymentChoice | None) -> payments.Payment | None:

@@ -85,7 +85,9 @@ async def record_order(request: RecordOrder) -> None:
     OutOfStock if the stock is not there.
     """
     caller().principal.require_admin()
-    await placing.drive(await drafting.write_draft(make_recorded_draft(request)), request.order_id, PaymentChoice(PAID_ELSEWHERE))
+    choice = PaymentChoice(PAID_ELSEWHERE)
+    written = await drafting.write_draft(make_recorded_draft(request))
+    await (placing.complete(written, choice) if written else placing.drive(request.order_id, choice))
     await inventory.ship_stock(inventory.ShipStock(request.order_id, ()))
     async with db.transaction() as tx:
         if await tx.run(MARK_FULFILLED, request.order_id):

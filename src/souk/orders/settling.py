@@ -1,6 +1,6 @@
 """Write down how an order came out: placed, rejected or canceled, with the news of it, many at once."""
 
-from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -10,13 +10,14 @@ from souk.kit.batching import Answers, Asked, Batcher
 from souk.kit.callers import caller
 from souk.kit.db import Transaction, columns
 from souk.kit.errors import DomainError, refusal_to_wire
-from souk.kit.events import publish
+from souk.kit.events import Event, publish
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.orders import placements
 from souk.orders.database import db
 from souk.orders.events import OrderCancelled, OrderedLine, OrderPaid, OrderPlaced, OrderRejected
 from souk.orders.placements import LetGo, LostLease, Placement
+from souk.orders.reading import StoredOrder
 from souk.orders.types import OrderStatus, PaymentStatus
 
 LOCK_ORDERS = "SELECT FROM orders.orders WHERE id = ANY($1) ORDER BY id FOR UPDATE"
@@ -24,11 +25,7 @@ MARK_PLACED = """
     UPDATE orders.orders SET status = 'placed', payment_status = 'paid', captured = total, placed_at = coalesce(placed_at, now()),
                              expires_at = NULL, version = version + 1, updated_at = now()
     WHERE id = ANY($1) AND status = 'draft'
-    RETURNING id, number, user_id, cart_id, currency, total, placed_at
-"""
-FIND_LINES = """
-    SELECT order_id, sku, product_id, seller_id, quantity, total FROM orders.order_line
-    WHERE order_id = ANY($1) ORDER BY order_id, id
+    RETURNING id, placed_at, version, updated_at
 """
 MARK_REJECTED = """
     UPDATE orders.orders AS o SET status = u.status, payment_status = u.payment_status, expires_at = NULL, version = o.version + 1,
@@ -64,21 +61,9 @@ ADD_TO_TIMELINE = """
 
 class _Placed(msgspec.Struct, frozen=True):
     id: UUID
-    number: int
-    user_id: UUID | None
-    cart_id: UUID | None
-    currency: str
-    total: int
     placed_at: datetime
-
-
-class _Line(msgspec.Struct, frozen=True):
-    order_id: UUID
-    sku: str
-    product_id: UUID
-    seller_id: UUID
-    quantity: int
-    total: int
+    version: int
+    updated_at: datetime
 
 
 class _Ended(msgspec.Struct, frozen=True):
@@ -95,38 +80,66 @@ class Moment(msgspec.Struct, frozen=True):
     actor_id: UUID | None = None
 
 
-async def _write_placed(asked: tuple[Asked[Placement], ...]) -> Answers[bool]:
-    ended = tuple(LetGo(one.request.order_id, one.request.attempt, "done") for one in asked)
+class Settled(msgspec.Struct, frozen=True):
+    """An attempt that has brought its order to the end: stock and money are there."""
+
+    placement: Placement
+    order: StoredOrder
+
+
+async def _write_placed(asked: tuple[Asked[Settled], ...]) -> Answers[StoredOrder | None]:
+    settled = {one.request.order.id: one.request for one in asked}
+    ended = tuple(LetGo(order_id, one.placement.attempt, "done") for order_id, one in settled.items())
+    placed: dict[UUID, StoredOrder] = {}
     async with db.transaction() as tx:
-        ours = await placements.let_go(tx, ended)
+        ours = sorted(await placements.let_go(tx, ended))
         if ours:
-            await tx.run(LOCK_ORDERS, list(ours))
-            await announce_placed(tx, await tx.all(_Placed, MARK_PLACED, sorted(ours)))
-    return tuple(one.request.order_id in ours for one in asked)
+            await tx.run(LOCK_ORDERS, ours)
+            placed = {row.id: as_placed(settled[row.id].order, row) for row in await tx.all(_Placed, MARK_PLACED, ours)}
+            await announce_placed(tx, placed.values())
+    # An order of ours that was no draft had been placed before.
+    return tuple(
+        placed.get(order_id, settled[order_id].order) if order_id in ours else None for order_id in (one.request.order.id for one in asked)
+    )
 
 
-_placing: Batcher[Placement, bool] = Batcher(_write_placed)
+_placing: Batcher[Settled, StoredOrder | None] = Batcher(_write_placed)
 
 
-async def settle_placed(placement: Placement) -> None:
-    """The order is placed: stock and money are there. Raises LostLease if another attempt has taken over."""
-    if not await _placing.ask(placement, caller()):
+async def settle_placed(placement: Placement, order: StoredOrder) -> StoredOrder:
+    """The order is placed: stock and money are there. The order as it is now; raises LostLease if another attempt has taken over."""
+    placed = await _placing.ask(Settled(placement, order), caller())
+    if placed is None:
         raise LostLease
+    return placed
 
 
-async def announce_placed(tx: Transaction, orders: tuple[_Placed, ...]) -> None:
+def as_placed(order: StoredOrder, row: _Placed) -> StoredOrder:
+    return msgspec.structs.replace(
+        order,
+        status="placed",
+        payment_status="paid",
+        placed_at=row.placed_at,
+        expires_at=None,
+        version=row.version,
+        updated_at=row.updated_at,
+    )
+
+
+async def announce_placed(tx: Transaction, orders: Collection[StoredOrder]) -> None:
     """Publish what became final, and write it into the timelines."""
-    lines: defaultdict[UUID, list[_Line]] = defaultdict(list)
-    for line in await tx.all(_Line, FIND_LINES, [order.id for order in orders]):
-        lines[line.order_id].append(line)
+    news: list[Event] = []
     for order in orders:
         total = Money(order.total, order.currency)
         ordered = tuple(
-            OrderedLine(line.sku, line.product_id, line.seller_id, line.quantity, Money(line.total, order.currency))
-            for line in lines[order.id]
+            OrderedLine(line.sku, line.product_id, line.seller_id, line.quantity, Money(line.total, order.currency)) for line in order.lines
         )
-        placed = OrderPlaced(order.id, order.number, order.user_id, order.cart_id, total, ordered, order.placed_at)
-        await publish(tx, placed, OrderPaid(order.id, total))
+        assert order.placed_at is not None  # noqa: S101  a CHECK holds it
+        news += (
+            OrderPlaced(order.id, order.number, order.user_id, order.cart_id, total, ordered, order.placed_at),
+            OrderPaid(order.id, total),
+        )
+    await publish(tx, *news)
     await add_to_timeline(tx, tuple(Moment(order.id, "placed", {}, order.user_id) for order in orders))
 
 
