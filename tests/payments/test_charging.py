@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import msgspec
@@ -30,6 +30,7 @@ from souk.payments.types import (
     PaymentClosed,
     PaymentExpired,
     PaymentNotFound,
+    PayOrder,
     TooManyAttempts,
 )
 
@@ -84,6 +85,52 @@ async def test_a_declined_card_may_be_followed_by_another(shop: Shop) -> None:
     assert (event["order_id"], event["reason"]) == (str(order.id), "card_declined")
     paid = await pay(order)
     assert (paid.status, paid.decline_code) == ("captured", None)
+
+
+def order_of(amount: int = 10_000) -> PayOrder:
+    """An order of a stranger that nobody has opened a payment for."""
+    return PayOrder(
+        OpenPayment(new_id(), None, None, Money(amount, "EUR"), (), datetime.now(UTC) + timedelta(minutes=15)), "card", "tok_visa"
+    )
+
+
+async def test_an_order_is_opened_and_paid_in_one_go_and_once(shop: Shop) -> None:
+    request = order_of()
+    with asking(Caller(SYSTEM)):
+        answers = await asyncio.gather(*(payments.pay_order(request) for _ in range(16)))
+        assert {answer.status for answer in answers} == {"captured"}
+        assert await payments.pay_order(request) == await payments.get_payment(request.opening.order_id)
+    assert await balance(ledger.order_funds("EUR")) == 10_000
+    assert len(await announced(PaymentCaptured)) == 1
+
+
+async def test_an_order_that_was_opened_before_is_paid_all_the_same(shop: Shop) -> None:
+    opened, declined = order_of(), msgspec.structs.replace(order_of(), token="tok_declined")
+    with asking(Caller(SYSTEM)):
+        await payments.open_payment(opened.opening)
+        assert (await payments.pay_order(opened)).status == "captured"
+        first = await payments.pay_order(declined)
+        assert (first.status, await payments.pay_order(declined)) == ("declined", first)
+        assert (await payments.charge(ChargeRequest(first.id, "card", "tok_visa", None, new_id()))).status == "captured"
+        assert (await payments.pay_order(declined)).status == "captured"
+
+
+async def test_what_is_free_or_paid_otherwise_is_answered_as_it_stands(shop: Shop) -> None:
+    free, paid = order_of(0), order_of()
+    with asking(Caller(SYSTEM)):
+        assert (await payments.pay_order(free)).status == "captured"
+        await payments.open_payment(paid.opening)
+        await payments.charge(ChargeRequest(paid.opening.order_id, "card", "tok_visa", None, new_id()))
+        assert (await payments.pay_order(paid)).status == "captured"
+    assert await balance(ledger.order_funds("EUR")) == 10_000
+
+
+async def test_an_order_that_was_given_up_is_not_paid(shop: Shop) -> None:
+    request = order_of()
+    with asking(Caller(SYSTEM)):
+        await payments.close_payment(request.opening.order_id, "sold out")
+        with pytest.raises(PaymentClosed):
+            await payments.pay_order(request)
 
 
 async def test_the_same_attempt_takes_the_money_once(shop: Shop) -> None:
@@ -202,7 +249,8 @@ async def test_the_database_itself_refuses_a_second_capture(shop: Shop) -> None:
         await db.pool.execute(
             "INSERT INTO payments.attempt (payment_id, id, gateway, method, amount, currency, status, fingerprint)"
             " VALUES ($1, $2, 'test', 'card', 10000, 'EUR', 'captured', '')",
-            order.id, new_id(),
+            order.id,
+            new_id(),
         )
 
 

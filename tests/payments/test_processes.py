@@ -20,7 +20,7 @@ from souk.kit.errors import DomainError
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.payments import ledger
-from souk.payments.charging import Begun, begin_attempts
+from souk.payments.charging import Begin, Begun, begin_attempts
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured
 from souk.payments.gateways.gateway import AttemptNews, News, Reference
@@ -47,7 +47,7 @@ async def in_processes(work: Callable[[tuple[Asked[Q], ...]], Awaitable[tuple[A,
 async def test_attempts_of_one_order(shop: Shop) -> None:
     order = await open_order()
     answers = await in_processes(
-        begin_attempts, [[ChargeRequest(order.id, "card", "tok_visa", None, new_id()) for _ in range(3)] for _ in range(12)]
+        begin_attempts, [[Begin(ChargeRequest(order.id, "card", "tok_visa", None, new_id())) for _ in range(3)] for _ in range(12)]
     )
     assert sum(isinstance(answer, Begun) for answer in answers) == 1
     assert sum(isinstance(answer, AlreadyPaid) for answer in answers) == 35
@@ -57,7 +57,9 @@ async def test_attempts_of_one_order(shop: Shop) -> None:
 @pytest.mark.usefixtures("test_gateway")
 async def test_the_same_attempt(shop: Shop) -> None:
     order, attempt_id = await open_order(), new_id()
-    answers = await in_processes(begin_attempts, [[ChargeRequest(order.id, "card", "tok_visa", None, attempt_id)] for _ in range(16)])
+    answers = await in_processes(
+        begin_attempts, [[Begin(ChargeRequest(order.id, "card", "tok_visa", None, attempt_id))] for _ in range(16)]
+    )
     assert not any(isinstance(answer, DomainError) for answer in answers)
     assert await balance(ledger.order_funds("EUR")) == 10_000
 
@@ -70,7 +72,7 @@ async def test_crossing_orders_and_wallets(shop: Shop) -> None:
     dice, batches = random.Random(3), []
     for _ in range(12):
         orders = [await open_order(1_000, user) for user in dice.sample(users, len(users))]
-        batches.append([ChargeRequest(order.id, "wallet", None, None, new_id()) for order in orders])
+        batches.append([Begin(ChargeRequest(order.id, "wallet", None, None, new_id())) for order in orders])
     await in_processes(begin_attempts, [*batches, *(batch[::-1] for batch in batches)])
     assert [await balance(ledger.wallet(user, "EUR")) for user in users] == [13_000] * 5
     assert await balance(ledger.order_funds("EUR")) == 60_000
@@ -80,9 +82,7 @@ async def test_crossing_orders_and_wallets(shop: Shop) -> None:
 async def test_refunds_of_one_order(shop: Shop) -> None:
     order = await open_order(10_000)
     await pay(order)
-    answers = await in_processes(
-        promise_refunds, [[RefundPayment(new_id(), order.id, Money(6_000, "EUR"), "a reason")] for _ in range(32)]
-    )
+    answers = await in_processes(promise_refunds, [[RefundPayment(new_id(), order.id, Money(6_000, "EUR"), "a reason")] for _ in range(32)])
     assert sum(isinstance(answer, RefundRow) for answer in answers) == 1
     assert (await look_up(order)).refunded == Money(6_000, "EUR")
 

@@ -179,10 +179,12 @@ class Database:
         self._pool: Pool | None = None
         self.bell = Bell()
         self.owner = 0  # this process in leases; app.py sets it
+        self.seen: set[Hashable] = set()  # what this process knows to be there for good, so that it need not be made again
 
     def attach(self, pool: Pool) -> None:
         """From now on this context's statements go to this pool."""
         self._pool = pool
+        self.seen.clear()
         ATTACHED.add(self)
 
     def detach(self) -> None:

@@ -214,11 +214,10 @@ async def pay(order: StoredOrder, choice: PaymentChoice | None) -> payments.Paym
     """
     if order.total == 0:
         return None
-    payment = await payments.open_payment(payment_of(order))
-    if choice is None or is_paid(payment):
-        return payment
-    asked = payments.ChargeRequest(order.id, choice.method, choice.token, choice.return_url, attempt_id=order.id)
-    return await payments.charge(asked)
+    opening = payment_of(order)
+    if choice is None:
+        return await payments.open_payment(opening)
+    return await payments.pay_order(payments.PayOrder(opening, choice.method, choice.token, choice.return_url))
 
 
 def is_paid(payment: payments.Payment) -> bool:

@@ -1,6 +1,6 @@
 """Payments knows what was asked for, captured and given back for an order, what a wallet holds, and every movement of money."""
 
-from souk.payments.charging import charge
+from souk.payments.charging import charge, pay_order
 from souk.payments.closing import close_payment
 from souk.payments.methods import allow_test_gateway, list_payment_methods
 from souk.payments.opening import change_payment, get_payment, open_payment
@@ -26,6 +26,7 @@ from souk.payments.types import (
     PaymentMethod,
     PaymentNotFound,
     PaymentPart,
+    PayOrder,
     Refund,
     RefundPayment,
     RefundTooLarge,
@@ -57,6 +58,7 @@ __all__ = [
     "NextAction",
     "NoWallet",
     "OpenPayment",
+    "PayOrder",
     "Payment",
     "PaymentClosed",
     "PaymentExpired",
@@ -88,6 +90,7 @@ __all__ = [
     "list_refunds",
     "list_wallet_entries",
     "open_payment",
+    "pay_order",
     "receive_webhook",
     "refund",
     "send_money",

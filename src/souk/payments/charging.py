@@ -21,23 +21,43 @@ from souk.payments.gateways.gateway import ChargeAsked, Reference
 from souk.payments.ledger import Account
 from souk.payments.methods import INSTANT, TEST, WALLET, find_method, is_demo
 from souk.payments.news import follow_up, tell
-from souk.payments.records import FIND_PAYMENT, Attempt, Case, Changes, PaymentRow, lock_cases, show_payment, write
+from souk.payments.records import (
+    FIND_PAYMENT,
+    NEVER_OPENED,
+    Attempt,
+    Case,
+    Changes,
+    PaymentRow,
+    lock_cases,
+    open_payments,
+    show_payment,
+    write,
+)
 from souk.payments.types import (
     AlreadyPaid,
     AttemptPending,
     ChargeRequest,
     MethodNotOffered,
+    OpenPayment,
     Payment,
     PaymentClosed,
     PaymentExpired,
     PaymentMethod,
     PaymentNotFound,
+    PayOrder,
     TooManyAttempts,
 )
 
 # More tries than an honest buyer needs; whoever tests stolen cards needs many.
 MOST_ATTEMPTS = 20
 TEST_TOKENS = ("tok_visa", "tok_ok")
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """An attempt that is to be made, and the payment that is to be written down first if it is not there."""
+
+    charge: ChargeRequest
+    opening: OpenPayment | None = None
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -60,9 +80,27 @@ async def charge(request: ChargeRequest) -> Payment:
     return show_payment(await pay(request))
 
 
-async def pay(request: ChargeRequest) -> PaymentRow:
+@exposed(timeout=30.0)
+async def pay_order(request: PayOrder) -> Payment:
+    """Write down what is to be paid for an order, if that was not done yet, and try to get it; one attempt per order, its first.
+
+    Asking again goes on with that attempt: the money is taken once. A payment that is captured otherwise is answered as it
+    stands. Raises what charge raises, PaymentNotFound among them, but not AlreadyPaid.
+    """
+    opening = request.opening
+    asked = ChargeRequest(opening.order_id, request.method, request.token, request.return_url, attempt_id=opening.order_id)
+    try:
+        return show_payment(await pay(asked, opening))
+    except AlreadyPaid:
+        paid = await db.maybe(PaymentRow, FIND_PAYMENT, opening.order_id)
+        if paid is None:
+            raise PaymentNotFound from None
+        return show_payment(paid)
+
+
+async def pay(request: ChargeRequest, opening: OpenPayment | None = None) -> PaymentRow:
     """Make an attempt to pay an order or a deposit; how the payment stands when the gateway or the caller's patience is through."""
-    begun = await _beginning.ask(request, caller())
+    begun = await _beginning.ask(Begin(request, opening), caller())
     attempt, asked = begun.attempt, begun.asked
     if attempt is None or asked is None:
         return begun.payment
@@ -75,12 +113,16 @@ async def pay(request: ChargeRequest) -> PaymentRow:
     return await db.maybe(PaymentRow, FIND_PAYMENT, attempt.payment_id) or begun.payment
 
 
-async def begin_attempts(asked: tuple[Asked[ChargeRequest], ...]) -> tuple[Begun | DomainError, ...]:
+async def begin_attempts(asked: tuple[Asked[Begin], ...]) -> tuple[Begun | DomainError, ...]:
     """Record attempts, in one transaction; those that need no gateway are settled in it."""
     changes = Changes()
+    openings = {one.request.opening.order_id: one.request.opening for one in asked if one.request.opening}
     async with db.transaction() as tx:
         demo = await is_demo(tx)
-        cases = await lock_cases(tx, {one.request.order_id for one in asked})
+        opened = await open_payments(tx, list(openings.values())) if openings else {}
+        cases = {row.id: Case(row) for row in opened.values()}
+        if others := {one.request.charge.order_id for one in asked} - cases.keys():
+            cases |= await lock_cases(tx, others)
         wallets = await lock_wallets(tx, asked, cases)
         decisions = [begin(one, cases, demo, wallets, changes) for one in asked]
         written = await write(tx, changes)
@@ -93,21 +135,23 @@ async def begin_attempts(asked: tuple[Asked[ChargeRequest], ...]) -> tuple[Begun
     )
 
 
-_beginning: Batcher[ChargeRequest, Begun] = Batcher(begin_attempts, lanes=1)
+_beginning: Batcher[Begin, Begun] = Batcher(begin_attempts, lanes=1)
 
 
-async def lock_wallets(tx: Transaction, asked: tuple[Asked[ChargeRequest], ...], cases: dict[UUID, Case]) -> dict[Account, int]:
+async def lock_wallets(tx: Transaction, asked: tuple[Asked[Begin], ...], cases: dict[UUID, Case]) -> dict[Account, int]:
     """The balances of the wallets that are to pay, locked."""
-    paying = [cases[one.request.order_id].payment for one in asked if one.request.method == WALLET and one.request.order_id in cases]
+    charges = [one.request.charge for one in asked]
+    paying = [cases[charge.order_id].payment for charge in charges if charge.method == WALLET and charge.order_id in cases]
     accounts = {ledger.wallet(payment.user_id, payment.currency) for payment in paying if payment.user_id is not None}
     return await ledger.lock_balances(tx, list(accounts))
 
 
-def begin(
-    one: Asked[ChargeRequest], cases: dict[UUID, Case], demo: bool, wallets: dict[Account, int], changes: Changes
-) -> Begun | DomainError:
+def begin(one: Asked[Begin], cases: dict[UUID, Case], demo: bool, wallets: dict[Account, int], changes: Changes) -> Begun | DomainError:
     """Decide about one attempt: refuse it, go on with it, or write a new one."""
-    request, case = one.request, cases.get(one.request.order_id)
+    request = one.request.charge
+    case = cases.get(request.order_id)
+    if case is not None and case.payment.currency == NEVER_OPENED:
+        return PaymentClosed()
     if case is None or not may_see(case.payment, one.caller):
         return PaymentNotFound()
     known = case.attempts.get(request.attempt_id)

@@ -90,7 +90,10 @@ async def post(tx: Transaction, transfers: Sequence[Transfer]) -> int:
     if not transfers:
         return 0
     ids = {account: account.id for transfer in transfers for account in (transfer.debit, transfer.credit)}
-    await tx.run(OPEN_ACCOUNTS, list(ids.values()), *columns(list(ids), "kind", "owner", "currency"))
+    if new := [account for account, account_id in ids.items() if account_id not in tx.database.seen]:
+        await tx.run(OPEN_ACCOUNTS, [ids[account] for account in new], *columns(new, "kind", "owner", "currency"))
+        # Accounts are never deleted; those of the shop are few.
+        tx.after_commit.append(lambda: tx.database.seen.update(ids[account] for account in new if account.kind != "buyer_wallet"))
     return await tx.run(
         POST_TRANSFERS,
         *columns(transfers, "cause_id", "reference"),

@@ -6,23 +6,22 @@ from souk.kit.batching import Asked
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.errors import DomainError
-from souk.kit.events import publish
 from souk.payments.charging import may_see, refuse_change
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured
-from souk.payments.records import COLUMNS, FIND_PAYMENT, NEVER_OPENED, Changes, PaymentRow, lock_cases, show_payment, write
+from souk.payments.records import (
+    COLUMNS,
+    FIND_PAYMENT,
+    NEVER_OPENED,
+    Changes,
+    PaymentRow,
+    lock_cases,
+    open_payments,
+    show_payment,
+    write,
+)
 from souk.payments.types import ChangePayment, CurrencyMismatch, OpenPayment, Payment, PaymentClosed, PaymentNotFound
 
-OPEN_PAYMENTS = f"""
-    INSERT INTO payments.payment AS p (id, kind, user_id, guest_token_hash, currency, amount, parts, expires_at, status)
-    SELECT u.id, 'order', u.user_id, u.guest_token_hash, u.currency, u.amount, u.parts, u.expires_at,
-           CASE WHEN u.amount = 0 THEN 'captured' ELSE 'none' END
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::jsonb[], $7::timestamptz[])
-        AS u (id, user_id, guest_token_hash, currency, amount, parts, expires_at)
-    ORDER BY u.id
-    ON CONFLICT (id) DO NOTHING
-    RETURNING {COLUMNS}
-"""
 FIND_PAYMENTS = f"SELECT {COLUMNS} FROM payments.payment AS p WHERE p.id = ANY($1)"
 IS_AS_ASKED = "SELECT currency = $2 AND amount = $3 AND parts = $4 FROM payments.payment WHERE id = $1"
 CHANGE_AMOUNT = "UPDATE payments.payment SET amount = $2, parts = $3 WHERE id = $1"
@@ -35,23 +34,10 @@ async def open_payment(asked: tuple[Asked[OpenPayment], ...]) -> tuple[Payment |
     Where nothing is to be paid the payment is captured at once. Raises PaymentClosed for an order that was given up before this.
     """
     wanted = {one.request.order_id: one.request for one in asked}
-    requests = list(wanted.values())
     async with db.transaction() as tx:
-        opened = await tx.all(
-            PaymentRow,
-            OPEN_PAYMENTS,
-            [one.order_id for one in requests],
-            [one.user_id for one in requests],
-            [one.guest_token_hash for one in requests],
-            [one.amount.currency for one in requests],
-            [one.amount.amount for one in requests],
-            [one.parts for one in requests],
-            [one.expires_at for one in requests],
-        )
-        found = {row.id: row for row in opened}
+        found = await open_payments(tx, list(wanted.values()))
         if missing := [order_id for order_id in wanted if order_id not in found]:
             found |= {row.id: row for row in await tx.all(PaymentRow, FIND_PAYMENTS, missing)}
-        await publish(tx, *(PaymentCaptured(row.id, row.id, row.money(0)) for row in opened if row.amount == 0))
     rows = [found[one.request.order_id] for one in asked]
     return tuple(PaymentClosed() if row.currency == NEVER_OPENED else show_payment(row) for row in rows)
 

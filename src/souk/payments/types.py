@@ -52,6 +52,15 @@ class OpenPayment(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
+class PayOrder(msgspec.Struct, frozen=True):
+    """Open an order's payment and try to get its money, in one go."""
+
+    opening: OpenPayment
+    method: str
+    token: str | None = None
+    return_url: str | None = None
+
+
 class ChangePayment(msgspec.Struct, frozen=True):
     """An order that nobody has begun to pay costs something else now."""
 
