@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import aiohttp
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
@@ -21,6 +21,7 @@ from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest, inspect_body
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, read_sections, read_settings
+from souk.kit.cors import Cors
 from souk.kit.db import Database, Pool, open_pool
 from souk.kit.deadletters import expose_dead_letters
 from souk.kit.delivery import Delivery, deliver_forever
@@ -36,12 +37,15 @@ from souk.kit.outbox import Feed, expose_outbox
 from souk.kit.problems import HANDLERS
 from souk.kit.wire import HttpPeer
 from souk.operations.aliases import make_aliases
-from souk.operations.docs import swagger_pages
+from souk.operations.docs import PAGE_POLICY, swagger_pages
 
 CONTEXTS = ("users", "catalog", "inventory", "pricing", "carts", "shipping", "payments", "orders")
 EDGES = ("operations",)
 
 LARGEST_BODY_BYTES = 8 * 1024 * 1024
+
+# As a browser writes it: small letters, no path, no closing slash.
+Origin = Annotated[str, msgspec.Meta(pattern=r"^https?://[a-z0-9.:\[\]-]+(?!\n)$", max_length=300)]
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -55,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True):
     internal_secrets: tuple[Annotated[str, msgspec.Meta(min_length=32)], ...] = ()
     pool_size: int = 20
     log_level: str = "INFO"
+    cors_origins: tuple[Origin, ...] = ()
 
 
 class Shop(msgspec.Struct, frozen=True):
@@ -210,10 +215,10 @@ def make_public_app(shop: Shop, verifier: Verifier) -> Front:
     for package in (*served, *EDGES):
         if module := _import_if_there(f"souk.{package}.http"):
             handlers.extend(module.routes)
-    return make_rest_app(handlers, verifier)
+    return make_rest_app(handlers, verifier, shop.settings.cors_origins)
 
 
-def make_rest_app(handlers: list[BaseRouteHandler], verifier: Verifier) -> Front:
+def make_rest_app(handlers: list[BaseRouteHandler], verifier: Verifier, cors_origins: tuple[str, ...] = ()) -> Front:
     """These routes and their aliases behind the edge of the public listener."""
     app = Litestar(
         route_handlers=[*handlers, *make_aliases(handlers)],
@@ -224,7 +229,7 @@ def make_rest_app(handlers: list[BaseRouteHandler], verifier: Verifier) -> Front
         request_max_body_size=LARGEST_BODY_BYTES,
         logging_config=None,
     )
-    return Front(app, verifier)  # type: ignore[arg-type]
+    return Front(app, verifier, Cors(cors_origins))  # type: ignore[arg-type]
 
 
 def describe_api() -> OpenAPIConfig:
@@ -237,7 +242,9 @@ def describe_api() -> OpenAPIConfig:
         title="Souk",
         version="0.1.0",
         description="A self-hosted, headless commerce platform for marketplaces.",
-        path="/docs",
+        openapi_router=Router(
+            "/docs", route_handlers=[], include_in_schema=False, response_headers={"Content-Security-Policy": PAGE_POLICY}
+        ),
         render_plugins=[swagger_pages],
         components=Components(security_schemes=schemes),
     )

@@ -35,16 +35,21 @@ class Module(msgspec.Struct, frozen=True):
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """Every module of ours that it imports; `from souk import orders` is souk.orders."""
+        """Every module of ours that it imports; `from souk.orders import placing` is souk.orders.placing."""
         found: list[str] = []
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 found.extend(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module == "souk":
-                found.extend(f"souk.{alias.name}" for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
-                found.append(node.module)
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                found.extend(dict.fromkeys(name if is_module(name) else node.module for name in names))
         return tuple(name for name in found if name.partition(".")[0] == "souk")
+
+
+@cache
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").exists()
 
 
 @cache

@@ -60,12 +60,41 @@ def find_business_in_kit(modules: tuple[Module, ...]) -> list[str]:
     ]
 
 
+def find_misplaced_imports(modules: tuple[Module, ...]) -> list[str]:
+    """Files of a context that import what their kind of file may not (design: "Anatomy of a context")."""
+    return [
+        f"{module.name} imports {name}"
+        for module in modules
+        if module.package in app.CONTEXTS
+        for name in module.imports
+        if not name.startswith("souk.kit") and not may_import(module, name)
+    ]
+
+
+def may_import(module: Module, name: str) -> bool:
+    own = f"souk.{module.package}"
+    match module.name.removeprefix(f"{own}."):
+        case "types":
+            return False
+        case "events":
+            return name == f"{own}.types"
+        case "http" | "jobs":
+            return name.startswith(own)
+        case "consumers":
+            return name.startswith(own) or name.endswith(".events")
+    return True
+
+
 def test_other_contexts_are_imported_as_front_doors_or_events_only() -> None:
     assert find_deep_imports(read_source()) == []
 
 
 def test_a_context_calls_only_whom_it_may() -> None:
     assert find_forbidden_calls(read_source()) == []
+
+
+def test_types_events_routes_consumers_and_jobs_import_only_what_they_may() -> None:
+    assert find_misplaced_imports(read_source()) == []
 
 
 def test_the_kit_knows_no_context() -> None:
@@ -99,19 +128,30 @@ def test_calls_form_no_circle() -> None:
     assert find_circle(ALLOWED | {"payments": {"orders"}}) != []
 
 
+def find_ours_in_sandbox(modules: tuple[Module, ...]) -> list[str]:
+    """Modules of the world outside that know the shop."""
+    return [name for module in modules if module.package == "sandbox" for name in module.imports if ".sandbox" not in name]
+
+
 def test_the_sandbox_is_the_world_and_none_of_ours() -> None:
-    ours = [name for module in read_source() if module.package == "sandbox" for name in module.imports if ".sandbox" not in name]
-    assert ours == []
+    assert find_ours_in_sandbox(read_source()) == []
 
 
 @pytest.mark.parametrize(
     ("place", "text", "find"),
     [
         ("orders/spy.py", "from souk.payments.ledger import post", find_deep_imports),
+        ("orders/spy.py", "from souk.payments import ledger", find_deep_imports),
         ("replay/spy.py", "import souk.orders.database", find_deep_imports),
         ("catalog/spy.py", "from souk import inventory", find_forbidden_calls),
         ("payments/spy.py", "import souk.orders", find_forbidden_calls),
+        ("orders/types.py", "from souk.orders import placing", find_misplaced_imports),
+        ("orders/events.py", "from souk.catalog.events import PriceChanged", find_misplaced_imports),
+        ("orders/http.py", "from souk import carts", find_misplaced_imports),
+        ("orders/jobs.py", "from souk.carts import get_cart", find_misplaced_imports),
+        ("orders/consumers.py", "from souk.payments import refund", find_misplaced_imports),
         ("kit/spy.py", "from souk.users.types import User", find_business_in_kit),
+        ("sandbox/spy.py", "from souk.kit.money import Money", find_ours_in_sandbox),
     ],
 )
 def test_a_planted_violation_is_seen(place: str, text: str, find: object) -> None:
@@ -119,9 +159,13 @@ def test_a_planted_violation_is_seen(place: str, text: str, find: object) -> Non
     assert find((planted,)) != []  # type: ignore[operator]
 
 
+def find_closed_doors(modules: tuple[Module, ...]) -> list[str]:
+    """Contexts without an `__init__.py` that says in a sentence what they know."""
+    doors = {module.package: module.text for module in modules if module.name == f"souk.{module.package}"}
+    return [context for context in app.CONTEXTS if not doors.get(context, "").startswith('"""')]
+
+
 def test_every_context_has_a_front_door_with_one_sentence() -> None:
-    doors: defaultdict[str, str] = defaultdict(str)
-    for module in read_source():
-        if module.name.count(".") == 1 and module.path.name == "__init__.py":
-            doors[module.package] = module.text
-    assert all(doors[context].startswith('"""') for context in app.CONTEXTS)
+    assert find_closed_doors(read_source()) == []
+    silent = Module(ROOT / "souk/orders/__init__.py", "x = 1")
+    assert find_closed_doors((*read_source(), silent)) == ["orders"]

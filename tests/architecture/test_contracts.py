@@ -1,7 +1,8 @@
 """What crosses a front door, what events carry, and what a request body may hold: values that are frozen, serialisable and bounded."""
 
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from uuid import UUID
 
@@ -15,8 +16,10 @@ from tests.architecture.source import assert_none
 
 from souk import app
 from souk.kit.calls import EXPOSED, Exposed
+from souk.kit.errors import REFUSALS
 from souk.kit.events import Event
 from souk.kit.money import Money
+from souk.pricing import CouponExpired
 
 app.import_contexts()
 
@@ -87,6 +90,19 @@ def _structs_in(hint: object) -> Iterator[type[Struct]]:
         yield hint
     for inner in get_args(hint):
         yield from _structs_in(inner)
+
+
+def find_silent(name: str, said: str, raised: set[str]) -> list[str]:
+    """What an exposed function does not say of itself: what it promises, and which refusals of its context it raises."""
+    first = said.strip().split("\n\n")[0]
+    promises = [] if first.endswith(".") and len(first.split()) >= 3 else [f"{name} does not say what it promises, in a sentence"]
+    return promises + [f"{name} does not say that it raises {kind}" for kind in sorted(raised) if kind not in said]
+
+
+def raised_by(function: Callable[..., object]) -> set[str]:
+    """The refusals of its own that stand in a function's body."""
+    names = re.findall(r"\braise (?:\w+\.)*([A-Z]\w+)", inspect.getsource(function))
+    return {name for name in names if name in {kind.__name__ for kind in REFUSALS.values() if kind.__module__ != "souk.kit.errors"}}
 
 
 def find_unbounded(kind: object, path: str, seen: frozenset[object] = frozenset()) -> list[str]:
@@ -167,20 +183,31 @@ def test_only_frozen_values_cross_a_front_door() -> None:
     ] == []
 
 
+def find_starred(function: Callable[..., object]) -> list[str]:
+    """Parameters that no caller can know by name."""
+    parameters = inspect.signature(function).parameters.values()
+    return [str(one) for one in parameters if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+
+
 def test_an_exposed_function_names_its_parameters() -> None:
-    starred = [
-        function.path
-        for function in exposed_by_contexts()
-        for parameter in inspect.signature(function.function).parameters.values()
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
-    assert starred == []
+    assert [function.path for function in exposed_by_contexts() if find_starred(function.function)] == []
+
+
+def test_an_exposed_function_says_what_it_promises_and_raises() -> None:
+    functions = exposed_by_contexts()
+    assert_none([broken for one in functions for broken in find_silent(one.path, one.__doc__ or "", raised_by(one.function))])
+
+
+def find_bad_events(kind: type[Struct]) -> list[str]:
+    """What keeps an event from being a fact about one thing: it can change, or does not begin with an id."""
+    first = kind.__struct_fields__[0]
+    begins = get_type_hints(kind)[first] is UUID
+    return find_unfrozen(kind, kind.__name__) + ([] if begins else [f"{kind.__name__} begins with {first}, which is no id"])
 
 
 def test_events_are_frozen_and_begin_with_the_id_of_what_they_tell_of() -> None:
     assert len(events()) > 20
-    assert_none([broken for kind in events() for broken in find_unfrozen(kind, kind.__name__)])
-    assert [kind.__name__ for kind in events() if get_type_hints(kind)[kind.__struct_fields__[0]] is not UUID] == []
+    assert_none([broken for kind in events() for broken in find_bad_events(kind)])
 
 
 def test_events_carry_nothing_personal_however_deep() -> None:
@@ -225,6 +252,24 @@ def test_an_unfrozen_value_is_seen(kind: Any) -> None:
 @pytest.mark.parametrize("kind", [UUID, Money, tuple[Money, ...], str | None, Annotated[int, Meta(ge=1)], dict[str, object], Inner])
 def test_a_frozen_value_is_none(kind: Any) -> None:
     assert find_unfrozen(kind, "planted") == []
+
+
+def starred(*order_ids: UUID, **options: str) -> None:
+    raise CouponExpired
+
+
+def test_a_starred_or_silent_function_is_seen() -> None:
+    assert find_starred(starred) == ["*order_ids: uuid.UUID", "**options: str"]
+    assert raised_by(starred) == {"CouponExpired"}
+    assert len(find_silent("f", "", set())) == len(find_silent("f", "Orders", set())) == 1
+    assert len(find_silent("f", "Cancel the order of its buyer.", {"CouponExpired"})) == 1
+    assert find_silent("f", "Cancel the order of its buyer. Raises CouponExpired.", {"CouponExpired"}) == []
+
+
+def test_an_event_that_is_no_fact_about_one_thing_is_seen() -> None:
+    assert len(find_bad_events(Loose)) == 3
+    assert len(find_bad_events(Inner)) == 1
+    assert find_bad_events(Told) == []
 
 
 def test_a_person_in_an_event_is_seen() -> None:

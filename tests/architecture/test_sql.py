@@ -42,11 +42,8 @@ def find_foreign_schemas(context: str, name: str, sql: str) -> list[str]:
     return [f"{name} touches {other}'s tables; ask its front door, or keep a copy fed by its events" for other in sorted(others)]
 
 
-async def test_every_statement_can_be_prepared(dsn: str) -> None:
-    app.import_contexts()
-    modules = [module for module in read_source() if module.package in app.CONTEXTS or module.package == "kit"]
-    statements = dict(found for module in modules for found in find_constants(module))
-    assert len(statements) > 150
+async def find_unprepared(dsn: str, statements: dict[str, str]) -> list[str]:
+    """Statements that PostgreSQL does not understand with the schema as it is migrated."""
     connection = await asyncpg.connect(dsn)
     broken: list[str] = []
     for name, sql in statements.items():
@@ -55,14 +52,23 @@ async def test_every_statement_can_be_prepared(dsn: str) -> None:
         except asyncpg.PostgresError as mistake:
             broken.append(f"{name}: {mistake}")
     await connection.close()
-    assert_none(broken)
+    return broken
 
 
-async def test_a_wrong_column_is_seen(dsn: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    with pytest.raises(asyncpg.UndefinedColumnError):
-        await connection.prepare("SELECT no_such_column FROM orders.orders")
-    await connection.close()
+async def test_every_statement_can_be_prepared(dsn: str) -> None:
+    app.import_contexts()
+    modules = [module for module in read_source() if module.package in app.CONTEXTS or module.package == "kit"]
+    statements = dict(found for module in modules for found in find_constants(module))
+    assert len(statements) > 150
+    assert_none(await find_unprepared(dsn, statements))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT no_such_column FROM orders.orders", "SELECT 1 FROM orders.no_such_table", "SELECT id FROM orders.orders WHERE id = 'x'::text"],
+)
+async def test_a_planted_statement_is_seen(dsn: str, sql: str) -> None:
+    assert len(await find_unprepared(dsn, {"planted": sql, "good": "SELECT id FROM orders.orders"})) == 1
 
 
 def test_a_context_reads_and_writes_its_own_tables_only() -> None:
@@ -80,14 +86,40 @@ def test_a_foreign_table_is_seen() -> None:
     )
 
 
-async def test_every_table_dates_its_rows_and_counts_exactly(dsn: str) -> None:
+async def find_bad_tables(dsn: str, contexts: list[str]) -> list[str]:
+    """Tables whose rows have no date of birth, or with columns for inexact numbers or times without a zone."""
     connection = await asyncpg.connect(dsn)
-    tables = await connection.fetch(FIND_TABLES, list(app.CONTEXTS))
-    await connection.execute("CREATE TABLE orders.planted (id uuid, price float8)")
-    planted = [row for row in await connection.fetch(FIND_TABLES, ["orders"]) if row["name"] == "orders.planted"]
+    tables = await connection.fetch(FIND_TABLES, contexts)
+    await connection.close()
+    assert tables
+    return [f"{row['name']} wants created_at timestamptz NOT NULL DEFAULT now()" for row in tables if not row["dated"]] + [
+        f"{row['name']}.{column}: integers and timestamptz only" for row in tables for column in row["vague"] or ()
+    ]
+
+
+async def test_every_table_dates_its_rows_and_counts_exactly(dsn: str) -> None:
+    assert_none(await find_bad_tables(dsn, list(app.CONTEXTS)))
+
+
+@pytest.mark.parametrize(
+    ("columns", "seen"),
+    [
+        ("id uuid", "created_at"),
+        ("created_at timestamptz DEFAULT now()", "created_at"),
+        ("created_at timestamptz NOT NULL", "created_at"),
+        ("created_at timestamp NOT NULL DEFAULT now()", "planted.created_at"),
+        ("created_at timestamptz NOT NULL DEFAULT now(), price float8", "planted.price"),
+        ("created_at timestamptz NOT NULL DEFAULT now(), price real", "planted.price"),
+        ("created_at timestamptz NOT NULL DEFAULT now(), price money", "planted.price"),
+        ("created_at timestamptz NOT NULL DEFAULT now(), due timestamp", "planted.due"),
+        ("created_at timestamptz NOT NULL DEFAULT now(), due timestamptz, price bigint", None),
+    ],
+)
+async def test_a_planted_table_is_seen(dsn: str, columns: str, seen: str | None) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(f"CREATE TABLE orders.planted ({columns})")
+    broken = await find_bad_tables(dsn, ["orders"])
     await connection.execute("DROP TABLE orders.planted")
     await connection.close()
-    assert len(tables) > 60
-    assert_none([f"{row['name']} wants created_at timestamptz NOT NULL DEFAULT now()" for row in tables if not row["dated"]])
-    assert_none([f"{row['name']}.{column}: integers and timestamptz only" for row in tables for column in row["vague"] or ()])
-    assert [(row["dated"], row["vague"]) for row in planted] == [(False, ["price"])]
+    assert len(broken) == (seen is not None)
+    assert seen is None or seen in broken[0]

@@ -149,12 +149,12 @@ def anywhere(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def web() -> AsyncIterator[Web]:
-    """The small REST API, served."""
+async def web(request: pytest.FixtureRequest) -> AsyncIterator[Web]:
+    """The small REST API, served; a parameter says which origins may call it from browsers."""
     verifier = Verifier()
     verifier.learn(POLICY)
     port, stopping, ready = find_free_port(), asyncio.Event(), asyncio.Event()
-    listener = server.make_listener(app.make_rest_app(list(ROUTES), verifier), "127.0.0.1", port)
+    listener = server.make_listener(app.make_rest_app(list(ROUTES), verifier, getattr(request, "param", ())), "127.0.0.1", port)
     serving = asyncio.create_task(server.serve_until_stopped([listener], ready.set, stopping))
     await ready.wait()
     connector = aiohttp.TCPConnector(limit=0)

@@ -138,3 +138,19 @@ async def test_a_page_has_its_bounds(web: Web, query: str) -> None:
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "kQ", "ü", "%20", "////", "gaFhAQ"])
 async def test_a_cursor_that_no_page_gave_is_refused(web: Web, cursor: str) -> None:
     assert is_problem(await web.get(f"/things?cursor={cursor}"), 422, "invalid_field")
+
+
+async def test_an_answer_that_is_shown_as_a_page_can_do_nothing(web: Web) -> None:
+    for path in ("/things", "/fail/bug", "/nowhere", "/words/a?q=4242424242424242"):
+        told = await web.get(path)
+        assert told.headers["x-content-type-options"] == "nosniff"
+        assert told.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+async def test_the_documentation_pages_run_their_own_scripts_and_no_others(web: Web) -> None:
+    page = await web.get("/docs")
+    policy = page.headers["content-security-policy"]
+    assert (page.status, page.headers["x-content-type-options"]) == (200, "nosniff")
+    assert b"://" not in page.content.partition(b"<body>")[0]
+    assert b"<script type='text/javascript'>" in page.content and "script-src 'self' 'unsafe-inline'" in policy
+    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -11,6 +11,7 @@ import msgspec
 
 from souk.kit.auth import Verifier
 from souk.kit.callers import ANONYMOUS, Caller, Principal, set_caller
+from souk.kit.cors import Cors, Header
 from souk.kit.errors import DomainError, Invalid, InvalidField, Unauthenticated, Unavailable
 from souk.kit.ids import new_id
 from souk.kit.problems import PROBLEM_JSON, make_problem
@@ -21,7 +22,9 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = Iterable[tuple[bytes, bytes]]
+
+# Answers are data: a browser that is made to show one as a page loads, runs and frames nothing. Pages bring a policy of their own.
+NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
 
 VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -39,11 +42,12 @@ class CardNumber(Invalid, code="card_number_refused"):
 
 
 class Front:
-    """Wraps the public app: sets the caller, answers bad tokens, adds request id, cache headers and ETags, counts."""
+    """Wraps the public app: sets the caller, answers bad tokens and preflights, adds request id, cache headers and ETags, counts."""
 
-    def __init__(self, app: App, verifier: Verifier) -> None:
+    def __init__(self, app: App, verifier: Verifier, cors: Cors) -> None:
         self.app = app
         self._verifier = verifier
+        self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,7 +58,11 @@ class Front:
         request_id = _read_request_id(headers)
         set_caller(Caller(request_id=request_id))
         personal = b"authorization" in headers or b"souk-token" in headers
-        reply = _Reply(send, scope["method"], headers.get(b"if-none-match"), request_id, personal=personal)
+        added = [(b"x-request-id", request_id.encode()), *self._cors.describe(headers)]
+        reply = _Reply(send, scope["method"], headers.get(b"if-none-match"), added, personal=personal)
+        if self._cors.is_preflight(scope["method"], headers):
+            await _answer(reply, 204, self._cors.permit())
+            return
         try:
             _inspect_address(scope)
             set_caller(self._find_caller(scope["path"], headers, request_id))
@@ -98,12 +106,12 @@ def _read_request_id(headers: dict[bytes, bytes]) -> str:
 class _Reply:
     """The answer on its way out; a public one is held back until its ETag is known."""
 
-    def __init__(self, send: Send, method: str, if_none_match: bytes | None, request_id: str, *, personal: bool) -> None:
+    def __init__(self, send: Send, method: str, if_none_match: bytes | None, added: list[Header], *, personal: bool) -> None:
         self._personal = personal
         self._send = send
         self._method = method
         self._if_none_match = if_none_match
-        self._request_id = request_id
+        self._added = added
         self._held: Message | None = None
         self.status = 0
 
@@ -124,7 +132,9 @@ class _Reply:
         if not shared:
             headers = [pair for pair in headers if pair[0].lower() != b"cache-control"]
             headers.append((b"cache-control", b"private, no-store"))
-        headers += [(b"x-request-id", self._request_id.encode()), (b"x-content-type-options", b"nosniff")]
+        headers += [*self._added, (b"x-content-type-options", b"nosniff")]
+        if b"content-security-policy" not in names:
+            headers.append((b"content-security-policy", NO_PAGE))
         message = {**message, "headers": headers}
         if cacheable and self._method == "GET" and b"etag" not in names:
             self._held = message
@@ -156,6 +166,10 @@ async def _refuse(reply: _Reply, status: int, code: str, detail: str) -> None:
         headers.append((b"www-authenticate", b"Bearer"))
     if status == 503:
         headers.append((b"retry-after", str(Unavailable.retry_after_s).encode()))
+    await _answer(reply, status, headers, body)
+
+
+async def _answer(reply: _Reply, status: int, headers: list[Header], body: bytes = b"") -> None:
     await reply.send({"type": "http.response.start", "status": status, "headers": headers})
     await reply.send({"type": "http.response.body", "body": body})
 

@@ -20,6 +20,12 @@ ASSETS = {
     "swagger-ui.css": MediaType.CSS,
 }
 
+# The pages start from a script and styles within themselves; everything else comes from this shop.
+PAGE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+
 swagger_pages = SwaggerRenderPlugin(
     path="/",
     favicon="<link rel='icon' href='data:,'>",
