@@ -4,6 +4,7 @@ from souk.carts.changing import delete_cart, update_cart
 from souk.carts.coupons import clear_cart_coupon, set_cart_coupon
 from souk.carts.creating import create_cart
 from souk.carts.items import add_cart_item, empty_cart, remove_cart_item, set_item_quantity
+from souk.carts.listing import list_carts
 from souk.carts.merging import claim_cart, get_current_cart
 from souk.carts.reading import get_cart_lines
 from souk.carts.totals import get_cart
@@ -48,6 +49,7 @@ __all__ = [
     "get_cart",
     "get_cart_lines",
     "get_current_cart",
+    "list_carts",
     "remove_cart_item",
     "set_cart_coupon",
     "set_item_quantity",

@@ -1,10 +1,11 @@
-"""Carts that have served: ordered ones, and those of people who are gone."""
+"""Carts that have served: ordered ones, those of people who are gone, and those that guests left behind."""
 
 from uuid import UUID
 
 from souk.carts.changing import LOCK_CARTS
 from souk.carts.database import db
 from souk.carts.reading import SELECT_CARTS, StoredCart
+from souk.carts.settings import settings
 from souk.kit.db import Transaction
 from souk.kit.personal import exports_user_data
 
@@ -17,6 +18,17 @@ FIND_CARTS_OF_USER = f"{SELECT_CARTS} WHERE c.user_id = $1 ORDER BY c.id LIMIT 1
 FORGET_CURRENT = "DELETE FROM carts.current_cart WHERE user_id = ANY($1)"
 FORGET_ITEMS = "DELETE FROM carts.cart_item WHERE cart_id IN (SELECT id FROM carts.cart WHERE user_id = ANY($1))"
 FORGET_CARTS = "DELETE FROM carts.cart WHERE user_id = ANY($1)"
+# A cart that is being changed is not old, so it is not waited for.
+REMOVE_OLD_CARTS_OF_GUESTS = """
+    WITH old AS MATERIALIZED (
+        SELECT id FROM carts.cart
+        WHERE user_id IS NULL AND created_at < now() - make_interval(days => $1) AND updated_at < now() - make_interval(days => $1)
+        ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+    emptied AS (DELETE FROM carts.cart_item AS i USING old WHERE i.cart_id = old.id)
+    DELETE FROM carts.cart AS c USING old WHERE c.id = old.id
+"""
+
+CARTS_AT_ONCE = 1000
 
 
 async def close_ordered(tx: Transaction, orders: dict[UUID, UUID]) -> None:
@@ -38,3 +50,14 @@ async def forget_users(tx: Transaction, user_ids: list[UUID]) -> None:
     await tx.run(FORGET_CURRENT, user_ids)
     await tx.run(FORGET_ITEMS, user_ids)
     await tx.run(FORGET_CARTS, user_ids)
+
+
+async def forget_guest_carts() -> int:
+    """Drop the carts of guests, ordered or not, that did not change for some days, with the addresses in them; how many there were."""
+    forgotten = 0
+    while True:
+        async with db.transaction() as tx:
+            removed = await tx.run(REMOVE_OLD_CARTS_OF_GUESTS, settings.now.guest_days, CARTS_AT_ONCE)
+        forgotten += removed
+        if removed < CARTS_AT_ONCE:
+            return forgotten

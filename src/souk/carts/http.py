@@ -1,14 +1,17 @@
 """Carts over HTTP."""
 
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Response
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
-from souk.carts import changing, coupons, creating, items, merging, totals
+from souk.carts import changing, coupons, creating, items, listing, merging, totals
 from souk.carts.types import Cart, CartChange, CouponCode, ItemChange, NewCart, NewItem
-from souk.kit.http import GUEST_OR_USER, PUBLIC, SIGNED_IN, route
+from souk.kit.http import GUEST_OR_USER, PUBLIC, SIGNED_IN, Cursor, Limit, Page, make_page, read_cursor, route
+
+UserId = Annotated[UUID | None, QueryParameter(description="Only carts of this user; for anybody but yourself you have to be an admin")]
 
 
 @route("POST", "/carts", PUBLIC)
@@ -19,6 +22,13 @@ async def create_cart(data: JSONBody[NewCart]) -> Response[Cart]:
     """
     cart = await creating.create_cart(data)
     return Response(cart, headers={"Souk-Token": cart.token} if isinstance(cart.token, str) else {})
+
+
+@route("GET", "/carts", SIGNED_IN)
+async def list_carts(user_id: UserId = None, limit: Limit = 20, cursor: Cursor = None) -> Page[Cart]:
+    """Carts at the prices of now, the newest first: your own; for an admin all of them, or those of a user."""
+    key = read_cursor(cursor, tuple[UUID])
+    return make_page(await listing.list_carts(user_id, key[0] if key else None, limit + 1), limit, lambda cart: (cart.id,))
 
 
 @route("GET", "/carts/current", SIGNED_IN)
@@ -92,6 +102,7 @@ async def claim_cart(cart_id: FromPath[UUID]) -> Cart:
 
 routes: tuple[BaseRouteHandler, ...] = (
     create_cart,
+    list_carts,
     get_current_cart,
     get_cart,
     update_cart,

@@ -18,7 +18,7 @@ MOST_LINES = 100
 Sku = Annotated[str, Meta(min_length=1, max_length=100, description="the variant's SKU", examples=["MUG-BLUE"])]
 Quantity = Annotated[int, Meta(ge=1, le=MOST_PIECES, description="how many pieces", examples=[2])]
 Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+(?!\s)$", examples=["guest@example.com"])]
-Code = Annotated[str, Meta(min_length=1, max_length=64, examples=["WELCOME10"])]
+Code = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\S", examples=["WELCOME10"])]
 
 
 class NewItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,10 @@
+"""What carts does by the clock."""
+
+from souk.carts import closing
+from souk.kit.jobs import every
+
+
+@every(3600.0)
+async def forget_guest_carts() -> int:
+    """Drop carts of guests that nobody has touched for long."""
+    return await closing.forget_guest_carts()
