@@ -30,7 +30,7 @@ def parcel(weight_g: int = 1000, worth: int = 2000, seller_id: UUID = ANNA, **re
 
 
 def ask(*parcels: Parcel, country: str = "DE", postal_code: str | None = "10115") -> RateRequest:
-    return RateRequest("EUR", country, postal_code, parcels or (parcel(),))
+    return RateRequest("EUR", country, parcels or (parcel(),), postal_code)
 
 
 async def prices(*parcels: Parcel, **address: str | None) -> list[int]:
@@ -150,4 +150,4 @@ async def test_every_request_of_a_batch_has_its_own_answer(shop: Shop) -> None:
 async def test_a_parcel_worth_something_else(shop: Shop, value: Money) -> None:
     await make_zone(flat(490))
     with pytest.raises(InvalidField):
-        await shipping.quote_rates(RateRequest("EUR", "DE", None, (Parcel(ANNA, 1, value),)))
+        await shipping.quote_rates(RateRequest("EUR", "DE", (Parcel(ANNA, 1, value),)))

@@ -156,7 +156,7 @@ async def find_rates(selection: Selection, address: Address) -> dict[UUID, tuple
         shipping.Parcel(seller_id, weight_g, add_up(values[seller_id], selection.currency), seller_id in shipped)
         for seller_id, weight_g in weights.items()
     )
-    found = await shipping.quote_rates(shipping.RateRequest(selection.currency, address.country, address.postal_code, parcels))
+    found = await shipping.quote_rates(shipping.RateRequest(selection.currency, address.country, parcels, address.postal_code))
     return {one.seller_id: one.rates for one in found}
 
 

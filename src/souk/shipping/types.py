@@ -36,8 +36,8 @@ class RateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     currency: Currency
     country: Country
-    postal_code: PostalCode | None
     parcels: Annotated[tuple[Parcel, ...], Meta(min_length=1, max_length=200)]
+    postal_code: PostalCode | None = None
 
 
 class Rate(msgspec.Struct, frozen=True):
