@@ -24,7 +24,7 @@ from souk.kit.config import BadSettings, read_sections, read_settings
 from souk.kit.cors import Cors
 from souk.kit.db import Database, Pool, open_pool
 from souk.kit.deadletters import expose_dead_letters
-from souk.kit.delivery import Delivery, deliver_forever
+from souk.kit.delivery import Delivery, deliver_forever, tell_memory
 from souk.kit.errors import Unavailable
 from souk.kit.events import CONSUMERS
 from souk.kit.front import Front
@@ -203,6 +203,9 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
             feed = feeds.setdefault(source, Feed(source))
             work[f"feed {source}"] = feed.follow_forever
             name = f"consumer {consumer.path} of {source}"
+            if consumer.kind == "memory":
+                work[name] = partial(tell_memory, consumer, source, feed)
+                continue
             delivery = Delivery(consumer, source, database_of(consumer.context), feed)
             work[name] = partial(while_only_one, lock_of[consumer.context], name, partial(deliver_forever, delivery))
     return work

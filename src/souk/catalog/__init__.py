@@ -8,6 +8,7 @@ from souk.catalog.merging import RowReport
 from souk.catalog.products import create_products
 from souk.catalog.reading import get_products
 from souk.catalog.rows import UnreadableFile
+from souk.catalog.selling import get_variants
 from souk.catalog.types import (
     Category,
     CategoryRef,
@@ -22,7 +23,6 @@ from souk.catalog.types import (
     Rating,
     Variant,
 )
-from souk.catalog.variants import get_variants
 from souk.catalog.views import RecordView, record_view
 
 __all__ = [

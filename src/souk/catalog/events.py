@@ -65,3 +65,15 @@ class CategoryChanged(Event, frozen=True):
     """A category was added, renamed or removed, or stands elsewhere now, with all that is below it."""
 
     category_id: UUID
+
+
+class ListingsHidden(Event, frozen=True):
+    """Nothing of a seller can be found or bought for now."""
+
+    seller_id: UUID
+
+
+class ListingsShown(Event, frozen=True):
+    """What a seller offers can be found and bought again."""
+
+    seller_id: UUID

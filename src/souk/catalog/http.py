@@ -11,7 +11,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
-from souk.catalog import browsing, categories, http_files, products, reading, variants, views
+from souk.catalog import browsing, categories, http_files, pages, products, reading, variants, views
 from souk.catalog.browsing import BrandName, ProductFilter, Sort
 from souk.catalog.types import (
     Category,
@@ -122,7 +122,7 @@ async def search_products(
 @route("GET", "/products/{product_id:uuid}", PUBLIC, response_headers=ETAG)
 async def get_product(product_id: FromPath[UUID], currency: InCurrency = None) -> Response[Product]:
     """A product that is on sale, or one of yours. Reading it records no view."""
-    return tagged(await reading.get_product(product_id, currency))
+    return tagged(await pages.get_page(product_id, currency))
 
 
 @route("PATCH", "/products/{product_id:uuid}", SIGNED_IN, response_headers=ETAG)

@@ -124,9 +124,7 @@ async def import_products(request: Asked, seller_id: ForSeller = None) -> Stream
     return Stream(write_reports(file, first, reports), media_type=NDJSON)
 
 
-async def write_reports(
-    file: BinaryIO, first: tuple[RowReport, ...], others: AsyncIterator[tuple[RowReport, ...]]
-) -> AsyncIterator[bytes]:
+async def write_reports(file: BinaryIO, first: tuple[RowReport, ...], others: AsyncIterator[tuple[RowReport, ...]]) -> AsyncIterator[bytes]:
     """The reports as lines. What ends an import early is its last line."""
     try:
         yield write_lines(first)

@@ -126,9 +126,7 @@ async def import_lines(lines: Iterator[Line], column_map: ColumnMap, seller_id: 
     seen = Seen()
     while portion := await asyncio.to_thread(_take, lines, column_map):
         rows = tuple(seen.number(number, row) for number, row in portion if isinstance(row, ImportRow))
-        refused = (
-            RowReport(number, "refused", code=row.code, reason=row.reason) for number, row in portion if isinstance(row, RowRefused)
-        )
+        refused = (RowReport(number, "refused", code=row.code, reason=row.reason) for number, row in portion if isinstance(row, RowRefused))
         written = await import_rows(rows, seller_id) if rows else ()
         yield tuple(sorted((*refused, *written), key=lambda report: report.line))
 

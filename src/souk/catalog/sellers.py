@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
+from souk.catalog.events import ListingsHidden, ListingsShown
 from souk.kit.callers import caller
 from souk.kit.db import Transaction
 from souk.kit.errors import InvalidField, NotFound
+from souk.kit.events import publish
 
 SUSPEND_SELLER = "INSERT INTO catalog.suspended_seller (seller_id) VALUES ($1) ON CONFLICT DO NOTHING"
 ADMIT_SELLER = "DELETE FROM catalog.suspended_seller WHERE seller_id = $1"
@@ -26,4 +28,5 @@ def check_owner(seller_id: UUID) -> None:
 
 async def set_suspended(tx: Transaction, seller_id: UUID, *, suspended: bool) -> None:
     """Hide what a seller offers, or show it again."""
-    await tx.run(SUSPEND_SELLER if suspended else ADMIT_SELLER, seller_id)
+    if await tx.run(SUSPEND_SELLER if suspended else ADMIT_SELLER, seller_id):
+        await publish(tx, ListingsHidden(seller_id) if suspended else ListingsShown(seller_id))

@@ -5,43 +5,20 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
-from souk.catalog import media, records
+from souk.catalog import records
 from souk.catalog.database import db
 from souk.catalog.events import VariantRemoved
 from souk.catalog.products import lock_product, to_variant
-from souk.catalog.reading import MOST_AT_ONCE, read_products
+from souk.catalog.reading import read_products
 from souk.catalog.records import ProductRow, VariantRow
-from souk.catalog.types import MOST_VARIANTS, NewVariant, NotSellable, ProductVariant, TooManyVariants, Variant, VariantChange
+from souk.catalog.types import MOST_VARIANTS, NewVariant, NotSellable, ProductVariant, TooManyVariants, VariantChange
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
-from souk.kit.errors import InvalidField, NotFound, Stale
+from souk.kit.errors import NotFound, Stale
 from souk.kit.events import publish
 from souk.kit.idempotency import once
 
-FIND_VARIANTS = """
-    SELECT v.id, v.product_id, v.seller_id, v.sku, p.name AS product_name, v.name, v.attributes, v.weight_g, p.category_id,
-           p.tax_category, p.requires_shipping, v.version,
-           coalesce((SELECT jsonb_agg(jsonb_build_object('amount', m.amount, 'currency', m.currency) ORDER BY m.currency)
-                     FROM catalog.price AS m WHERE m.variant_id = v.id), '[]') AS prices,
-           ARRAY(SELECT DISTINCT unnest(c.path) FROM catalog.product_category AS pc
-                 JOIN catalog.category AS c ON c.id = pc.category_id WHERE pc.product_id = p.id) AS category_ids,
-           (SELECT $2::text || i.file || '.webp' FROM catalog.image AS i
-            WHERE i.product_id = p.id ORDER BY i.position, i.id LIMIT 1) AS image_url,
-           p.status = 'published' AND NOT v.archived
-           AND NOT EXISTS (SELECT FROM catalog.suspended_seller AS s WHERE s.seller_id = p.seller_id) AS active
-    FROM catalog.variant AS v JOIN catalog.product AS p ON p.id = v.product_id
-    WHERE v.sku = ANY($1)
-    ORDER BY v.sku
-"""
 FORGET_VARIANT = "DELETE FROM catalog.variant WHERE id = $1"
-
-
-@exposed()
-async def get_variants(skus: tuple[str, ...]) -> tuple[Variant, ...]:
-    """Up to 500 variants by SKU, in the order of the SKUs; unknown ones are simply not in the answer. Changes nothing."""
-    if len(skus) > MOST_AT_ONCE:
-        raise InvalidField("skus", f"are to be at most {MOST_AT_ONCE}")
-    return await db.all(Variant, FIND_VARIANTS, list(skus), media.base_url())
 
 
 @exposed()

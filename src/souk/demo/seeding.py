@@ -160,5 +160,3 @@ async def make_goods(goods: list[DemoProduct], sellers: tuple[UUID, ...]) -> Non
             for product in goods
         )
     )
-
-

@@ -12,7 +12,7 @@ from souk.kit.callers import SYSTEM, Caller, set_caller
 from souk.kit.db import NOT_NOW, Database, Transaction
 from souk.kit.errors import Unavailable
 from souk.kit.events import Consumer, Delivered
-from souk.kit.outbox import START, Fact, Feed, Position
+from souk.kit.outbox import START, Fact, Feed, Position, find_horizon
 from souk.kit.telemetry import EVENTS_APPLIED, EVENTS_PARKED
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Delivery:
         else:
             async with self.database.transaction() as tx:
                 blocked = await self._move_past(tx, facts)
-                if news := self._decode(fact for fact in facts if fact not in blocked):
+                if news := decode(self.consumer, (fact for fact in facts if fact not in blocked)):
                     await self.consumer.function(tx, news)
         self.saved = facts[-1].position
         EVENTS_APPLIED.labels(self.consumer.path).inc(len(facts))
@@ -108,7 +108,7 @@ class Delivery:
     async def _apply_by_calling(self, facts: tuple[Fact, ...]) -> None:
         async with self.database.transaction() as tx:
             blocked = await deadletters.find_blocked(tx, self.consumer.path, facts)
-        if news := self._decode(fact for fact in facts if fact not in blocked):
+        if news := decode(self.consumer, (fact for fact in facts if fact not in blocked)):
             await self.consumer.function(news)
         async with self.database.transaction() as tx:
             if await self._move_past(tx, facts) != blocked:
@@ -124,10 +124,6 @@ class Delivery:
         if blocked:
             await deadletters.park(tx, self.consumer.path, self.source, blocked, "waits behind an earlier event of the same aggregate")
         return blocked
-
-    def _decode(self, facts: Iterable[Fact]) -> tuple[Delivered[Any], ...]:
-        decoders = self.consumer.decoders
-        return tuple(Delivered(msgspec.convert(fact.payload, decoders[fact.type]), fact.event_id, fact.occurred_at) for fact in facts)
 
     async def _park(self, fact: Fact, reason: str) -> None:
         async with self.database.transaction() as tx:
@@ -173,3 +169,34 @@ async def deliver_forever(delivery: Delivery) -> None:
         lasted_s = asyncio.get_running_loop().time() - began
         pause_s = 0.05 if lasted_s > 5 else min(pause_s * 2, 2.0)
         await asyncio.sleep(pause_s)
+
+
+async def tell_memory(consumer: Consumer, source: str, feed: Feed) -> None:
+    """Tell a memory of this process what changes, from now on; what it kept is void when that breaks off."""
+    set_caller(Caller(principal=SYSTEM, request_id=f"memory:{consumer.path}"))
+    told = (consumer.path, source)
+    assert consumer.keeps is not None  # noqa: S101  `remembers` gives it
+    while True:
+        try:
+            position = await find_horizon(source)
+            consumer.keeps.begin(told)
+            while True:
+                facts = await feed.after(position, WAIT_S)
+                if news := decode(consumer, facts):
+                    consumer.function(news)
+                position = facts[-1].position if facts else position
+        except (Unavailable, *NOT_NOW) as silence:
+            log.warning("memory_interrupted", extra={"consumer": consumer.path, "reason": str(silence)})
+        finally:
+            consumer.keeps.end(told)
+        await asyncio.sleep(1.0)
+
+
+def decode(consumer: Consumer, facts: Iterable[Fact]) -> tuple[Delivered[Any], ...]:
+    """The facts that a consumer wants, as events."""
+    decoders = consumer.decoders
+    return tuple(
+        Delivered(msgspec.convert(fact.payload, kind), fact.event_id, fact.occurred_at)
+        for fact in facts
+        if (kind := decoders.get(fact.type)) is not None
+    )

@@ -1,8 +1,9 @@
 """Facts: events that commit with the change they tell of (outbox), and who has subscribed to them."""
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
-from functools import cache
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, partial
+from itertools import repeat
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import msgspec
 from souk.kit.callers import caller
 from souk.kit.db import Transaction
 from souk.kit.ids import new_id
+from souk.kit.memory import Memory
 
 APPEND = """
     INSERT INTO {schema}.outbox (event_id, type, aggregate_id, payload, request_id)
@@ -45,15 +47,24 @@ async def publish(tx: Transaction, *events: Event) -> None:
     """Write events into the outbox, in this order; they are facts when the transaction commits, and never were if it does not."""
     if not events:
         return
+    ids = [new_id() for _ in events]
     await tx.run(
         APPEND.format(schema=tx.database.context),
-        [new_id() for _ in events],
+        ids,
         [event_type(type(event)) for event in events],
         [aggregate_of(event) for event in events],
         list(events),
         caller().request_id,
     )
     tx.after_commit.append(tx.database.bell.ring)
+    tx.after_commit.append(partial(_tell_memories, tuple(map(Delivered, events, ids, repeat(datetime.now(UTC))))))
+
+
+def _tell_memories(news: tuple[Delivered[Any], ...]) -> None:
+    """What this process has changed its memory hears at once; that of others hears it through their feeds."""
+    for consumer in MEMORIES:
+        if wanted := tuple(one for one in news if type(one.event) in consumer.events):
+            consumer.function(wanted)
 
 
 @cache
@@ -76,10 +87,11 @@ def aggregate_of(event: Event) -> UUID:
     return aggregate_id
 
 
-Kind = Literal["table", "call"]
-Consume = Callable[..., Awaitable[None]]
+Kind = Literal["table", "call", "memory"]
+Consume = Callable[..., Any]
 
 CONSUMERS: dict[str, "Consumer"] = {}
+MEMORIES: list["Consumer"] = []
 
 
 class Consumer:
@@ -87,11 +99,15 @@ class Consumer:
 
     table: `(tx, news)`; the position commits with the effect, so each event is applied exactly once.
     call: `(news)`; it calls others with the event's id as key, then the position is committed: at least once.
+    memory: `(news)`, no coroutine; every process that hosts the context hears it, what it did itself at the commit and again
+    later, and keeps no position: it begins with what is new.
     """
 
-    def __init__(self, function: Consume, kind: Kind, events: tuple[type[Event], ...]) -> None:
+    def __init__(self, function: Consume, kind: Kind, events: tuple[type[Event], ...], keeps: Memory[Any, Any] | None = None) -> None:
         self.function = function
         self.kind = kind
+        self.keeps = keeps
+        self.events = events
         self.context = function.__module__.split(".")[1]
         self.name = function.__name__
         self.path = f"{self.context}.{self.name}"
@@ -100,6 +116,10 @@ class Consumer:
         if self.path in CONSUMERS:
             raise TypeError(f"Two consumers are called {self.path}")
         CONSUMERS[self.path] = self
+        if keeps is not None:
+            MEMORIES.append(self)
+            for source in self.sources:
+                keeps.need((self.path, source))
 
 
 def subscribes(*events: type[Event], kind: Kind = "table") -> Callable[[Consume], Consume]:
@@ -107,6 +127,16 @@ def subscribes(*events: type[Event], kind: Kind = "table") -> Callable[[Consume]
 
     def register(function: Consume) -> Consume:
         Consumer(function, kind, events)
+        return function
+
+    return register
+
+
+def remembers(memory: Memory[Any, Any], *events: type[Event]) -> Callable[[Consume], Consume]:
+    """Register the function by which a memory hears of changes: a consumer of the kind "memory"."""
+
+    def register(function: Consume) -> Consume:
+        Consumer(function, "memory", events, memory)
         return function
 
     return register

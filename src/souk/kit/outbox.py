@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from bisect import bisect_right
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,8 +26,11 @@ READ_FACTS = """
     LIMIT $3
 """
 
+FIND_HORIZON = "SELECT {schema}.outbox_xid(pg_snapshot_xmin(pg_current_snapshot()))"
+
 Position = tuple[int, int]
 START: Position = (0, 0)
+LAST_ID = 2**63 - 1
 
 # How often to look again: just after news whose transaction is not below the horizon yet, and when all is quiet.
 SOON_S = 0.005
@@ -69,13 +73,25 @@ def expose_outbox(database: Database) -> None:
             rang = await database.bell.wait(min(pause_s, left_s))
             pause_s = SOON_S if rang else min(pause_s * 2, QUIET_S)
 
+    async def find_horizon() -> Position:
+        """A position with nothing new before it: every fact that becomes final from now on comes after it."""
+        return (int(await database.value(FIND_HORIZON.format(schema=database.context))) - 1, LAST_ID)
+
     ExposedFunction(read_outbox, timeout_s=30.0, context=database.context)
+    ExposedFunction(find_horizon, timeout_s=5.0, context=database.context)
 
 
 async def read_outbox(source: str, after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
     """Facts of a context after a position, wherever it is hosted."""
     function = EXPOSED[f"{source}/read_outbox"]
     found: tuple[Fact, ...] = await function.ask(function.argument_type(after, limit, wait_s))
+    return found
+
+
+async def find_horizon(source: str) -> Position:
+    """The position after which all news of a context comes, wherever it is hosted."""
+    function = EXPOSED[f"{source}/find_horizon"]
+    found: Position = await function.ask(function.argument_type())
     return found
 
 
@@ -110,8 +126,8 @@ class Feed:
         return self._kept_after(position)
 
     def _kept_after(self, position: Position) -> tuple[Fact, ...]:
-        found = [fact for fact in self._facts if fact.position > position]
-        return tuple(found[: self.BATCH])
+        first = bisect_right(self._facts, position, key=lambda fact: fact.position)
+        return tuple(self._facts[first : first + self.BATCH])
 
     async def follow_forever(self) -> None:
         """Read on at the end; after trouble begin again where it was."""
