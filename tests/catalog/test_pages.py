@@ -33,11 +33,11 @@ async def warm_page(product_id: UUID) -> Product:
     """The page, which is in memory from now on."""
 
     async def is_kept() -> bool:
-        await pages.get_page(product_id, None)
+        await pages.get_product(product_id, None)
         return pages.pages.peek(product_id) is not None
 
     await until(is_kept)
-    return await pages.get_page(product_id, None)
+    return await pages.get_product(product_id, None)
 
 
 async def price_of(sku: str) -> tuple[Money, ...]:
@@ -50,22 +50,22 @@ async def test_a_page_shows_a_change_of_this_process_at_once(working_shop: Shop)
     assert await warm_page(product.id) == product
     with as_seller():
         await products.change_product(product.id, ProductChange(name="Cup"), None)
-    assert (await pages.get_page(product.id, None)).name == "Cup"
+    assert (await pages.get_product(product.id, None)).name == "Cup"
     with as_seller():
         await products.remove_product(product.id, None)
     with pytest.raises(NotFound):
-        await pages.get_page(product.id, None)
+        await pages.get_product(product.id, None)
 
 
 async def test_a_page_shows_a_change_of_another_process_a_moment_later(working_shop: Shop) -> None:
     (product,) = await create(mug())
     await warm_page(product.id)
     await db.pool.execute(RENAME, product.id, "Cup")
-    assert (await pages.get_page(product.id, None)).name == "Stoneware mug"
+    assert (await pages.get_product(product.id, None)).name == "Stoneware mug"
     await db.pool.execute(TELL, product.id)
 
     async def shows_it() -> bool:
-        return (await pages.get_page(product.id, None)).name == "Cup"
+        return (await pages.get_product(product.id, None)).name == "Cup"
 
     await until(shows_it, within_s=2.0)
 
@@ -75,7 +75,7 @@ async def test_a_page_shows_the_stock_of_now(working_shop: Shop) -> None:
     await warm_page(product.id)
 
     async def shows(pieces: int) -> bool:
-        page = await pages.get_page(product.id, None)
+        page = await pages.get_product(product.id, None)
         return page.stock_available == page.variants[0].stock_available == pieces
 
     with asking(Caller(SYSTEM)):
@@ -83,7 +83,7 @@ async def test_a_page_shows_the_stock_of_now(working_shop: Shop) -> None:
         for pieces in (7, 3, 0):
             await inventory.set_stock_levels((inventory.StockCount(store.id, product.variants[0].sku, pieces),))
             await until(lambda pieces=pieces: shows(pieces), within_s=2.0)
-    assert (await pages.get_page(product.id, None)).version == product.version
+    assert (await pages.get_product(product.id, None)).version == product.version
 
 
 async def test_what_a_suspended_seller_offers_is_not_there(working_shop: Shop) -> None:
@@ -92,7 +92,7 @@ async def test_what_a_suspended_seller_offers_is_not_there(working_shop: Shop) -
 
     async def is_there(expected: bool) -> bool:
         try:
-            return (await pages.get_page(product.id, None)).id == product.id and expected
+            return (await pages.get_product(product.id, None)).id == product.id and expected
         except NotFound:
             return not expected
 
@@ -106,12 +106,12 @@ async def test_what_a_suspended_seller_offers_is_not_there(working_shop: Shop) -
 async def test_a_seller_sees_the_draft_and_nobody_else_its_page(working_shop: Shop) -> None:
     (draft,) = await create(mug(status="draft"))
     with as_seller():
-        assert (await pages.get_page(draft.id, None)).status == "draft"
+        assert (await pages.get_product(draft.id, None)).status == "draft"
     for _ in range(2):
         with pytest.raises(NotFound):
-            await pages.get_page(draft.id, None)
+            await pages.get_product(draft.id, None)
     with pytest.raises(NotFound):
-        await pages.get_page(new_id(), None)
+        await pages.get_product(new_id(), None)
 
 
 async def test_what_is_bought_costs_what_it_costs_now(working_shop: Shop) -> None:

@@ -64,6 +64,21 @@ async def test_reads_give_all_one_or_none(here: str) -> None:
     assert columns([one, one], "id", "number") == ([one.id] * 2, [1, 1])
 
 
+class Mode(msgspec.Struct, frozen=True):
+    mode: str
+
+
+async def test_a_search_is_planned_for_its_values_and_nothing_else_is(here: str) -> None:
+    read = "SELECT current_setting('plan_cache_mode') AS mode WHERE $1"
+    for method, mode in (
+        (notebook.db.search, "force_custom_plan"),
+        (notebook.db.all, "force_generic_plan"),
+        (notebook.db.search, "force_custom_plan"),
+    ):
+        assert await method(Mode, read, True) == (Mode(mode),)
+    assert await notebook.db.search(Mode, read, False) == ()
+
+
 async def test_a_savepoint_is_undone_alone(here: str) -> None:
     async with notebook.db.transaction() as tx:
         await tx.run(WRITE, new_id(), 1)

@@ -25,10 +25,10 @@ async def list_carts(user_id: UUID | None, before: UUID | None, limit: int) -> t
     """
     who = caller().principal
     if user_id is None and who.is_admin:
-        stored = await db.all(StoredCart, LIST_CARTS, before, limit)
+        stored = await db.search(StoredCart, LIST_CARTS, before, limit)
     else:
         mine = user_id or who.require_user()
         if not (who.owns(mine) or who.is_admin):
             raise NotFound
-        stored = await db.all(StoredCart, LIST_CARTS_OF_USER, before, limit, mine)
+        stored = await db.search(StoredCart, LIST_CARTS_OF_USER, before, limit, mine)
     return await price_carts(stored, await find_offers(item.sku for cart in stored for item in cart.items))

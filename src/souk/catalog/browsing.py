@@ -149,7 +149,7 @@ async def list_products(wanted: ProductFilter, limit: int, cursor: str | None) -
         wanted = msgspec.structs.replace(wanted, q=None, sort="newest" if wanted.sort == "relevance" else wanted.sort)
     currency = wanted.currency or shop.now.currencies[0]
     sql, values = write_statement(wanted, limit, cursor)
-    found = make_page(await db.all(_Found, sql, *values), limit, lambda row: (row.key, row.id))
+    found = make_page(await db.search(_Found, sql, *values), limit, lambda row: (row.key, row.id))
     rows = await db.all(ProductSummary, SHOW_PRODUCTS, [row.id for row in found.items], currency, media.base_url())
     shown = {row.id: row for row in rows}
     return Page(tuple(shown[row.id] for row in found.items if row.id in shown), found.next)

@@ -80,7 +80,7 @@ async def export_rows(seller_id: UUID | None, after: tuple[UUID, UUID]) -> tuple
     if seller_id is not None and not (who.is_admin or who.sells_for(seller_id)):
         raise NotFound
     sellers = [seller_id] if seller_id else None if who.is_admin else list(who.seller_ids)
-    rows = await db.all(_Row, FIND_ROWS, sellers, ROWS_AT_ONCE, who.is_admin, *after)
+    rows = await db.search(_Row, FIND_ROWS, sellers, ROWS_AT_ONCE, who.is_admin, *after)
     return tuple(ExportedRow(to_import_row(row), (row.product_id, row.variant_id)) for row in rows)
 
 

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
-from souk.catalog import browsing, categories, http_files, pages, products, reading, variants, views
+from souk.catalog import browsing, categories, http_files, pages, products, variants, views
 from souk.catalog.browsing import BrandName, ProductFilter, Sort
 from souk.catalog.types import (
     Category,
@@ -122,7 +122,7 @@ async def search_products(
 @route("GET", "/products/{product_id:uuid}", PUBLIC, response_headers=ETAG)
 async def get_product(product_id: FromPath[UUID], currency: InCurrency = None) -> Response[Product]:
     """A product that is on sale, or one of yours. Reading it records no view."""
-    return tagged(await pages.get_page(product_id, currency))
+    return tagged(await pages.get_product(product_id, currency))
 
 
 @route("PATCH", "/products/{product_id:uuid}", SIGNED_IN, response_headers=ETAG)
@@ -140,7 +140,7 @@ async def remove_product(product_id: FromPath[UUID], if_match: IfMatch = None) -
 @route("GET", "/products/{product_id:uuid}/variants", PUBLIC)
 async def list_variants(product_id: FromPath[UUID], currency: InCurrency = None) -> Page[ProductVariant]:
     """A product's variants."""
-    return Page((await reading.get_product(product_id, currency)).variants)
+    return Page((await pages.get_product(product_id, currency)).variants)
 
 
 @route("POST", "/products/{product_id:uuid}/variants", SIGNED_IN, response_headers=ETAG)
@@ -152,7 +152,7 @@ async def add_variant(product_id: FromPath[UUID], data: JSONBody[NewVariant]) ->
 @route("GET", "/products/{product_id:uuid}/variants/{variant_id:uuid}", PUBLIC, response_headers=ETAG)
 async def get_variant(product_id: FromPath[UUID], variant_id: FromPath[UUID], currency: InCurrency = None) -> Response[ProductVariant]:
     """A variant of a product."""
-    product = await reading.get_product(product_id, currency)
+    product = await pages.get_product(product_id, currency)
     found = next((variant for variant in product.variants if variant.id == variant_id), None)
     if found is None:
         raise NotFound

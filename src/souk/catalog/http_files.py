@@ -17,7 +17,7 @@ from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, 
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
-from souk.catalog import exporting, images, importing, media, reading
+from souk.catalog import exporting, images, importing, media, pages
 from souk.catalog.merging import RowReport
 from souk.catalog.rows import ImportRow, UnreadableFile, read_csv, read_ndjson, to_row, to_row_from_csv
 from souk.catalog.types import Image, ImageChange
@@ -60,7 +60,7 @@ class ImportOperation(Operation):
 @route("GET", "/products/{product_id:uuid}/images", PUBLIC)
 async def list_images(product_id: FromPath[UUID]) -> Page[Image]:
     """A product's pictures, the first one first."""
-    return Page((await reading.get_product(product_id)).images)
+    return Page((await pages.get_product(product_id)).images)
 
 
 @route(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from souk.catalog import media, reading
+from souk.catalog import media
 from souk.catalog.database import db
 from souk.catalog.events import (
     CategoryChanged,
@@ -19,10 +19,11 @@ from souk.catalog.events import (
     VariantAdded,
     VariantRemoved,
 )
-from souk.catalog.reading import READ_PRODUCTS
+from souk.catalog.reading import READ_PRODUCTS, get_products
 from souk.catalog.settings import shop
 from souk.catalog.types import Product
 from souk.kit.callers import caller
+from souk.kit.calls import exposed
 from souk.kit.errors import NotFound
 from souk.kit.events import Delivered, remembers
 from souk.kit.memory import Memory
@@ -81,11 +82,18 @@ def forget_pages(news: tuple[Delivered[ProductChanged | OfMany], ...]) -> None:
         stock.forget(changed)
 
 
-async def get_page(product_id: UUID, currency: str | None) -> Product:
-    """One product as the caller may see it; raises NotFound."""
+@exposed()
+async def get_product(product_id: UUID, currency: str | None = None) -> Product:
+    """One product with the stock of this second, prices in this currency where it has one. Changes nothing.
+
+    Raises NotFound for what does not exist, and for what is not published unless it is the caller's.
+    """
     who = caller().principal
     if who.is_admin or who.seller_ids or currency not in (None, shop.now.currencies[0]):
-        return await reading.get_product(product_id, currency)
+        found = await get_products((product_id,), currency)
+        if not found:
+            raise NotFound
+        return found[0]
     page = await pages.get(product_id)
     if page is None:
         raise NotFound

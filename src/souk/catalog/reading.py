@@ -9,7 +9,7 @@ from souk.catalog.types import Product
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
-from souk.kit.errors import InvalidField, NotFound
+from souk.kit.errors import InvalidField
 
 MOST_AT_ONCE = 500
 
@@ -70,14 +70,6 @@ async def get_products(ids: tuple[UUID, ...], currency: str | None = None) -> tu
     if len(ids) > MOST_AT_ONCE:
         raise InvalidField("ids", f"are to be at most {MOST_AT_ONCE}")
     return await db.all(Product, READ_PRODUCTS, *_arguments(ids, currency))
-
-
-async def get_product(product_id: UUID, currency: str | None = None) -> Product:
-    """One product; raises NotFound if get_products does not give it."""
-    found = await get_products((product_id,), currency)
-    if not found:
-        raise NotFound
-    return found[0]
 
 
 async def read_products(tx: Transaction, ids: tuple[UUID, ...]) -> tuple[Product, ...]:

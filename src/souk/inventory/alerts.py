@@ -62,7 +62,7 @@ async def list_alerts(status: AlertStatus, limit: int, cursor: str | None) -> Pa
     who = caller().principal
     (before,) = read_cursor(cursor, tuple[UUID]) or (NEWEST,)
     sellers = None if who.is_admin else list(who.seller_ids)
-    rows = await db.all(Alert, LIST_ALERTS, sellers, status, before, limit + 1)
+    rows = await db.search(Alert, LIST_ALERTS, sellers, status, before, limit + 1)
     return make_page(rows, limit, lambda alert: (alert.id,))
 
 

@@ -73,7 +73,7 @@ async def list_stores(seller_id: UUID | None, limit: int, cursor: str | None) ->
     sellers = None if who.is_admin else list(who.seller_ids)
     if seller_id is not None:
         sellers = [seller_id] if sellers is None or seller_id in sellers else []
-    return make_page(await db.all(Store, LIST_STORES, sellers, after, limit + 1), limit, lambda store: (store.id,))
+    return make_page(await db.search(Store, LIST_STORES, sellers, after, limit + 1), limit, lambda store: (store.id,))
 
 
 @exposed()

@@ -137,7 +137,7 @@ async def list_orders(
         rows = await db.all(StoredOrder, LIST_OF_SELLER, seller_id, before, limit + 1)
         rows = tuple(cut for row in rows if (cut := keep_sellers(row, (seller_id,))) is not None)
     elif user_id is None and who.is_admin:
-        rows = await db.all(StoredOrder, LIST_ALL, before, status, limit + 1)
+        rows = await db.search(StoredOrder, LIST_ALL, before, status, limit + 1)
     else:
         mine = user_id or who.require_user()
         if not (who.owns(mine) or who.is_admin):

@@ -106,4 +106,4 @@ async def reconcile_book(gateway: Gateway) -> int:
 async def list_discrepancies(limit: int, before: UUID | None = None) -> tuple[Discrepancy, ...]:
     """What gateways said against our books, newest first; for admins."""
     caller().principal.require_admin()
-    return await db.all(Discrepancy, LIST_DISCREPANCIES, before, limit)
+    return await db.search(Discrepancy, LIST_DISCREPANCIES, before, limit)

@@ -112,7 +112,7 @@ async def list_wallet_entries(currency: str, limit: int, before: UUID | None = N
 
 async def find_entries(account: ledger.Account, limit: int, before: UUID | None) -> tuple[WalletEntry, ...]:
     """Movements of a wallet, newest first."""
-    rows = await db.all(_Entry, LIST_ENTRIES, account.id, before, limit)
+    rows = await db.search(_Entry, LIST_ENTRIES, account.id, before, limit)
     return tuple(
         WalletEntry(row.id, row.kind, Money(row.amount, row.currency), row.cause_id, row.created_at, row.created_at) for row in rows
     )

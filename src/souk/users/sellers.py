@@ -93,7 +93,7 @@ async def list_sellers(status: SellerStatus | None, mine: bool, limit: int, curs
     who = caller().principal
     (after,) = read_cursor(cursor, tuple[UUID]) or (UUID(int=0),)
     if mine:
-        rows = await db.all(Seller, LIST_MINE, after, limit + 1, who.require_user(), status)
+        rows = await db.search(Seller, LIST_MINE, after, limit + 1, who.require_user(), status)
     elif who.is_admin and status is None:
         rows = await db.all(Seller, LIST, after, limit + 1)
     elif who.is_admin or status in (None, "approved"):
