@@ -1,7 +1,6 @@
 """Fixtures for payments: a shop whose books are checked when a test is over, and the sandbox as a process that tells it things."""
 
 import asyncio
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,8 +48,7 @@ def test_gateway(settings_of_a_test: None) -> None:
 @asynccontextmanager
 async def listening(shop: Shop, port: int, verifier: Verifier | None = None) -> AsyncIterator[str]:
     """The shop's REST API at this port."""
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        public = app.make_public_app(shop, verifier or Verifier())
+    public = app.make_public_app(shop, verifier or Verifier())
     listener = server.make_listener(public, "127.0.0.1", port)
     serving = asyncio.create_task(listener.serve())
     await asyncio.sleep(0)

@@ -1,13 +1,16 @@
-"""PayPal as its documents describe it, as far as a shop sees it: tokens, orders, approval, captures, refunds and signed webhooks."""
+"""PayPal as its documents describe it, as far as a shop sees it: tokens, orders, approval, captures, refunds, signed webhooks, reports."""
 
 import json
 from base64 import b64encode
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
 
 CLIENT_ID, SECRET, WEBHOOK_ID = "a-client", "a-secret", "WH-1"
 GENUINE = "signed by paypal"
+LONGEST = timedelta(days=31)
+PAGE_SIZE = 2  # whatever is asked for, so that a test sees several pages
 
 
 class FakePayPal:
@@ -17,6 +20,11 @@ class FakePayPal:
         self.orders: dict[str, dict[str, Any]] = {}
         self.answers: dict[str, dict[str, Any]] = {}
         self.refunds: list[dict[str, Any]] = []
+        self.transactions: list[dict[str, Any]] = []
+        self.happens = timedelta(hours=-4)  # when, seen from now, what is done is said to have happened
+        self.refreshed = timedelta(hours=-1)  # up to when reports tell of it
+        self.largest_report = 10_000
+        self.reports = 0
         self.lose_next = False  # do it and answer 500
         self.decline_next = False
         self.url = ""
@@ -27,7 +35,9 @@ class FakePayPal:
                 web.post("/v2/checkout/orders", self.create),
                 web.get("/v2/checkout/orders/{id}", self.show),
                 web.post("/v2/checkout/orders/{id}/capture", self.capture),
+                web.get("/v2/payments/captures/{id}", self.show_capture),
                 web.post("/v2/payments/captures/{id}/refund", self.refund),
+                web.get("/v1/reporting/transactions", self.report),
                 web.post("/v1/notifications/verify-webhook-signature", self.verify),
             ]
         )
@@ -71,9 +81,16 @@ class FakePayPal:
             taken = {"id": f"CAPTURE-{order['id']}", "status": "COMPLETED", "amount": unit["amount"], "custom_id": unit["custom_id"]}
             unit["payments"]["captures"] = [taken]
             order["status"] = "COMPLETED"
+            self.move(taken["id"], "T0006", unit["amount"]["value"], custom_field=unit["custom_id"])
             return order
 
         return self.answer(request, work)
+
+    async def show_capture(self, request: web.Request) -> web.Response:
+        self.check(request)
+        units = [unit for order in self.orders.values() for unit in order["purchase_units"]]
+        found = [one for unit in units for one in unit["payments"]["captures"] if one["id"] == request.match_info["id"]]
+        return web.json_response(found[0]) if found else web.json_response({"name": "RESOURCE_NOT_FOUND"}, status=404)
 
     async def refund(self, request: web.Request) -> web.Response:
         asked = await request.json()
@@ -83,9 +100,36 @@ class FakePayPal:
 
         def work() -> dict[str, Any]:
             self.refunds.append({"id": f"REFUND{len(self.refunds)}", "status": "COMPLETED", **asked})
+            origin = {"paypal_reference_id": request.match_info["id"], "paypal_reference_id_type": "TXN"}
+            self.move(self.refunds[-1]["id"], "T1107", "-" + asked["amount"]["value"], custom_field=asked["custom_id"], **origin)
             return self.refunds[-1]
 
         return self.answer(request, work)
+
+    async def report(self, request: web.Request) -> web.Response:
+        self.check(request)
+        self.reports += 1
+        start, end = (datetime.fromisoformat(request.query[name]) for name in ("start_date", "end_date"))
+        page, refreshed = int(request.query["page"]), datetime.now(UTC) + self.refreshed
+        if not start < end <= start + LONGEST or int(request.query["page_size"]) > 500:
+            return web.json_response({"name": "INVALID_REQUEST"}, status=400)
+        end = min(end, refreshed)
+        found = [one for one in self.transactions if start <= datetime.fromisoformat(one["transaction_initiation_date"]) <= end]
+        if len(found) > self.largest_report:
+            return web.json_response({"name": "RESULTSET_TOO_LARGE"}, status=400)
+        shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+        return web.json_response(
+            {
+                "transaction_details": [{"transaction_info": one} for one in shown],
+                "account_number": "XZXSPECPDZHZU",
+                "start_date": to_date(start),
+                "end_date": to_date(end),
+                "last_refreshed_datetime": to_date(refreshed),
+                "page": page,
+                "total_items": len(found),
+                "total_pages": -(-len(found) // PAGE_SIZE),
+            }
+        )
 
     async def verify(self, request: web.Request) -> web.Response:
         self.check(request)
@@ -110,6 +154,13 @@ class FakePayPal:
     def refuse(self, issue: str) -> web.Response:
         return web.json_response({"name": "UNPROCESSABLE_ENTITY", "details": [{"issue": issue}]}, status=422)
 
+    def move(self, transaction_id: str, code: str, value: str, status: str = "S", **more: str) -> None:
+        """Money moved: a line of the report."""
+        date = to_date(datetime.now(UTC) + self.happens)
+        info = {"transaction_id": transaction_id, "transaction_event_code": code, "transaction_status": status, **more}
+        info |= {"transaction_initiation_date": date, "transaction_updated_date": date}
+        self.transactions.append({**info, "transaction_amount": {"currency_code": "EUR", "value": value}})
+
     def approve(self, order_id: str) -> dict[str, Any]:
         """The buyer says yes in their app; the webhook that tells of it."""
         self.orders[order_id]["status"] = "APPROVED"
@@ -118,3 +169,8 @@ class FakePayPal:
     def tell_capture(self, order_id: str) -> dict[str, Any]:
         capture = self.orders[order_id]["purchase_units"][0]["payments"]["captures"][0]
         return {"id": f"WH-{order_id}-COMPLETED", "event_type": "PAYMENT.CAPTURE.COMPLETED", "resource": capture}
+
+
+def to_date(moment: datetime) -> str:
+    """A moment as reports write it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}+0000"

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiohttp import web
@@ -13,12 +15,13 @@ from tests.ports import find_free_port
 
 from souk import payments
 from souk.app import Shop
+from souk.kit.callers import SYSTEM, Caller, asking
 from souk.kit.errors import Unavailable
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.payments import ledger, reconciling
+from souk.payments import jobs, ledger, reconciling
 from souk.payments.database import db
-from souk.payments.events import PaymentCaptured
+from souk.payments.events import PaymentCaptured, PaymentRefunded
 from souk.payments.gateways.paypal import _Amount, from_paypal, to_paypal
 from souk.payments.settings import settings
 from souk.payments.types import Payment, Webhook, WebhookForged, WebhookReceipt
@@ -55,6 +58,19 @@ async def look_again() -> None:
     await reconciling.settle_open_attempts()
     await db.pool.execute("UPDATE payments.refund SET check_at = now() WHERE check_at IS NOT NULL")
     await reconciling.retry_refunds()
+
+
+async def buy(paypal: FakePayPal, amount: int = 10_000) -> tuple[Payment, str]:
+    """An order that is paid; the id of the order over there."""
+    order = await open_order(amount)
+    paypal_id = await begin(order)
+    await hear(paypal.approve(paypal_id))
+    return order, paypal_id
+
+
+async def discrepancies() -> list[tuple[UUID | None, str]]:
+    with asking(Caller(SYSTEM)):
+        return sorted(((one.payment_id, one.reason) for one in await payments.list_discrepancies(100) if one.source == "book"), key=str)
 
 
 async def test_approved_and_captured(paypal: FakePayPal) -> None:
@@ -154,6 +170,87 @@ async def test_a_wrong_secret_charges_nobody(paypal: FakePayPal) -> None:
     assert (declined.status, declined.decline_code) == ("declined", "gateway_unavailable")
 
 
+async def test_a_report_that_agrees(paypal: FakePayPal) -> None:
+    bought = [(await buy(paypal))[0] for _ in range(3)]
+    assert (await give_back(bought[0], 4_000)).status == "succeeded"
+    paypal.move("FEE", "T0106", "-3.50")
+    paypal.move("TO-THE-BANK", "T0400", "-200.00")
+    paypal.move("PENDING", "T0006", "9.00", "P")
+    assert await jobs.reconcile_books() == 4
+    assert await discrepancies() == []
+    assert (len(await announced(PaymentCaptured)), len(await announced(PaymentRefunded))) == (3, 1)
+    asked = paypal.reports
+    assert await jobs.reconcile_books() == 0
+    assert paypal.reports == asked, "a report is not asked for every few seconds"
+
+
+async def test_what_is_too_young_for_a_report_is_read_later(paypal: FakePayPal) -> None:
+    paypal.refreshed = timedelta(hours=-6)
+    paypal.move("EARLY", "T0006", "7.00")
+    assert await jobs.reconcile_books() == 0
+    paypal.refreshed = timedelta(hours=-1)
+    assert await jobs.reconcile_books() == 1
+
+
+async def test_a_report_that_is_too_large_is_read_in_parts(paypal: FakePayPal) -> None:
+    paypal.largest_report = 1
+    for hours in (20, 12, 5):
+        paypal.happens = timedelta(hours=-hours)
+        await buy(paypal)
+    assert await jobs.reconcile_books() == 3
+    assert await discrepancies() == []
+
+
+async def test_what_the_report_has_and_we_do_not(paypal: FakePayPal) -> None:
+    stranger, (order, paypal_id) = new_id(), await buy(paypal)
+    [line] = paypal.transactions
+    paypal.move("TILL", "T0006", "7.00", custom_field="till 4")
+    paypal.move("BARE", "T0006", "7.00")
+    paypal.move("UNKNOWN", "T0006", "8.00", custom_field=f"{stranger}.{new_id()}")
+    paypal.move("OTHER", "T0006", "9.00", custom_field=line["custom_field"])
+    paypal.move("CHARGEBACK", "T1201", "-100.00", paypal_reference_id=f"CAPTURE-{paypal_id}")
+    paypal.move("BACK", "T1107", "-7.00", paypal_reference_id="TILL")
+    assert await jobs.reconcile_books() == 7
+    nobodys = (None, "no payment of ours")
+    ours = ["10000 EUR were asked for, 900 EUR told of", "no refund of ours"]
+    expected = [nobodys, nobodys, nobodys, (stranger, "no attempt of ours"), *((order.id, reason) for reason in ours)]
+    assert await discrepancies() == sorted(expected, key=str)
+    assert await balance(ledger.clearing("paypal", "EUR")) == -10_000
+
+
+async def test_a_capture_that_only_the_report_tells_of(paypal: FakePayPal) -> None:
+    order = await open_order()
+    event = paypal.approve(await begin(order))
+    paypal.lose_next = True
+    with pytest.raises(Unavailable, match="paypal"):
+        await hear(event)
+    assert (await look_up(order)).status == "requires_action"
+    await jobs.reconcile_books()
+    assert (await look_up(order)).status == "captured"
+
+
+@pytest.mark.parametrize("says_for_what", [True, False])
+async def test_a_refund_that_somebody_made_over_there(paypal: FakePayPal, says_for_what: bool) -> None:
+    order, paypal_id = await buy(paypal)
+    [line] = paypal.transactions
+    custom = {"custom_field": line["custom_field"]} if says_for_what else {}
+    paypal.move("BY-HAND", "T1107", "-25.00", paypal_reference_id=f"CAPTURE-{paypal_id}", **custom)
+    await jobs.reconcile_books()
+    await db.pool.execute("DELETE FROM payments.book_position")
+    assert await jobs.reconcile_books() == 2, "read once more"
+    assert ((await look_up(order)).status, (await look_up(order)).refunded.amount) == ("partially_refunded", 2_500)
+    assert len(await announced(PaymentRefunded)) == 1
+    assert await discrepancies() == []
+
+
+async def test_a_report_that_we_may_not_read_is_read_later(paypal: FakePayPal) -> None:
+    await buy(paypal)
+    settings.replace(paypal_secret="wrong")
+    assert await jobs.reconcile_books() == 0
+    settings.replace(paypal_secret=SECRET)
+    assert await jobs.reconcile_books() == 1
+
+
 @pytest.mark.parametrize(
     ("money", "value"),
     [
@@ -168,3 +265,4 @@ def test_amounts(money: Money, value: str) -> None:
     written = to_paypal(money)
     assert written == {"currency_code": money.currency, "value": value}
     assert from_paypal(_Amount(**written)) == money
+    assert from_paypal(_Amount(money.currency, f"-{value}")).amount == -money.amount

@@ -8,6 +8,9 @@ import msgspec
 
 from souk.kit.money import Money
 
+# How far back a book begins that was never read before and is asked for by time.
+BEGINNING_S = 86_400
+
 
 class Silent(Exception):
     """The gateway did not answer, or with an error of its own: nobody knows whether it did what it was asked."""
@@ -111,6 +114,12 @@ class BookPage(msgspec.Struct, frozen=True):
     entries: tuple[News, ...]
     position: str
     more: bool
+
+
+def next_stretch(after: str, end: int, longest_s: int) -> tuple[int, int]:
+    """From when to when a book is read next that is asked for by time: positions are seconds."""
+    since = int(after) if after else end - BEGINNING_S
+    return since, min(since + longest_s, end)
 
 
 class Gateway(Protocol):

@@ -4,6 +4,7 @@ import logging
 import time
 from base64 import b64encode
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from souk.payments.gateways.gateway import (
     RefundNews,
     Silent,
     Unreachable,
+    next_stretch,
     read_reference,
 )
 from souk.payments.gateways.line import Answer, Line
@@ -44,6 +46,11 @@ REFUND_STATUSES: dict[str, Literal["pending", "succeeded", "failed"]] = {
     "FAILED": "failed",
     "CANCELLED": "failed",
 }
+# Money that goes back: a refund of ours, and what PayPal or a bank takes back, which is not final while it can be disputed.
+MONEY_BACK: dict[str, Literal["pending", "succeeded"]] = {"T1107": "succeeded", "T1106": "pending", "T1201": "pending"}
+# A payment is in the report after three hours at the latest. It is asked for by days at the most, and not for less than a quarter of an
+# hour, because calls are rationed.
+REPORTED_AFTER_S, STRETCH_S, LEAST_S, PAGE_SIZE = 10_800, 86_400, 900, 500
 SIGNATURE = ("auth_algo", "cert_url", "transmission_id", "transmission_sig", "transmission_time")
 
 
@@ -85,6 +92,38 @@ class _Refund(msgspec.Struct, frozen=True):
     status: str
     amount: _Amount | None = None
     custom_id: str = ""
+
+
+class _Info(msgspec.Struct, frozen=True):
+    transaction_id: str
+    transaction_event_code: str
+    transaction_status: str
+    transaction_amount: _Amount | None = None
+    paypal_reference_id: str = ""
+    custom_field: str = ""
+
+    @property
+    def brings_money(self) -> bool:
+        """A payment to us that succeeded, whether or not it was given back later."""
+        return self.transaction_event_code.startswith("T00") and self.transaction_status in ("S", "V") and self.gross.amount > 0
+
+    @property
+    def takes_money(self) -> bool:
+        return self.transaction_event_code in MONEY_BACK and self.transaction_status == "S" and self.gross.amount < 0
+
+    @property
+    def gross(self) -> Money:
+        return from_paypal(self.transaction_amount) if self.transaction_amount else Money(0, "XXX")
+
+
+class _Transaction(msgspec.Struct, frozen=True):
+    transaction_info: _Info
+
+
+class _Report(msgspec.Struct, frozen=True):
+    last_refreshed_datetime: str
+    transaction_details: tuple[_Transaction, ...] = ()
+    total_pages: int = 0
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -187,8 +226,56 @@ class PayPal:
         return News("webhook", self.name, event.id, event.event_type)
 
     async def read_book(self, after: str) -> BookPage:
-        """PayPal's reports are hours behind and are not compared: webhooks and look-ups settle what is open."""
-        return BookPage((), after, more=False)
+        """The next day of PayPal's report. What comes of a payment that is still pending is told by webhooks and look-ups."""
+        end = int(time.time()) - REPORTED_AFTER_S
+        since, until = next_stretch(after, end, STRETCH_S)
+        if until - since < LEAST_S:
+            return BookPage((), after, more=False)
+        found, until = await self._read_report(since, until)
+        came = [self._read_entry(info, read_reference(info.custom_field)) for info in found if info.brings_money]
+        went = [self._read_entry(info, await self._find_reference(info)) for info in found if info.takes_money]
+        return BookPage((*came, *went), str(until), more=since < until < end)
+
+    async def _read_report(self, since: int, until: int) -> tuple[list[_Info], int]:
+        """What happened, and up to when the report tells of it."""
+        span = f"start_date={to_date(since)}&end_date={to_date(until)}&fields=transaction_info&page_size={PAGE_SIZE}"
+        found: list[_Info] = []
+        page, pages, known = 0, 1, until
+        while page < pages:
+            page += 1
+            answer = await self._line.ask("GET", f"/v1/reporting/transactions?{span}&page={page}", await self._headers())
+            if answer.status == 400 and read_issue(answer) == "resultset_too_large" and until - since > 1:
+                return await self._read_report(since, (since + until) // 2)
+            if answer.status != 200:
+                raise Silent(f"paypal answered {answer.status} to the report: {read_issue(answer)}")
+            report = msgspec.json.decode(answer.body, type=_Report)
+            found += [one.transaction_info for one in report.transaction_details]
+            pages, known = report.total_pages, min(known, from_date(report.last_refreshed_datetime))
+        return found, max(since, known)
+
+    async def _find_reference(self, info: _Info) -> Reference | None:
+        """Which attempt or refund of ours it was; a refund that somebody made over there leads to it by its capture."""
+        if reference := read_reference(info.custom_field):
+            return reference
+        path = f"/v2/payments/captures/{quote(info.paypal_reference_id, safe='')}"
+        answer = await self._line.ask("GET", path, await self._headers()) if info.paypal_reference_id else None
+        if answer is None or answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise Silent(f"paypal answered {answer.status}")
+        return read_reference(msgspec.json.decode(answer.body, type=_Capture).custom_id)
+
+    def _read_entry(self, info: _Info, reference: Reference | None) -> News:
+        """An entry of the report; of a refund nobody knows yet whether its reference names a refund of ours or the attempt."""
+        external_id, code = info.transaction_id, info.transaction_event_code
+        if reference is None:
+            return News("book", self.name, external_id, code, foreign=True)
+        if info.brings_money:
+            return News("book", self.name, external_id, code, attempts=(AttemptNews(reference, "captured", None, info.gross),))
+        amount = Money(-info.gross.amount, info.gross.currency)
+        ids = reference.payment_id, reference.attempt_id
+        told = RefundNews(*ids, MONEY_BACK[code], external_id, amount, attempt_id=reference.attempt_id)
+        return News("book", self.name, external_id, code, refunds=(told,))
 
     async def _capture(self, order_id: str, reference: Reference) -> AttemptNews:
         answer = await self._post(f"/v2/checkout/orders/{quote(order_id, safe='')}/capture", {}, f"{reference}.capture")
@@ -290,3 +377,13 @@ def from_paypal(amount: _Amount) -> Money:
     digits = exponent(amount.currency_code)
     whole, _, part = amount.value.partition(".")
     return Money(int(whole + part.ljust(digits, "0")[:digits]), amount.currency_code)
+
+
+def to_date(second: int) -> str:
+    """A moment as PayPal reads it."""
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def from_date(date: str) -> int:
+    """A moment as we count it."""
+    return int(datetime.fromisoformat(date).timestamp())

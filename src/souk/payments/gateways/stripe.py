@@ -1,5 +1,6 @@
 """Stripe, by its own SDK: a PaymentIntent per attempt, made first and confirmed then, so that a lost answer never hides a charge."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, TypeVar
 from uuid import UUID
@@ -19,6 +20,7 @@ from souk.payments.gateways.gateway import (
     RefundNews,
     Silent,
     Unreachable,
+    next_stretch,
     read_id,
     read_reference,
 )
@@ -41,6 +43,8 @@ REFUND_STATUSES: dict[str, Literal["pending", "succeeded", "failed"]] = {
 }
 # Stripe counts these in hundredths although nobody else does any more.
 HUNDREDTHS = frozenset({"ISK", "UGX"})
+# The book is read by hours at the most; its last minute once more, because clocks differ and charges of one second appear one by one.
+STRETCH_S, OVERLAP_S = 3_600, 60
 
 
 class _Redirect(msgspec.Struct, frozen=True):
@@ -73,6 +77,21 @@ class _Refund(msgspec.Struct, frozen=True):
     status: str | None
     metadata: dict[str, str] | None = None
     failure_reason: str | None = None
+
+
+class _BookedCharge(msgspec.Struct, frozen=True):
+    id: str
+    status: str
+    captured: bool
+    amount: int
+    currency: str
+    created: int
+    payment_intent: _Intent | None = None
+
+
+class _BookedRefund(_Refund, frozen=True, kw_only=True):
+    created: int
+    payment_intent: _Intent | None = None
 
 
 class Stripe:
@@ -120,7 +139,7 @@ class Stripe:
 
     async def refund(self, asked: RefundAsked) -> RefundNews:
         try:
-            made = await self._ask(lambda client: create_refund(client, asked))
+            made = await self._ask(lambda client: refund_once(client, asked))
         except stripe.StripeError as refused:
             return RefundNews(asked.payment_id, asked.refund_id, "failed", code=code_of(refused))
         return read_refund(made, asked.payment_id, asked.refund_id)
@@ -130,7 +149,7 @@ class Stripe:
         told = msgspec.json.encode(event.data.object.to_dict())
         if event.type.startswith("payment_intent."):
             intent = msgspec.json.decode(told, type=_Intent)
-            reference = read_reference(intent.metadata.get("reference", ""))
+            reference = reference_of(intent)
             attempts = (read_intent(intent, reference),) if reference and intent.status != "requires_confirmation" else ()
             return News("webhook", self.name, event.id, event.type, attempts=attempts)
         if event.type.startswith("refund."):
@@ -141,8 +160,18 @@ class Stripe:
         return News("webhook", self.name, event.id, event.type)
 
     async def read_book(self, after: str) -> BookPage:
-        """Stripe's balance transactions are not compared yet: webhooks and look-ups settle what is open."""
-        return BookPage((), after, more=False)
+        """The charges and refunds of the next hour. What comes of one that is still pending is told by webhooks and look-ups."""
+        now = int(time.time())
+        since, until = next_stretch(after, now, STRETCH_S)
+        try:
+            charges = await self._ask(lambda client: list_charges(client, since - OVERLAP_S, until))
+            refunds = await self._ask(lambda client: list_refunds(client, since - OVERLAP_S, until))
+        except stripe.StripeError as refused:
+            raise Silent(f"stripe: {code_of(refused)}") from refused
+        moves = [(one.created, read_booked_charge(one)) for one in charges if one.captured and one.status == "succeeded"]
+        moves += [(one.created, read_booked_refund(one)) for one in refunds if one.status not in ("failed", "canceled")]
+        entries = tuple(news for _, news in sorted(moves, key=lambda move: move[0]))
+        return BookPage(entries, str(until), more=until < now)
 
     async def _find_intent(self, sought: AttemptSought) -> _Intent | None:
         gateway_id = sought.gateway_id
@@ -225,6 +254,30 @@ async def create_refund(client: stripe.StripeClient, asked: RefundAsked) -> _Ref
     return msgspec.convert(made.to_dict(), _Refund)
 
 
+async def refund_once(client: stripe.StripeClient, asked: RefundAsked) -> _Refund:
+    # Stripe forgets a key after a day, but not what was done under it.
+    return await find_refund(client, asked) or await create_refund(client, asked)
+
+
+async def find_refund(client: stripe.StripeClient, asked: RefundAsked) -> _Refund | None:
+    made = await client.v1.refunds.list_async({"payment_intent": asked.gateway_id, "limit": 100})
+    async for one in made.auto_paging_iter():
+        refund = msgspec.convert(one.to_dict(), _Refund)
+        if (refund.metadata or {}).get("refund_id") == str(asked.refund_id):
+            return refund
+    return None
+
+
+async def list_charges(client: stripe.StripeClient, since: int, until: int) -> list[_BookedCharge]:
+    page = await client.v1.charges.list_async({"created": {"gte": since, "lte": until}, "limit": 100, "expand": ["data.payment_intent"]})
+    return [msgspec.convert(one.to_dict(), _BookedCharge) async for one in page.auto_paging_iter()]
+
+
+async def list_refunds(client: stripe.StripeClient, since: int, until: int) -> list[_BookedRefund]:
+    page = await client.v1.refunds.list_async({"created": {"gte": since, "lte": until}, "limit": 100, "expand": ["data.payment_intent"]})
+    return [msgspec.convert(one.to_dict(), _BookedRefund) async for one in page.auto_paging_iter()]
+
+
 def read_intent(intent: _Intent, reference: Reference) -> AttemptNews:
     """A PaymentIntent as news of our attempt."""
     status = STATUSES.get(intent.status, "pending")
@@ -235,11 +288,34 @@ def read_intent(intent: _Intent, reference: Reference) -> AttemptNews:
     return AttemptNews(reference, status, intent.id, amount, code if status == "declined" else None, redirect.url if redirect else None)
 
 
-def read_refund(refund: _Refund, payment_id: UUID, refund_id: UUID) -> RefundNews:
+def read_refund(refund: _Refund, payment_id: UUID, refund_id: UUID | None) -> RefundNews:
     """A refund as news of ours."""
     status = REFUND_STATUSES.get(refund.status or "", "pending")
     amount, code = from_stripe(refund.amount, refund.currency), refund.failure_reason if status == "failed" else None
     return RefundNews(payment_id, refund_id, status, refund.id, amount, code)
+
+
+def reference_of(intent: _Intent | None) -> Reference | None:
+    """The attempt that an intent was made for, if it is one of ours."""
+    return read_reference(intent.metadata.get("reference", "")) if intent else None
+
+
+def read_booked_charge(charge: _BookedCharge) -> News:
+    """A charge as an entry of the book. The attempt goes by the id of its intent."""
+    reference = reference_of(charge.payment_intent)
+    if reference is None or charge.payment_intent is None:
+        return News("book", Stripe.name, charge.id, "charge", foreign=True)
+    captured = AttemptNews(reference, "captured", charge.payment_intent.id, from_stripe(charge.amount, charge.currency))
+    return News("book", Stripe.name, charge.id, "charge", attempts=(captured,))
+
+
+def read_booked_refund(refund: _BookedRefund) -> News:
+    """A refund as an entry of the book. One that somebody made over there has no id of ours."""
+    reference = reference_of(refund.payment_intent)
+    if reference is None:
+        return News("book", Stripe.name, refund.id, "refund", foreign=True)
+    told = read_refund(refund, reference.payment_id, read_id((refund.metadata or {}).get("refund_id", "")))
+    return News("book", Stripe.name, refund.id, "refund", refunds=(msgspec.structs.replace(told, attempt_id=reference.attempt_id),))
 
 
 def code_of(refused: stripe.StripeError) -> str:
