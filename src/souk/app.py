@@ -18,7 +18,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
-from souk.kit.bodies import StrictRequest, inspect_body
+from souk.kit.bodies import StrictRequest
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, read_sections, read_settings
 from souk.kit.cors import Cors
@@ -29,6 +29,7 @@ from souk.kit.errors import Unavailable
 from souk.kit.events import CONSUMERS
 from souk.kit.front import Front
 from souk.kit.housekeeping import keep_house_forever
+from souk.kit.http import admit
 from souk.kit.internal import Internal
 from souk.kit.jobs import JOBS
 from souk.kit.locks import SessionLocks, while_only_one
@@ -226,7 +227,7 @@ def make_rest_app(handlers: list[BaseRouteHandler], verifier: Verifier, cors_ori
     app = Litestar(
         route_handlers=[*handlers, *make_aliases(handlers)],
         request_class=StrictRequest,
-        before_request=inspect_body,
+        before_request=admit,
         exception_handlers=HANDLERS,
         openapi_config=describe_api(),
         request_max_body_size=LARGEST_BODY_BYTES,

@@ -133,18 +133,31 @@ async def confirm_stock(asked: tuple[Asked[ConfirmStock], ...]) -> tuple[Reserva
     """
     wanted = {one.request.order_id: one.request.lines for one in asked}
     async with db.transaction() as tx:
-        levels = await tx.all(Level, LOCK_LEVELS, skus_of(wanted))
-        known = await find_reservations(tx, wanted)
-        held = {order_id: found for order_id, found in known.items() if found.status == "held"}
-        final = {order_id: found for order_id, found in known.items() if found.status in ("confirmed", "shipped")}
-        lost = {order_id: lines for order_id, lines in wanted.items() if order_id not in held and order_id not in final}
-        if held:
-            await tx.run(SETTLE, list(held), "confirmed")
-        decisions = allocate(lost, levels)
-        made = await set_aside(tx, decisions, "confirmed")
-    confirmed = {order_id: msgspec.structs.replace(found, status="confirmed", expires_at=None) for order_id, found in held.items()}
-    answers = final | confirmed | made
+        answers = await confirm_held(tx, wanted)
+    decisions: Decisions = {}
+    if lost := {order_id: lines for order_id, lines in wanted.items() if order_id not in answers}:
+        async with db.transaction() as tx:
+            levels = await tx.all(Level, LOCK_LEVELS, skus_of(lost))
+            answers |= await confirm_held(tx, lost)
+            decisions = allocate({order_id: lines for order_id, lines in lost.items() if order_id not in answers}, levels)
+            answers |= await set_aside(tx, decisions, "confirmed")
     return tuple(answers.get(one.request.order_id) or refusal_of(decisions, one.request.order_id) for one in asked)
+
+
+async def confirm_held(tx: Transaction, order_ids: Iterable[UUID]) -> dict[UUID, Reservation]:
+    """Take the expiry off what is still set aside; the reservations that are final now.
+
+    Counters do not move, so that no level is locked: the hot rows of a sale are left to those who reserve.
+    """
+    known = await find_reservations(tx, order_ids)
+    held = [order_id for order_id, found in known.items() if found.status == "held"]
+    if held:
+        await tx.run(SETTLE, held, "confirmed")
+    return {
+        order_id: msgspec.structs.replace(found, status="confirmed", expires_at=None) if found.status == "held" else found
+        for order_id, found in known.items()
+        if found.status in ("held", "confirmed", "shipped")
+    }
 
 
 @exposed.batched(timeout=5.0)

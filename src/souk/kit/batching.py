@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Generic, TypeVar
 
-from souk.kit.callers import Caller
+from souk.kit.callers import NO_DEADLINE, Caller
 from souk.kit.db import BAD_DATA, TRY_AGAIN
 from souk.kit.errors import DomainError, Unavailable
 
@@ -46,16 +46,23 @@ class Batcher(Generic[Q, A]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, request: Q, caller: Caller) -> A:
-        """The answer to this request; raises its refusal, or Unavailable."""
-        asked = Asked(request, caller, asyncio.get_running_loop().create_future())
+        """The answer to this request; raises its refusal, or Unavailable, which it also is when the caller's deadline passes."""
+        loop = asyncio.get_running_loop()
+        asked = Asked(request, caller, loop.create_future())
         self._waiting.append(asked)
         if self._busy < self._lanes:
             self._busy += 1
             # A context of its own: the batch belongs to all of its callers, not to the one that happened to start it.
-            task = asyncio.get_running_loop().create_task(self._drain(), context=Context())
+            task = loop.create_task(self._drain(), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await asked.answer  # type: ignore[return-value]
+        if caller.deadline == NO_DEADLINE:
+            return await asked.answer  # type: ignore[return-value]
+        alarm = loop.call_at(caller.deadline, _give, asked, Unavailable("the deadline passed before there was an answer"))
+        try:
+            return await asked.answer  # type: ignore[return-value]
+        finally:
+            alarm.cancel()
 
     async def _drain(self) -> None:
         try:

@@ -52,6 +52,8 @@ topology = Topology()
 class Exposed:
     """A function of a front door: what it is called, what it takes and gives, and how it runs here or there."""
 
+    keeps_time = False  # whether run_here ends by the caller's deadline without help
+
     def __init__(self, function: Callable[..., Any], timeout_s: float, context: str = "") -> None:
         self.function = function
         self.name = function.__name__
@@ -87,6 +89,8 @@ class Exposed:
         deadline = min(who.deadline, now + self.timeout_s)
         who = msgspec.structs.replace(who.entering(self.path), deadline=deadline)
         peer = topology.peer_of(self.context)
+        if peer is None and self.keeps_time:
+            return await self.run_here(arguments, who)
         try:
             async with asyncio.timeout_at(deadline):
                 if peer is None:
@@ -126,6 +130,8 @@ class ExposedFunction(Exposed, Generic[P, R]):
 
 class BatchedFunction(Exposed, Generic[Q, A]):
     """An exposed function that takes many requests; callers ask for one and are gathered."""
+
+    keeps_time = True
 
     def __init__(self, function: Callable[..., Any], timeout_s: float, size: int, lanes: int) -> None:
         super().__init__(function, timeout_s)

@@ -176,10 +176,11 @@ async def _answer(reply: _Reply, status: int, headers: list[Header], body: bytes
 
 def _inspect_address(scope: Scope) -> None:
     """No NUL in a path or query, for PostgreSQL has none in its texts; no card number in a query, for queries are logged and kept."""
-    query = unquote_to_bytes(scope["query_string"])
+    query = unquote_to_bytes(scope["query_string"]) if scope["query_string"] else b""
     if "\0" in scope["path"] or b"\0" in query:
         raise InvalidField("path" if "\0" in scope["path"] else "query", "a text may not contain a NUL character")
-    refuse_card_numbers(query.replace(b"+", b" "))
+    if query:
+        refuse_card_numbers(query.replace(b"+", b" "))
 
 
 def refuse_card_numbers(text: bytes) -> None:

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import litestar
 import msgspec
-from litestar.connection import ASGIConnection
+from litestar import Request
 from litestar.datastructures import CacheControlHeader
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.params import QueryParameter
 
+from souk.kit.bodies import inspect_body
 from souk.kit.callers import caller
 from souk.kit.errors import InvalidField, Unauthenticated
 from souk.kit.problems import PROBLEM_JSON, Problem
@@ -55,6 +56,7 @@ ADMIN = Access("admin", _admin, ("bearer",))
 GUEST_OR_USER = Access("guest_or_user", _guest_or_user, ("bearer", "guest"))
 # The caller proves itself otherwise, by a signature over the body.
 SIGNED_WEBHOOK = Access("signed_webhook", _anybody)
+ACCESS = {one.name: one for one in (PUBLIC, SIGNED_IN, ADMIN, GUEST_OR_USER, SIGNED_WEBHOOK)}
 
 PROBLEMS = {
     400: "The request cannot be read",
@@ -80,10 +82,6 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 def route(method: Method, path: str, access: Access, **options: Any) -> Callable[[Callable[..., Any]], BaseRouteHandler]:
     """A REST route. `access` says who may use it; a route without it cannot be written."""
 
-    # Asynchronous, because the framework runs any other guard in a thread.
-    async def guard(_connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
-        access.check()
-
     # A public read may be kept by anyone who asks again whether it is still true (ETag); all else is personal.
     public = method == "GET" and access is PUBLIC
     options.setdefault("cache_control", CacheControlHeader(public=True, max_age=0, must_revalidate=True) if public else None)
@@ -91,12 +89,21 @@ def route(method: Method, path: str, access: Access, **options: Any) -> Callable
     return litestar.route(
         path,
         http_method=method,
-        guards=[guard],
         opt={"access": access.name} | options.pop("opt", {}),
         security=[{scheme: []} for scheme in access.security],
         responses=DOCUMENTED | options.pop("responses", {}),
         **options,
     )
+
+
+async def admit(request: Request[Any, Any, Any]) -> None:
+    """Before any handler: whether the caller may use this route at all, and whether the body may be read.
+
+    Not a guard of the framework: that would cost a copy of the request each time.
+    """
+    if (access := request.route_handler.opt.get("access")) is not None:
+        ACCESS[access].check()
+    await inspect_body(request)
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):

@@ -3,6 +3,8 @@
 import hashlib
 import hmac
 from datetime import UTC, datetime
+from functools import cache, partial
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -51,6 +53,12 @@ from souk.payments.types import (
 # More tries than an honest buyer needs; whoever tests stolen cards needs many.
 MOST_ATTEMPTS = 20
 TEST_TOKENS = ("tok_visa", "tok_ok")
+
+
+class FindMethod(Protocol):
+    """Finds the method of an attempt, as find_method does."""
+
+    def __call__(self, name: str, *, trusted: bool) -> PaymentMethod: ...
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -124,7 +132,8 @@ async def begin_attempts(asked: tuple[Asked[Begin], ...]) -> tuple[Begun | Domai
         if others := {one.request.charge.order_id for one in asked} - cases.keys():
             cases |= await lock_cases(tx, others)
         wallets = await lock_wallets(tx, asked, cases)
-        decisions = [begin(one, cases, demo, wallets, changes) for one in asked]
+        find = cache(partial(find_method, demo=demo))
+        decisions = [begin(one, cases, find, wallets, changes) for one in asked]
         written = await write(tx, changes)
     follow_up(changes)
     return tuple(
@@ -146,7 +155,9 @@ async def lock_wallets(tx: Transaction, asked: tuple[Asked[Begin], ...], cases: 
     return await ledger.lock_balances(tx, list(accounts))
 
 
-def begin(one: Asked[Begin], cases: dict[UUID, Case], demo: bool, wallets: dict[Account, int], changes: Changes) -> Begun | DomainError:
+def begin(
+    one: Asked[Begin], cases: dict[UUID, Case], find: FindMethod, wallets: dict[Account, int], changes: Changes
+) -> Begun | DomainError:
     """Decide about one attempt: refuse it, go on with it, or write a new one."""
     request = one.request.charge
     case = cases.get(request.order_id)
@@ -159,7 +170,7 @@ def begin(one: Asked[Begin], cases: dict[UUID, Case], demo: bool, wallets: dict[
         return go_on(case.payment, known, request)
     try:
         refuse(case)
-        method = find_method(request.method, demo, one.caller.principal.is_admin)
+        method = find(request.method, trusted=one.caller.principal.is_admin)
         check_method(method, request, case.payment)
     except DomainError as refusal:
         return refusal

@@ -63,7 +63,7 @@ def offered(demo: bool) -> tuple[PaymentMethod, ...]:
     )
 
 
-def find_method(name: str, demo: bool, trusted: bool) -> PaymentMethod:
+def find_method(name: str, *, demo: bool, trusted: bool) -> PaymentMethod:
     """A method by its name or by its gateway's; raises MethodNotOffered.
 
     Only an admin, or the shop itself, may say that an order was paid elsewhere.
