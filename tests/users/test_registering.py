@@ -123,3 +123,12 @@ async def test_the_log_names_nobody(shop: Shop, caplog: pytest.LogCaptureFixture
         await register("ada")
     for secret in ("@example.com", PASSWORD, "wrong password", ada.refresh_token, ada.access_token):
         assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("password", ["password", "Baseball", "1234567890", "qwertyuiop"])
+async def test_a_password_that_everybody_tries_first_is_refused(shop: Shop, password: str) -> None:
+    with pytest.raises(InvalidField, match="most common"):
+        await users.register_user(users.Register("ada@example.com", password), HOME)
+    ada = await register("ada")
+    with as_user(ada.id), pytest.raises(InvalidField, match="most common"):
+        await users.change_me(users.ChangeMe(password=password, current_password=PASSWORD))
