@@ -71,6 +71,8 @@ async def test_a_draft_is_kept_by_nobody(web: Web) -> None:
     [
         {"name": ""}, {"name": " "}, {"name": 1}, {"name": "x" * 301}, {"name": "a\0b"}, {"name": None}, {"colour": "blue"},
         {"status": "sold"}, {"variants": [{"sku": "A"}]}, {"variants": [{"sku": "", "prices": [{"amount": 1, "currency": "USD"}]}]},
+        {"variants": [{"sku": "A/B", "prices": [{"amount": 1, "currency": "USD"}]}]},
+        {"variants": [{"sku": "A\nB", "prices": [{"amount": 1, "currency": "USD"}]}]},
         {"variants": [{"sku": "A", "prices": []}]}, {"variants": [{"sku": "A", "prices": [{"amount": -1, "currency": "USD"}]}]},
         {"variants": [{"sku": "A", "prices": [{"amount": 1.5, "currency": "USD"}]}]},
         {"variants": [{"sku": "A", "prices": [{"amount": 2**63, "currency": "USD"}]}]},

@@ -14,7 +14,9 @@ ProductStatus = Literal["draft", "published", "archived"]
 
 MOST_VARIANTS = 200
 
-Sku = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^\S(.*\S)?(?!\n)$", description="unique", examples=["MUG-BLUE"])]
+# No slash: a SKU stands in addresses.
+SKU = r"^[^\s/]([^/\n]*[^\s/])?(?!\n)$"
+Sku = Annotated[str, Meta(min_length=1, max_length=100, pattern=SKU, description="unique; no slash", examples=["MUG-BLUE"])]
 Name = Annotated[str, Meta(min_length=1, max_length=300, pattern=r"\S", examples=["Stoneware mug"])]
 VariantName = Annotated[str, Meta(max_length=300, examples=["blue"])]
 Description = Annotated[str, Meta(max_length=20_000, examples=["Holds 350 ml, and keeps it warm."])]
