@@ -1,6 +1,8 @@
 """Looks at products are noted once, by whom if that is known, and forgotten with the user."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from tests.catalog.goods import announced, create, mug
@@ -9,11 +11,13 @@ from tests.waiting import until
 
 from souk import catalog
 from souk.app import Shop
+from souk.catalog import views
 from souk.catalog.database import db
 from souk.catalog.views import RecordView, record_view
 from souk.kit.errors import NotFound
 from souk.kit.events import publish
 from souk.kit.ids import new_id
+from souk.kit.partitions import add_partitions, bound
 from souk.kit.personal import export_user_data
 from souk.users.database import db as users_db
 from souk.users.events import UserErased
@@ -80,4 +84,19 @@ async def test_a_user_sees_what_is_kept_and_is_forgotten_when_erased(working_sho
         return not await db.value("SELECT count(*) FROM catalog.product_view WHERE user_id IS NOT NULL")
 
     await until(forgotten)
+    assert await count() == 1
+
+
+async def test_views_are_forgotten_by_the_month(shop: Shop) -> None:
+    (product,) = await create(mug())
+    long_ago = datetime.now(UTC) - timedelta(days=470)
+    async with db.pool.acquire() as connection:
+        await add_partitions(connection, "catalog", long_ago)
+        await connection.execute(
+            "INSERT INTO catalog.product_view (id, product_id) VALUES ($1, $2)", UUID(bound(long_ago, "uuid")), product.id
+        )
+    await record_view(RecordView(new_id(), product.id))
+    assert await count() == 2
+    assert await views.forget_old_views() >= 1
+    assert await views.forget_old_views() == 0
     assert await count() == 1

@@ -1,6 +1,7 @@
 """What catalog must know of the shop: its currencies (SOUK_PRICING_CURRENCIES), where its data lies (SOUK_HOME), where media are."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -23,6 +24,7 @@ class Home(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True):
     """Where pictures are: in the shop's folder, or in a bucket of an S3-compatible store if an endpoint is set.
 
+    Views of products are kept for `views_days`, then dropped by the month.
     `media_url` is what links to them begin with: another host if a content delivery network stands before the shop.
     """
 
@@ -32,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True):
     s3_region: str = "us-east-1"
     s3_key_id: str = ""
     s3_secret: str = ""
+    views_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 400
 
 
 shop = Section(Currencies, "SOUK_PRICING")

@@ -7,12 +7,14 @@ import msgspec
 
 from souk.catalog.database import db
 from souk.catalog.events import ProductViewed
+from souk.catalog.settings import settings
 from souk.catalog.types import ProductView
 from souk.kit.batching import Asked
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
 from souk.kit.errors import DomainError, NotFound
 from souk.kit.events import publish
+from souk.kit.partitions import drop_old_partitions
 from souk.kit.personal import exports_user_data
 
 ADD_VIEWS = """
@@ -73,3 +75,9 @@ async def export_views(user_id: UUID) -> Mapping[str, object]:
 async def forget_viewers(tx: Transaction, user_ids: list[UUID]) -> None:
     """Keep that somebody looked, forget who."""
     await tx.run(FORGET_VIEWERS, user_ids)
+
+
+async def forget_old_views() -> int:
+    """Drop whole months of views that are older than the settings say; how many."""
+    async with db.pool.acquire() as connection:
+        return await drop_old_partitions(connection, "catalog.product_view", settings.now.views_days)
