@@ -1,0 +1,166 @@
+"""Purchases: read two product pages, create a cart with two lines, place the order with a card."""
+
+import asyncio
+import bisect
+import itertools
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import uvloop
+
+from bench import load, machine
+from bench.shop import COUPON, Goods, filled, served
+
+ADDRESS = {"name": "Ada", "line1": "1 Main St", "city": "Berlin", "postal_code": "10115", "country": "DE"}
+GET = b"GET /products/%s HTTP/1.1\r\nHost: shop\r\n\r\n"
+POST = b"POST %s HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+ORDER = msgspec.json.encode({"cart_id": "%s", "shipping_address": ADDRESS, "payment": {"method": "card", "token": "tok_visa"}})
+WITH_COUPON = ORDER[:-1] + b',"coupon":"' + COUPON.encode() + b'"}'
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a run showed. CPU in milliseconds per purchase, memory in MB (PSS)."""
+
+    purchases: int
+    purchases_per_s: float
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    event_lag_s: float
+    errors: int
+    oversold: int
+    cpu_ms: dict[str, float]
+    memory_mb: float
+    wal_bytes_per_purchase: float
+    tpcb_per_s: float | None = None
+
+
+def shoppers(goods: Goods, until: float, chance: random.Random) -> Callable[[], load.Visitor | None]:
+    """Buyers who come one after the other until the time is over; what they buy follows Zipf's law."""
+    count = len(goods.skus)
+    weights = list(itertools.accumulate(1 / rank for rank in range(1, count + 1)))
+    pages = [GET % product_id.encode() for product_id in goods.product_ids]
+    skus = [sku.encode() for sku in goods.skus]
+    tokens = [token.encode() for token in goods.tokens]
+    places = list(range(count))
+    chance.shuffle(places)
+
+    def pick() -> int:
+        return places[bisect.bisect_left(weights, chance.random() * weights[-1])]
+
+    def shop() -> load.Visitor:
+        first, second = pick(), pick()
+        while second == first:
+            second = pick()
+        token = tokens[chance.randrange(len(tokens))]
+        status, _ = yield pages[first]
+        if status != 200:
+            return False
+        status, _ = yield pages[second]
+        if status != 200:
+            return False
+        body = b'{"items":[{"sku":"%s","quantity":1},{"sku":"%s","quantity":2}]}' % (skus[first], skus[second])
+        status, answer = yield POST % (b"/carts", token, len(body), body)
+        if status != 201:
+            return False
+        at = answer.index(b'"id":"') + 6
+        body = (WITH_COUPON if chance.random() < 0.1 else ORDER) % answer[at : at + 36]
+        status, answer = yield POST % (b"/orders", token, len(body), body)
+        return status == 201 and b'"status":"placed"' in answer
+
+    return lambda: shop() if time.perf_counter() < until else None
+
+
+async def buy(dsn: str, port: int, goods: Goods, shop_pid: int, clients: int, seconds: float) -> Report:
+    """Buy for so long, after a warm-up; then wait for the events."""
+    chance = random.Random(7)
+    await load.run(port, clients, shoppers(goods, time.perf_counter() + min(5.0, seconds / 3), chance))
+    connection = await asyncpg.connect(dsn)
+    postgres_pid = int(await connection.fetchval("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"))
+    postgres_pid = machine.processes()[postgres_pid][1]
+    await until_quiet(connection)
+    wal = await connection.fetchval("SELECT pg_current_wal_lsn()")
+    before = machine.measure(shop_pid, postgres_pid)
+    tally = await load.run(port, clients, shoppers(goods, time.perf_counter() + seconds, chance))
+    ended = time.perf_counter()
+    bought_s = ended - before.at
+    memory = machine.memory_mb(shop_pid, postgres_pid)
+    await until_quiet(connection)
+    used = machine.measure(shop_pid, postgres_pid).since(before)
+    purchases = len(tally.visits_s)
+    oversold = await connection.fetchval("SELECT count(*) FROM inventory.stock WHERE on_hand - reserved < 0")
+    written = await connection.fetchval("SELECT pg_current_wal_lsn() - $1::pg_lsn", wal)
+    await connection.close()
+    for problem, count in tally.problems.most_common(5):
+        print(count, problem, file=sys.stderr)
+    per = 1000 / max(purchases, 1)
+    groups = {"shop": used.shop, "postgres": used.postgres, "generator": used.generator}
+    cpu = {name: round(value * per, 3) for name, value in groups.items()}
+    cpu["others"] = round((used.machine - sum(groups.values())) * per, 3)
+    return Report(
+        purchases=purchases,
+        purchases_per_s=round(purchases / bought_s, 1),
+        requests_per_s=round(tally.requests / bought_s, 1),
+        p50_ms=round(load.percentile(tally.visits_s, 0.5) * 1000, 1),
+        p99_ms=round(load.percentile(tally.visits_s, 0.99) * 1000, 1),
+        event_lag_s=round(time.perf_counter() - ended, 2),
+        errors=tally.failed,
+        oversold=int(oversold),
+        cpu_ms=cpu,
+        memory_mb=round(memory, 1),
+        wal_bytes_per_purchase=round(float(written) / max(purchases, 1)),
+    )
+
+
+async def until_quiet(connection: asyncpg.Connection, within_s: float = 60.0) -> None:
+    """Wait until the positions of all consumers have passed what was published up to now."""
+    end = time.perf_counter() + within_s
+    rows = await connection.fetch("SELECT schemaname FROM pg_tables WHERE tablename = 'consumer_position' ORDER BY 1")
+    contexts = [row["schemaname"] for row in rows]
+    last = {context: await connection.fetchval(f"SELECT max(xid) FROM {context}.outbox") for context in contexts}
+    while True:
+        behind = 0
+        for context in contexts:
+            for row in await connection.fetch(f"SELECT source, xid FROM {context}.consumer_position"):
+                behind += (last[row["source"]] or 0) > row["xid"]
+        if not behind:
+            return
+        if time.perf_counter() > end:
+            print(f"{behind} consumers are behind", file=sys.stderr)
+            return
+        await asyncio.sleep(0.05)
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How large a run is."""
+
+    products: int
+    buyers: int
+    clients: int
+    workers: int
+    seconds: float
+
+
+def measure(home: Path, size: Size, port: int) -> Report:
+    """Fill a shop, serve it, buy from it."""
+    with filled(home, size.products, size.buyers) as (dsn, goods), served(dsn, port, size.workers) as pid:
+        report = uvloop.run(buy(dsn, port, goods, pid, size.clients, size.seconds))
+        return msgspec.structs.replace(report, tpcb_per_s=tpcb(dsn, 5.0))
+
+
+def tpcb(dsn: str, seconds: float) -> float | None:
+    """The floor: pgbench's durable transactions a second on the same server, 8 clients."""
+    program = next(iter(Path("/usr/lib/postgresql").glob("*/bin/pgbench")), None)
+    if program is None:
+        return None
+    subprocess.run([program, "-q", "-i", "-s", "20", dsn], check=True, capture_output=True)
+    done = subprocess.run(
+        [program, "-c", "8", "-j", "1", "-T", str(int(seconds)), "-M", "prepared", dsn], check=True, capture_output=True, text=True
+    )
+    return next(float(line.split()[2]) for line in done.stdout.splitlines() if line.startswith("tps = "))

@@ -1,0 +1,185 @@
+"""A shop to measure: filled in bulk, with tokens signed directly, and served by real processes."""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+from uuid import UUID
+
+import msgspec
+import uvloop
+
+from souk import app, catalog, inventory, payments, pricing, shipping, users
+from souk.kit.auth import AUDIENCE, ISSUER, Claims
+from souk.kit.callers import SYSTEM, Caller, Principal, asking
+from souk.kit.events import CONSUMERS
+from souk.kit.ids import new_id
+from souk.kit.money import Money
+from souk.kit.postgres import start as start_postgres
+from souk.users.keys import sign
+
+CURRENCY = "USD"
+COUPON = "BENCH5"
+SELLERS = 20
+TOKEN_S = 6 * 3600.0
+
+
+class Goods(msgspec.Struct, frozen=True):
+    """Products by their ids and the SKU of each one's variant, and buyers' access tokens."""
+
+    product_ids: tuple[str, ...]
+    skus: tuple[str, ...]
+    tokens: tuple[str, ...] = ()
+
+
+@contextmanager
+def filled(home: Path, products: int, buyers: int, pieces: int = 1_000_000) -> Iterator[tuple[str, Goods]]:
+    """A new shop's database with this much in it, running as long as this block; its address and its goods."""
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    os.environ["SOUK_HOME"] = str(home)
+    with start_postgres(home, lambda line: print(line, file=sys.stderr)) as postgres:
+        began = time.perf_counter()
+        goods = uvloop.run(_fill(postgres.dsn(), products, buyers, pieces))
+        print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        yield postgres.dsn(), goods
+
+
+async def _fill(dsn: str, products: int, buyers: int, pieces: int) -> Goods:
+    shop = app.read_shop(app.CONTEXTS, dsn)
+    await app.migrate_all(shop.dsns)
+    async with app.at_work(shop):
+        with asking(Caller(principal=SYSTEM, request_id="bench")):
+            await payments.allow_test_gateway()
+            await make_terms()
+            owner = (await users.register_users((users.NewUser(id=new_id(), email="seller@bench.example"),)))[0]
+            sellers = [await make_seller(owner, number) for number in range(SELLERS)]
+            goods = await make_products(sellers, products, pieces)
+            tokens = await make_tokens(buyers)
+            await until_told()
+            return msgspec.structs.replace(goods, tokens=tokens)
+
+
+async def make_terms() -> None:
+    """Tax inside the prices, two ways to ship, and a coupon for everybody."""
+    await pricing.set_tax_rates((pricing.NewTaxRate(country="DE", name="VAT", rate_ppm=190_000),))
+    standard = (
+        shipping.ZoneRate(Money(490, CURRENCY), total_below=10_000),
+        shipping.ZoneRate(Money(0, CURRENCY), total_from=10_000),
+    )
+    methods = (
+        shipping.Method("standard", "Standard", 3, 5, standard),
+        shipping.Method("express", "Express", 1, 2, (shipping.ZoneRate(Money(1490, CURRENCY)),)),
+    )
+    await shipping.create_zone(shipping.NewZone(name="Everywhere", methods=methods))
+    await pricing.create_coupon(pricing.NewCoupon(name="Five", kind="percentage", rate_ppm=50_000, code=COUPON))
+
+
+async def make_seller(owner: UUID, number: int) -> tuple[UUID, UUID]:
+    """An approved seller and its store."""
+    with asking(Caller(Principal("user", owner, ("seller",)), request_id="bench")):
+        seller = await users.apply_as_seller(users.SellerFields(f"Seller {number}"))
+    await users.approve_seller(seller.id)
+    store = await inventory.create_store(inventory.NewStore("Store", "DE", seller_id=seller.id))
+    return seller.id, store.id
+
+
+async def make_products(sellers: list[tuple[UUID, UUID]], count: int, pieces: int) -> Goods:
+    """Published products of one variant each, spread over sellers and a hundred categories, with stock."""
+    chance = random.Random(1)
+    places = [(await catalog.ensure_category(("Goods", f"Shelf {number:02}"))).id for number in range(100)]
+    ids: list[str] = []
+    skus = [f"SKU-{number:07}" for number in range(count)]
+    for start in range(0, count, 500):
+        numbers = range(start, min(start + 500, count))
+        made = await catalog.create_products(
+            tuple(
+                catalog.NewProduct(
+                    name=f"Thing {number}",
+                    description="A thing of good quality that does what it should. " * 4,
+                    brand=f"Brand {number % 300}",
+                    category_id=places[number % 100],
+                    seller_id=sellers[number % SELLERS][0],
+                    status="published",
+                    variants=(catalog.NewVariant(skus[number], (catalog.Price(chance.randrange(200, 9000), CURRENCY),), weight_g=300),),
+                )
+                for number in numbers
+            )
+        )
+        ids += [str(product.id) for product in made]
+        counts = tuple(inventory.StockCount(sellers[number % SELLERS][1], skus[number], pieces) for number in numbers)
+        await inventory.set_stock_levels(counts)
+    return Goods(tuple(ids), tuple(skus))
+
+
+async def make_tokens(buyers: int) -> tuple[str, ...]:
+    """Access tokens of new buyers, as a sign-in would give them."""
+    tokens = []
+    now = time.time()
+    for start in range(0, buyers, 5000):
+        new = tuple(users.NewUser(id=new_id(), email=f"buyer{number}@bench.example") for number in range(start, min(start + 5000, buyers)))
+        ids = await users.register_users(new)
+        async with app.database_of("users").transaction() as tx:
+            for user_id in ids:
+                claims = Claims(ISSUER, AUDIENCE, user_id, new_id(), now, now + TOKEN_S, ("buyer",))
+                tokens.append(await sign(tx, claims))
+    return tuple(tokens)
+
+
+async def until_told(within_s: float = 300.0) -> None:
+    """Wait until every consumer has applied every event."""
+    end = time.monotonic() + within_s
+    while behind := await count_behind():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{behind} consumers are behind")
+        await asyncio.sleep(0.2)
+
+
+async def count_behind() -> int:
+    """How many consumers have not reached the end of an outbox that they read."""
+    behind = 0
+    for consumer in CONSUMERS.values():
+        for source in consumer.sources if consumer.kind != "memory" else ():
+            last = await app.database_of(source).value(
+                f"SELECT max(xid) FROM {source}.outbox WHERE type = ANY($1)", list(consumer.decoders)
+            )
+            at = await app.database_of(consumer.context).value(
+                f"SELECT xid FROM {consumer.context}.consumer_position WHERE consumer = $1 AND source = $2", consumer.path, source
+            )
+            behind += last is not None and (at is None or at < last)
+    return behind
+
+
+@contextmanager
+def served(dsn: str, port: int, workers: int, **environment: str) -> Iterator[int]:
+    """The shop as `souk up` serves it; the id of its first process."""
+    command = [sys.executable, "-m", "souk", "up", "--no-demo", "--port", str(port), "--workers", str(workers)]
+    process = subprocess.Popen(command, env={**os.environ, "DATABASE_URL": dsn, "SOUK_LOG_LEVEL": "WARNING", **environment})
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}/health/ready")
+        yield process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def wait_until_ready(url: str, within_s: float = 60.0) -> None:
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            with urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            pass
+        if time.monotonic() > end:
+            raise TimeoutError(f"{url} does not answer")
+        time.sleep(0.1)
