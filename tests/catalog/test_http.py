@@ -73,6 +73,8 @@ async def test_a_draft_is_kept_by_nobody(web: Web) -> None:
         {"status": "sold"}, {"variants": [{"sku": "A"}]}, {"variants": [{"sku": "", "prices": [{"amount": 1, "currency": "USD"}]}]},
         {"variants": [{"sku": "A/B", "prices": [{"amount": 1, "currency": "USD"}]}]},
         {"variants": [{"sku": "A\nB", "prices": [{"amount": 1, "currency": "USD"}]}]},
+        {"variants": [{"sku": "A\tB", "prices": [{"amount": 1, "currency": "USD"}]}]},
+        {"variants": [{"sku": "..", "prices": [{"amount": 1, "currency": "USD"}]}]},
         {"variants": [{"sku": "A", "prices": []}]}, {"variants": [{"sku": "A", "prices": [{"amount": -1, "currency": "USD"}]}]},
         {"variants": [{"sku": "A", "prices": [{"amount": 1.5, "currency": "USD"}]}]},
         {"variants": [{"sku": "A", "prices": [{"amount": 2**63, "currency": "USD"}]}]},
@@ -171,7 +173,8 @@ async def test_a_filter_that_is_wrong_is_refused(web: Web, query: str) -> None:
 
 async def test_words_in_the_path_are_no_ids(web: Web) -> None:
     assert (await web.ask("GET", "/products/search")).status == 200
-    for path in ("/products/suggest", "/products/mug", f"/products/{new_id()}"):
+    assert (await web.ask("GET", "/products/suggest?q=mug")).status == 200
+    for path in ("/products/mug", f"/products/{new_id()}"):
         assert (await web.ask("GET", path)).status == 404
 
 

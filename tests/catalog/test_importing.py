@@ -220,7 +220,12 @@ async def test_an_export_is_for_who_sells(shop: Shop) -> None:
         assert [row.sku for row in await anext(exporting.export_all(SELLER))] == ["MUG"]
 
 
-BRANDS = [("LG 1.5 Ton AC", "LG"), ("Red Tape Men's Shoe", "Red Tape"), ("Pigeon by Stovekraft", "Pigeon"), ("???", None)]
+BRANDS = [
+    ("LG 1.5 Ton AC", "LG"), ("Red Tape Men's Shoe", "Red Tape"), ("Pigeon by Stovekraft", "Pigeon"), ("???", None), ("", None),
+    ("JBL Go 2", "JBL"), ("3M Car Care", "3M"), ("MI Xiaomi Band", "MI"), ("F Gear Backpack", "F Gear"), ("L'Oréal Paris", "L'Oréal"),
+    ("THE CLOWNFISH Tote", "THE CLOWNFISH"), ("(Renewed) Usha Fan", "Usha"), ("[4 Pack] (New) Kumo Hooks", "Kumo"), ("(Kumo)", "Kumo"),
+    ("|Dulari gifts| Watch", "Dulari"), ("U.S. Polo Assn. Shirt", "U.S."), ("Dot & Key Serum", "Dot"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "brand"), BRANDS)

@@ -10,6 +10,7 @@ from tests.waiting import until
 from souk import catalog, inventory
 from souk.app import Shop
 from souk.catalog.events import VariantAdded, VariantRemoved
+from souk.catalog.products import remove_product
 from souk.inventory import consumers
 from souk.inventory.database import db
 from souk.inventory.types import Availability, NewStore, StockCount
@@ -67,6 +68,19 @@ async def test_a_variant_that_is_gone_is_not_available(shop: Shop) -> None:
         await inventory.list_product_availability(product_id, 10, None)
 
 
+async def test_a_sku_that_went_over_to_another_product_is_not_forgotten_with_the_first(shop: Shop) -> None:
+    first, second = new_id(), new_id()
+    added, removed = VariantAdded(first, SELLER, new_id(), "MUG"), VariantRemoved(first, new_id(), "MUG")
+    again = VariantAdded(second, SELLER, new_id(), "MUG")
+    await put_in_store("MUG", 5)
+    await hear(added)
+    await hear(again, removed)
+    assert [row.sku for row in (await inventory.list_product_availability(second, 10, None)).items] == ["MUG"]
+    await hear(VariantRemoved(second, again.variant_id, "MUG"), removed)
+    with pytest.raises(NotFound):
+        await inventory.list_product_availability(second, 10, None)
+
+
 async def test_the_catalogue_tells_of_its_variants_by_itself(working_shop: Shop) -> None:
     new = catalog.NewProduct("A mug", (catalog.NewVariant("MUG", (catalog.Price(1000, "USD"),)),), seller_id=SELLER)
     with asked_by("admin"):
@@ -83,3 +97,25 @@ async def test_the_catalogue_tells_of_its_variants_by_itself(working_shop: Shop)
     with as_seller(new_id()), pytest.raises(NotFound):
         other = await inventory.create_store(NewStore("Theirs", "DE"))
         await inventory.set_stock(StockCount(other.id, "MUG", 1))
+
+
+async def test_stock_of_a_sku_outlives_its_product(working_shop: Shop) -> None:
+    new = catalog.NewProduct("A mug", (catalog.NewVariant("MUG", (catalog.Price(1000, "USD"),)),), seller_id=SELLER, status="published")
+
+    async def list_mug() -> catalog.Product:
+        with asked_by("admin"):
+            return (await catalog.create_products((new,)))[0]
+
+    async def shows(product: catalog.Product, pieces: int) -> bool:
+        return [one.stock_available for one in await catalog.get_products((product.id,))] == [pieces]
+
+    first = await list_mug()
+    store_id = await put_in_store("MUG", 3)
+    await until(lambda: shows(first, 3))
+    with asked_by("admin"):
+        await remove_product(first.id)
+    second = await list_mug()
+    assert await shows(second, 3)
+    with as_seller():
+        await inventory.set_stock(StockCount(store_id, "MUG", 5))
+    await until(lambda: shows(second, 5))

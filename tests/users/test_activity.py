@@ -13,7 +13,9 @@ from souk.kit.errors import NotFound
 from souk.kit.events import Delivered
 from souk.kit.ids import new_id
 from souk.kit.money import Money
+from souk.kit.partitions import add_partitions, bound
 from souk.orders.events import OrderPlaced
+from souk.users.activity import forget_old_activity
 from souk.users.consumers import note_purchases, note_views
 from souk.users.database import db
 
@@ -86,3 +88,18 @@ async def test_activity_is_read_page_by_page_and_by_its_owner_alone(shop: Shop) 
         with pytest.raises(NotFound):
             await users.list_activity(bob.id, 20, None)
     assert minutes == [3, 2, 2, 1, 1, 0, 0]
+
+
+async def test_activity_is_forgotten_by_the_month(shop: Shop) -> None:
+    ada = await register("ada")
+    long_ago = datetime.now(UTC) - timedelta(days=470)
+    async with db.pool.acquire() as connection:
+        await add_partitions(connection, "users", long_ago)
+    seen = ProductViewed(new_id(), ada.id, long_ago)
+    async with db.transaction() as tx:
+        await note_views(tx, (Delivered(seen, UUID(bound(long_ago, "uuid")), long_ago), view(ada.id)))
+    with as_user(ada.id):
+        assert len((await users.list_activity(ada.id, 10, None)).items) == 2
+        assert await forget_old_activity() >= 1
+        assert await forget_old_activity() == 0
+        assert [one.activity_timestamp for one in (await users.list_activity(ada.id, 10, None)).items] == [NOON]

@@ -12,6 +12,7 @@ from souk.app import Shop
 from souk.kit.errors import Forbidden, InvalidField, TooMany
 from souk.kit.ids import new_id
 from souk.users.database import db
+from souk.users.settings import settings
 
 
 async def test_whoever_registers_is_signed_in_as_a_buyer(shop: Shop) -> None:
@@ -132,3 +133,16 @@ async def test_a_password_that_everybody_tries_first_is_refused(shop: Shop, pass
     ada = await register("ada")
     with as_user(ada.id), pytest.raises(InvalidField, match="most common"):
         await users.change_me(users.ChangeMe(password=password, current_password=PASSWORD))
+
+
+async def test_a_refused_password_is_no_attempt(shop: Shop) -> None:
+    settings.replace(attempts=2)
+    for _ in range(3):
+        with pytest.raises(InvalidField, match="most common"):
+            await users.register_user(users.Register("ada@example.com", "password"), HOME)
+    ada = await register("ada")
+    with as_user(ada.id):
+        for _ in range(3):
+            with pytest.raises(InvalidField, match="most common"):
+                await users.change_me(users.ChangeMe(password="password", current_password=PASSWORD))
+        assert (await users.change_me(users.ChangeMe(password=PASSWORD + "!", current_password=PASSWORD))).id == ada.id

@@ -9,6 +9,7 @@ from souk.catalog.products import create_products
 from souk.catalog.reading import get_products
 from souk.catalog.rows import UnreadableFile
 from souk.catalog.selling import get_variants
+from souk.catalog.suggestions import Suggestion, suggest
 from souk.catalog.types import (
     Category,
     CategoryRef,
@@ -42,6 +43,7 @@ __all__ = [
     "Rating",
     "RecordView",
     "RowReport",
+    "Suggestion",
     "UnreadableFile",
     "Variant",
     "create_products",
@@ -52,4 +54,5 @@ __all__ = [
     "list_categories",
     "list_products",
     "record_view",
+    "suggest",
 ]

@@ -10,7 +10,9 @@ from souk.catalog.rows import ImportRow, RowRefused, to_row
 
 ColumnMap = Callable[[Mapping[str, object]], ImportRow]
 
-WORD = re.compile(r"[\w&'.’-]+")  # noqa: RUF001  the apostrophe of print
+# What is put before a name: (Renewed), [4 Pack].
+NOTES = re.compile(r"^\W*(?:(?:\([^)]*\)|\[[^\]]*\])\s*)+")
+WORD = re.compile(r"\w[\w&'.’-]*|&")  # noqa: RUF001  the apostrophe of print
 PAISE = Decimal(100)
 
 
@@ -61,11 +63,16 @@ def to_paise(rupees: float) -> int:
 
 
 def find_brand(name: str) -> str | None:
-    """The first word of a name, or two if the first is short and the second a word with a capital: "Red Tape", but "LG"."""
-    words = WORD.findall(name)[:2]
-    if len(words) == 2 and len(words[0]) <= 3 and words[1].isalpha() and words[1].istitle():
+    """The first word of a name after its notes: "LG". A short word is only the beginning of a brand: "Red Tape", "THE CLOWNFISH"."""
+    words = WORD.findall(NOTES.sub("", name))[:2] or WORD.findall(name)[:2]
+    if len(words) == 2 and is_beginning(words[0]) and words[1].isalpha() and words[1][0].isupper():
         return f"{words[0]} {words[1]}"
     return words[0] if words else None
+
+
+def is_beginning(word: str) -> bool:
+    """Whether a brand goes on after this word: after "Red" and "The", not after initials such as "JBL", "HP" and "3M"."""
+    return len(word) <= 3 and (word.lower() == "the" or len(word) == 1 or not word.isupper())
 
 
 COLUMN_MAPS: dict[str, ColumnMap] = {"amazon-in": from_amazon_in}

@@ -11,8 +11,9 @@ from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
-from souk.catalog import browsing, categories, http_files, pages, products, variants, views
+from souk.catalog import browsing, categories, http_files, pages, products, suggestions, variants, views
 from souk.catalog.browsing import BrandName, ProductFilter, Sort
+from souk.catalog.suggestions import Suggestion
 from souk.catalog.types import (
     Category,
     CategoryChange,
@@ -47,6 +48,8 @@ InCurrency = Annotated[str | None, QueryParameter(pattern=r"^[A-Z]{3}(?!\n)$", d
 WORDS = 'Words as on the web: "a phrase", or, -without; the last one may be a beginning'
 Words = Annotated[str | None, QueryParameter(min_length=1, max_length=200, pattern=NO_NUL, description=WORDS)]
 CATEGORY = "A category's id or name; what stands below it is included"
+Beginning = Annotated[str, QueryParameter(min_length=1, max_length=200, pattern=NO_NUL, description="What was typed so far")]
+Few = Annotated[int, QueryParameter(ge=1, le=20, description="How many suggestions at the most")]
 InCategory = Annotated[str | None, QueryParameter(min_length=1, max_length=100, pattern=NO_NUL, description=CATEGORY)]
 OfBrand = Annotated[str | None, QueryParameter(min_length=1, max_length=200, pattern=NO_NUL)]
 OfSeller = Annotated[UUID | None, QueryParameter(description="Of this seller")]
@@ -117,6 +120,12 @@ async def search_products(
 ) -> Page[ProductSummary]:
     """Products on sale that have these words in name, brand or description; without words, all of them."""
     return await browsing.list_products(msgspec.structs.replace(wanted, sort=sort or "relevance"), limit, cursor)
+
+
+@route("GET", "/products/suggest", PUBLIC)
+async def suggest_products(q: Beginning, limit: Few = 10) -> Page[Suggestion]:
+    """Names of categories, brands and products on sale that begin with what was typed; there is no next page."""
+    return await suggestions.suggest(q, limit)
 
 
 @route("GET", "/products/{product_id:uuid}", PUBLIC, response_headers=ETAG)
@@ -253,6 +262,7 @@ routes: tuple[BaseRouteHandler, ...] = (
     create_product,
     list_products,
     search_products,
+    suggest_products,
     get_product,
     change_product,
     remove_product,

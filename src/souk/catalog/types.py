@@ -14,8 +14,8 @@ ProductStatus = Literal["draft", "published", "archived"]
 
 MOST_VARIANTS = 200
 
-# No slash: a SKU stands in addresses.
-SKU = r"^[^\s/]([^/\n]*[^\s/])?(?!\n)$"
+# A SKU stands in addresses: no slash, nothing that is not printed, and not the dots that mean a folder.
+SKU = r"^(?!\.{1,2}$)[^\s/\x00-\x1f\x7f]([^/\x00-\x1f\x7f]*[^\s/\x00-\x1f\x7f])?(?!\n)$"
 Sku = Annotated[str, Meta(min_length=1, max_length=100, pattern=SKU, description="unique; no slash", examples=["MUG-BLUE"])]
 Name = Annotated[str, Meta(min_length=1, max_length=300, pattern=r"\S", examples=["Stoneware mug"])]
 VariantName = Annotated[str, Meta(max_length=300, examples=["blue"])]

@@ -34,6 +34,13 @@ FIND_VIEWS_OF = """
     SELECT id, product_id, user_id, viewed_at AS view_timestamp FROM catalog.product_view WHERE user_id = $1 ORDER BY id
 """
 FORGET_VIEWERS = "UPDATE catalog.product_view SET user_id = NULL WHERE user_id = ANY($1)"
+# Views whose ids their callers made of something else than the time do not lie in the partition of a month.
+FORGET_STRAY_VIEWS = """
+    DELETE FROM catalog.product_view_rest WHERE id IN (
+        SELECT id FROM catalog.product_view_rest WHERE viewed_at < now() - make_interval(days => $1) LIMIT $2)
+"""
+
+STRAYS_AT_ONCE = 10_000
 
 
 class RecordView(msgspec.Struct, frozen=True):
@@ -78,6 +85,9 @@ async def forget_viewers(tx: Transaction, user_ids: list[UUID]) -> None:
 
 
 async def forget_old_views() -> int:
-    """Drop whole months of views that are older than the settings say; how many."""
+    """Drop whole months of views that are older than the settings say, and some of those that lie elsewhere; how many months and views."""
+    days = settings.now.views_days
+    async with db.transaction() as tx:
+        strays = await tx.run(FORGET_STRAY_VIEWS, days, STRAYS_AT_ONCE)
     async with db.pool.acquire() as connection:
-        return await drop_old_partitions(connection, "catalog.product_view", settings.now.views_days)
+        return strays + await drop_old_partitions(connection, "catalog.product_view", days)

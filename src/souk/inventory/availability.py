@@ -1,5 +1,6 @@
 """What can be sold of a SKU or a product, and which product a SKU belongs to."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from souk.inventory.database import db
@@ -61,6 +62,6 @@ async def learn_items(tx: Transaction, items: dict[str, tuple[UUID, UUID]]) -> N
     await tx.run(LEARN_ITEMS, list(items), products, sellers)
 
 
-async def forget_items(tx: Transaction, items: dict[str, UUID]) -> None:
-    """Forget SKUs that their products do not have any more. What lies in stores stays there."""
-    await tx.run(FORGET_ITEMS, list(items), list(items.values()))
+async def forget_items(tx: Transaction, items: Collection[tuple[str, UUID]]) -> None:
+    """Forget SKUs that these products do not have any more. What lies in stores stays there."""
+    await tx.run(FORGET_ITEMS, [sku for sku, _ in items], [product_id for _, product_id in items])

@@ -10,15 +10,18 @@ from souk.kit.events import Delivered, subscribes
 
 @subscribes(VariantAdded, VariantRemoved)
 async def learn_items(tx: Transaction, news: tuple[Delivered[VariantAdded | VariantRemoved], ...]) -> None:
-    """Know which product a SKU belongs to and who sells it. Of several facts about one SKU the last one counts."""
+    """Know which product a SKU belongs to and who sells it. Of several facts about one SKU the last one counts.
+
+    A SKU may be another product's by the time that its removal from the first one is told: only what is still that product's goes.
+    """
     known: dict[str, tuple[UUID, UUID]] = {}
-    gone: dict[str, UUID] = {}
+    gone: set[tuple[str, UUID]] = set()
     for event in (one.event for one in news):
         if isinstance(event, VariantAdded):
             known[event.sku] = (event.product_id, event.seller_id)
-            gone.pop(event.sku, None)
-        else:
-            gone[event.sku] = event.product_id
-            known.pop(event.sku, None)
+            continue
+        gone.add((event.sku, event.product_id))
+        if event.sku in known and known[event.sku][0] == event.product_id:
+            del known[event.sku]
     await availability.forget_items(tx, gone)
     await availability.learn_items(tx, known)

@@ -9,6 +9,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, Parameter
 from souk.inventory import alerts, availability, counting, movements, stores
 from souk.inventory.alerts import AlertStatus
 from souk.inventory.types import (
+    SKU,
     Alert,
     Count,
     Movement,
@@ -24,7 +25,7 @@ from souk.inventory.types import (
 )
 from souk.kit.http import PUBLIC, SIGNED_IN, Cursor, Limit, Page, route
 
-SkuOf = Annotated[str, Parameter(min_length=1, max_length=100, pattern=r"^[^\x00]+$", description="The variant's SKU")]
+SkuOf = Annotated[str, Parameter(min_length=1, max_length=100, pattern=SKU, description="The variant's SKU")]
 OnlySku = Annotated[str | None, Parameter(min_length=1, max_length=100, pattern=r"^[^\x00]+$", description="Only of this SKU")]
 OnlySeller = Annotated[UUID | None, Parameter(description="Only stores of this seller")]
 

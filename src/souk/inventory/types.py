@@ -14,7 +14,9 @@ MovementKind = Literal["received", "adjusted", "transferred", "shipped", "return
 
 MOST_PIECES = 1_000_000_000
 
-Sku = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^\\x00]+$", description="the variant's SKU", examples=["MUG-BLUE"])]
+# A SKU stands in addresses: no slash, and nothing that is not printed.
+SKU = r"^[^/\x00-\x1f\x7f]+(?!\n)$"
+Sku = Annotated[str, Meta(min_length=1, max_length=100, pattern=SKU, description="the variant's SKU", examples=["MUG-BLUE"])]
 Pieces = Annotated[int, Meta(ge=0, le=MOST_PIECES, examples=[40])]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, examples=["delivery 4711"])]
 StoreName = Annotated[str, Meta(min_length=1, max_length=200, examples=["Warehouse Leipzig"])]

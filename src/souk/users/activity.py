@@ -8,8 +8,10 @@ import msgspec
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction, columns
 from souk.kit.http import Page, make_page, read_cursor
+from souk.kit.partitions import drop_old_partitions
 from souk.users.database import db
 from souk.users.profiles import require_self
+from souk.users.settings import settings
 from souk.users.types import Activity, ActivityType
 
 LIST = """
@@ -55,3 +57,9 @@ async def note(tx: Transaction, doings: list[Doing]) -> None:
     """Write down what users did, each event once."""
     if doings:
         await tx.run(NOTE, *columns(doings, *Doing.__struct_fields__))
+
+
+async def forget_old_activity() -> int:
+    """Drop whole months of activity that are older than the settings say; how many."""
+    async with db.pool.acquire() as connection:
+        return await drop_old_partitions(connection, "users.user_activity", settings.now.activity_days)

@@ -82,6 +82,8 @@ async def change_me(change: ChangeMe) -> User:
     email = sessions.normalise_email(change.email) if change.email is not UNSET else None
     if password is None and email is None:
         return await profiles.change_user(user_id, change)
+    if password is not None:
+        passwords.refuse_common(password)
     attempts = (throttling.make_key("current password", str(user_id)),)
     checked = await check_current(user_id, change.current_password, attempts)
     digest = await passwords.make_digest(password) if password is not None else None

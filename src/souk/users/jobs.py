@@ -1,7 +1,7 @@
 """What users does by the clock."""
 
 from souk.kit.jobs import every
-from souk.users import credentials, keys, sessions, throttling
+from souk.users import activity, credentials, keys, sessions, throttling
 
 
 @every(600.0)
@@ -26,3 +26,9 @@ async def forget_revocations() -> int:
 async def forget_sessions() -> int:
     """Drop sessions that are long over, and tokens that are too old."""
     return await sessions.forget_sessions() + await credentials.forget_tokens()
+
+
+@every(3600.0)
+async def forget_old_activity() -> int:
+    """Forget what somebody looked at and bought long ago; orders are kept elsewhere."""
+    return await activity.forget_old_activity()

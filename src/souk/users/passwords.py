@@ -32,9 +32,14 @@ class Verdict(msgspec.Struct, frozen=True):
 
 async def make_digest(password: str) -> str:
     """The argon2id digest of a new password; raises InvalidField for one that everybody tries first."""
+    refuse_common(password)
+    return await _off_the_loop(lambda: _argon2().hash(password))
+
+
+def refuse_common(password: str) -> None:
+    """Raises InvalidField for a password that everybody tries first. Asked before an attempt is counted: it is none."""
     if password.lower() in COMMON:
         raise InvalidField("password", "is one of the most common passwords: choose another")
-    return await _off_the_loop(lambda: _argon2().hash(password))
 
 
 async def check_password(password: str, digest: str | None) -> Verdict:

@@ -46,10 +46,11 @@ class _Found(msgspec.Struct, frozen=True):
 async def register_user(data: Register, address: str) -> Registered:
     """Make an account and sign in to it, from a network address. The mailbox is still to be verified.
 
-    Raises EmailTaken and UsernameTaken: whoever signs up learns in any case whether it worked. So that nobody can look up a
-    list of people this way, ten such answers to one address in fifteen minutes are followed by TooMany. Registering again is
-    refused, and changes nothing.
+    Raises InvalidField for a password that everybody tries first, and EmailTaken and UsernameTaken: whoever signs up learns in any
+    case whether it worked. So that nobody can look up a list of people this way, ten such answers to one address in fifteen minutes
+    are followed by TooMany. Registering again is refused, and changes nothing.
     """
+    passwords.refuse_common(data.password)
     here = throttling.hash_address(address)
     attempts = (throttling.make_key("register from", here),)
     await throttling.take(attempts)

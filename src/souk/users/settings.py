@@ -23,6 +23,7 @@ class Settings(msgspec.Struct, frozen=True):
     session_idle_days: Days = 30
     session_days: Days = 365
     signing_key_days: Days = 30
+    activity_days: Annotated[int, Meta(ge=1, le=36_500)] = 400
     attempts: Annotated[int, Meta(ge=1)] = 10
     attempts_window_s: Annotated[int, Meta(ge=1, le=86400)] = 900
     trusted_proxies: Annotated[int, Meta(ge=0, le=10, description="Reverse proxies of ours that add to X-Forwarded-For")] = 0
