@@ -1,11 +1,27 @@
-"""The measurements as commands."""
+"""The measurements as commands; each fills a shop of its own, serves it by real processes, and reports as JSON."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from bench import purchases
+from bench import flash_sale, purchases, reads
+
+Command = Callable[..., Any]
+
+home = click.option(
+    "--home", type=click.Path(path_type=Path), default=Path(".bench"), show_default=True, help="The shop's data, made anew."
+)
+port = click.option("--port", default=8077, show_default=True)
+workers = click.option("--workers", default=2, show_default=True, help="Processes that serve the shop.")
+products = click.option("--products", default=100_000, show_default=True)
+seconds = click.option("--seconds", default=60.0, show_default=True)
+
+
+def connections(count: int) -> Callable[[Command], Command]:
+    return click.option("--clients", default=count, show_default=True, help="Connections, with a request in flight on each.")
 
 
 @click.group()
@@ -14,22 +30,44 @@ def main() -> None:
 
 
 @main.command("purchases")
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    default=Path(".bench"),
-    show_default=True,
-    help="Where the shop's data lies; it is made anew.",
-)
-@click.option("--products", default=100_000, show_default=True)
+@products
 @click.option("--buyers", default=100_000, show_default=True)
-@click.option("--clients", default=128, show_default=True, help="Connections, with a request in flight on each.")
-@click.option("--workers", default=2, show_default=True, help="Processes that serve the shop.")
-@click.option("--seconds", default=60.0, show_default=True)
-@click.option("--port", default=8077, show_default=True)
-def purchases_command(home: Path, port: int, **size: float) -> None:
-    """Purchases per second: two product pages, a cart with two lines, an order with a card."""
-    report = purchases.measure(home, msgspec.convert(size, purchases.Size), port)
+@connections(128)
+@workers
+@seconds
+@home
+@port
+def measure_purchases(home: Path, port: int, **size: float) -> None:
+    """Purchases a second: two product pages, a cart with two lines, an order paid by card."""
+    show(purchases.measure(home, msgspec.convert(size, purchases.Size), port))
+
+
+@main.command("flash-sale")
+@click.option("--sales", default=20, show_default=True)
+@click.option("--buyers", default=5_000, show_default=True, help="Buyers in each sale.")
+@click.option("--pieces", default=500, show_default=True, help="Pieces in each sale.")
+@connections(64)
+@workers
+@home
+@port
+def measure_flash_sale(home: Path, port: int, **size: float) -> None:
+    """Attempts a second after a SKU that sells out, beside ordinary orders on the same footing."""
+    show(flash_sale.measure(home, msgspec.convert(size, flash_sale.Size), port))
+
+
+@main.command("reads")
+@products
+@connections(64)
+@workers
+@seconds
+@home
+@port
+def measure_reads(home: Path, port: int, **size: float) -> None:
+    """Product pages a second."""
+    show(reads.measure(home, msgspec.convert(size, reads.Size), port))
+
+
+def show(report: msgspec.Struct) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
 
 

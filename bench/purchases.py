@@ -15,7 +15,7 @@ import msgspec
 import uvloop
 
 from bench import load, machine
-from bench.shop import COUPON, Goods, filled, served
+from bench.shop import COUPON, Goods, Stock, filled, served
 
 ADDRESS = {"name": "Ada", "line1": "1 Main St", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 GET = b"GET /products/%s HTTP/1.1\r\nHost: shop\r\n\r\n"
@@ -149,7 +149,7 @@ class Size(msgspec.Struct, frozen=True):
 
 def measure(home: Path, size: Size, port: int) -> Report:
     """Fill a shop, serve it, buy from it."""
-    with filled(home, size.products, size.buyers) as (dsn, goods), served(dsn, port, size.workers) as pid:
+    with filled(home, Stock(size.products), size.buyers) as (dsn, goods), served(dsn, port, size.workers) as pid:
         report = uvloop.run(buy(dsn, port, goods, pid, size.clients, size.seconds))
         return msgspec.structs.replace(report, tpcb_per_s=tpcb(dsn, 5.0))
 

@@ -33,27 +33,39 @@ TOKEN_S = 6 * 3600.0
 
 
 class Goods(msgspec.Struct, frozen=True):
-    """Products by their ids and the SKU of each one's variant, and buyers' access tokens."""
+    """Products by their ids and the SKU of each one's variant, and buyers' access tokens. The first `rare` products are rare."""
 
     product_ids: tuple[str, ...]
     skus: tuple[str, ...]
+    rare: int = 0
     tokens: tuple[str, ...] = ()
 
 
+class Stock(msgspec.Struct, frozen=True):
+    """How many products there are, how many of them have few pieces, and how many that is."""
+
+    products: int
+    rare: int = 0
+    pieces: int = 500
+
+
+PLENTY = 1_000_000
+
+
 @contextmanager
-def filled(home: Path, products: int, buyers: int, pieces: int = 1_000_000) -> Iterator[tuple[str, Goods]]:
+def filled(home: Path, stock: Stock, buyers: int) -> Iterator[tuple[str, Goods]]:
     """A new shop's database with this much in it, running as long as this block; its address and its goods."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     os.environ["SOUK_HOME"] = str(home)
     with start_postgres(home, lambda line: print(line, file=sys.stderr)) as postgres:
         began = time.perf_counter()
-        goods = uvloop.run(_fill(postgres.dsn(), products, buyers, pieces))
+        goods = uvloop.run(_fill(postgres.dsn(), stock, buyers))
         print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
         yield postgres.dsn(), goods
 
 
-async def _fill(dsn: str, products: int, buyers: int, pieces: int) -> Goods:
+async def _fill(dsn: str, stock: Stock, buyers: int) -> Goods:
     shop = app.read_shop(app.CONTEXTS, dsn)
     await app.migrate_all(shop.dsns)
     async with app.at_work(shop):
@@ -62,7 +74,7 @@ async def _fill(dsn: str, products: int, buyers: int, pieces: int) -> Goods:
             await make_terms()
             owner = (await users.register_users((users.NewUser(id=new_id(), email="seller@bench.example"),)))[0]
             sellers = [await make_seller(owner, number) for number in range(SELLERS)]
-            goods = await make_products(sellers, products, pieces)
+            goods = await make_products(sellers, stock)
             tokens = await make_tokens(buyers)
             await until_told()
             return msgspec.structs.replace(goods, tokens=tokens)
@@ -92,14 +104,14 @@ async def make_seller(owner: UUID, number: int) -> tuple[UUID, UUID]:
     return seller.id, store.id
 
 
-async def make_products(sellers: list[tuple[UUID, UUID]], count: int, pieces: int) -> Goods:
+async def make_products(sellers: list[tuple[UUID, UUID]], stock: Stock) -> Goods:
     """Published products of one variant each, spread over sellers and a hundred categories, with stock."""
     chance = random.Random(1)
     places = [(await catalog.ensure_category(("Goods", f"Shelf {number:02}"))).id for number in range(100)]
     ids: list[str] = []
-    skus = [f"SKU-{number:07}" for number in range(count)]
-    for start in range(0, count, 500):
-        numbers = range(start, min(start + 500, count))
+    skus = [f"SKU-{number:07}" for number in range(stock.products)]
+    for start in range(0, stock.products, 500):
+        numbers = range(start, min(start + 500, stock.products))
         made = await catalog.create_products(
             tuple(
                 catalog.NewProduct(
@@ -115,9 +127,12 @@ async def make_products(sellers: list[tuple[UUID, UUID]], count: int, pieces: in
             )
         )
         ids += [str(product.id) for product in made]
-        counts = tuple(inventory.StockCount(sellers[number % SELLERS][1], skus[number], pieces) for number in numbers)
+        counts = tuple(
+            inventory.StockCount(sellers[number % SELLERS][1], skus[number], stock.pieces if number < stock.rare else PLENTY)
+            for number in numbers
+        )
         await inventory.set_stock_levels(counts)
-    return Goods(tuple(ids), tuple(skus))
+    return Goods(tuple(ids), tuple(skus), stock.rare)
 
 
 async def make_tokens(buyers: int) -> tuple[str, ...]:

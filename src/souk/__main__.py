@@ -93,6 +93,17 @@ def sandbox(host: str, port: int, shop_url: str) -> None:
         server.run(lambda: run_sandbox(settings, host, port))
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> None:
+    """Measure this shop's speed on this machine, in a checkout: purchases, flash-sale, reads."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / "bench" / "__main__.py").exists():
+        raise click.ClickException("The measurements lie in bench/ of a checkout of Souk, and this is none")
+    os.chdir(checkout)
+    os.execv(sys.executable, [sys.executable, "-m", "bench", *arguments])  # noqa: S606
+
+
 def know_sandbox() -> None:
     """A shop that is told only where the sandbox is finds its keys in SOUK_HOME, where `souk sandbox` has put them."""
     if os.environ.get("SOUK_PAYMENTS_SANDBOX_URL"):
