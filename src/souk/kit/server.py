@@ -1,6 +1,7 @@
 """Two listeners in one event loop: the public one, and the internal one that other processes of the shop call."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -58,6 +59,8 @@ async def serve_until_stopped(listeners: list[Server], on_ready: Callable[[], No
     if answering.done():
         on_ready()
     answering.cancel()
+    gc.freeze()
+    gc.set_threshold(50_000, 25, 100)
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.wait([waiting, *running], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
