@@ -27,6 +27,7 @@ from souk.kit.deadletters import expose_dead_letters
 from souk.kit.delivery import Delivery, deliver_forever, tell_memory
 from souk.kit.errors import Unavailable
 from souk.kit.events import CONSUMERS
+from souk.kit.fastpath import FastRoutes
 from souk.kit.front import Front
 from souk.kit.housekeeping import keep_house_forever
 from souk.kit.http import admit
@@ -233,7 +234,7 @@ def make_rest_app(handlers: list[BaseRouteHandler], verifier: Verifier, cors_ori
         request_max_body_size=LARGEST_BODY_BYTES,
         logging_config=None,
     )
-    return Front(app, verifier, Cors(cors_origins))  # type: ignore[arg-type]
+    return Front(app, FastRoutes(app), verifier, Cors(cors_origins))  # type: ignore[arg-type]
 
 
 def describe_api() -> OpenAPIConfig:

@@ -242,9 +242,7 @@ async def test_limits_do_not_fall_below_what_was_used(shop: Shop) -> None:
 async def test_a_change_loses_no_use_that_is_counted_meanwhile(shop: Shop) -> None:
     coupon = await make_coupon()
     requests = [RedeemCoupon(new_id(), coupon.code, f"guest:{turn}", Money(1, "EUR")) for turn in range(40)]
-    await asyncio.gather(
-        *(pricing.redeem_coupon(one) for one in requests), *(change(coupon.id, name=f"Name {turn}") for turn in range(20))
-    )
+    await asyncio.gather(*(pricing.redeem_coupon(one) for one in requests), *(change(coupon.id, name=f"Name {turn}") for turn in range(20)))
     with asked_by("admin"):
         assert (await pricing.get_coupon(coupon.id)).uses == 40
 

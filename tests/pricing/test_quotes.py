@@ -53,8 +53,15 @@ def coupon(**terms: object) -> Coupon:
 
 def rate(rate_ppm: int, country: str = "DE", category: str = "standard", region: str | None = None, reason: str | None = None) -> TaxRate:
     return TaxRate(
-        id=new_id(), country=country, region=region, tax_category=category, name="VAT", rate_ppm=rate_ppm, zero_reason=reason,
-        created_at=NOW, updated_at=NOW,
+        id=new_id(),
+        country=country,
+        region=region,
+        tax_category=category,
+        name="VAT",
+        rate_ppm=rate_ppm,
+        zero_reason=reason,
+        created_at=NOW,
+        updated_at=NOW,
     )
 
 

@@ -24,8 +24,8 @@ from souk.catalog.types import (
     VariantName,
     WeightG,
 )
+from souk.kit.cardnumbers import CardNumber, refuse_card_numbers
 from souk.kit.errors import Invalid
-from souk.kit.front import CardNumber, refuse_card_numbers
 from souk.kit.money import exponent, known_currencies
 
 Format = Literal["csv", "ndjson", "parquet"]

@@ -9,8 +9,8 @@ from litestar import Request
 from litestar.exceptions import ClientException, HTTPException, ValidationException
 from litestar.handlers import BaseRouteHandler
 
+from souk.kit.cardnumbers import refuse_card_numbers
 from souk.kit.errors import InvalidField
-from souk.kit.front import refuse_card_numbers
 
 METHODS = ("POST", "PUT", "PATCH")
 UNICODE_ESCAPE = re.compile(rb"\\u([0-9A-Fa-f]{4})")
@@ -22,7 +22,7 @@ async def inspect_body(request: Request[Any, Any, Any]) -> None:
     """Before any handler: JSON where JSON is due, no NUL in a text, no card number anywhere."""
     if request.method not in METHODS:
         return
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = read_media_type(request.headers.get("content-type", "").encode("latin-1"))
     if media_type and media_type in request.route_handler.opt.get("media_types", ()):
         return
     body = await request.body()
@@ -33,6 +33,16 @@ async def inspect_body(request: Request[Any, Any, Any]) -> None:
         raise HTTPException(status_code=415, detail="Send application/json")
     if not body:
         raise ClientException(detail="A JSON body is due")
+    inspect_text(body)
+
+
+def read_media_type(content_type: bytes) -> str:
+    """What a Content-Type names, without its parameters."""
+    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
+
+
+def inspect_text(body: bytes) -> None:
+    """Raise ClientException, InvalidField or CardNumber if a body is no text, has a NUL in it or a card number."""
     try:
         body.decode()
     except UnicodeDecodeError as broken:
@@ -55,7 +65,7 @@ class StrictRequest(Request[Any, Any, Any]):
 
     async def json(self) -> Any:
         try:
-            return _decoder_of(self.route_handler).decode(await self.body())
+            return decoder_of(self.route_handler).decode(await self.body())
         except msgspec.ValidationError as mistake:
             raise ValidationException(extra=[_explain(str(mistake))]) from mistake
         except (msgspec.DecodeError, RecursionError) as broken:
@@ -63,7 +73,8 @@ class StrictRequest(Request[Any, Any, Any]):
 
 
 @cache
-def _decoder_of(handler: BaseRouteHandler) -> msgspec.json.Decoder[Any]:
+def decoder_of(handler: BaseRouteHandler) -> msgspec.json.Decoder[Any]:
+    """What reads the body of this handler."""
     field = handler.parsed_data_field
     return msgspec.json.Decoder(Any if field is None else field.annotation)
 

@@ -49,22 +49,40 @@ def make_problem(status: int, code: str, detail: str, errors: tuple[FieldProblem
     return Problem(f"urn:souk:{code}", code.replace("_", " ").replace(".", ": "), status, code, detail, caller().request_id, errors)
 
 
-def answer_refusal(_request: Request[Any, Any, Any], refusal: DomainError) -> Response[Any]:
+class Explained(msgspec.Struct, frozen=True):
+    """A failure as it is told: the status, the problem with a refusal's own fields beside it, and headers."""
+
+    status: int
+    content: Any
+    headers: dict[str, str] = {}
+
+
+def explain(failure: Exception) -> Explained:
+    """What a client is told about a failure; what is our own fault is logged and not told."""
+    match failure:
+        case DomainError():
+            return _explain_refusal(failure)
+        case Unavailable():
+            log.warning("unavailable", extra={"reason": str(failure)})
+            problem = make_problem(503, "unavailable", "The shop cannot answer this now; try again with the same Idempotency-Key.")
+            return Explained(503, problem, {"Retry-After": str(failure.retry_after_s)})
+        case HTTPException():
+            return _explain_framework(failure)
+        case _:
+            log.error("bug", exc_info=failure)
+            problem = make_problem(500, "internal_error", "Something went wrong on our side; the request id helps to find it.")
+            return Explained(500, problem)
+
+
+def _explain_refusal(refusal: DomainError) -> Explained:
     problem = make_problem(refusal.status, refusal.code, str(refusal))
-    body = msgspec.to_builtins(refusal.values()) | msgspec.to_builtins(problem)
     headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
     if isinstance(refusal, TooMany):
         headers["Retry-After"] = str(refusal.retry_after_s)
-    return Response(body, status_code=refusal.status, media_type=PROBLEM_JSON, headers=headers)
+    return Explained(refusal.status, msgspec.to_builtins(refusal.values()) | msgspec.to_builtins(problem), headers)
 
 
-def answer_silence(_request: Request[Any, Any, Any], silence: Unavailable) -> Response[Any]:
-    log.warning("unavailable", extra={"reason": str(silence)})
-    problem = make_problem(503, "unavailable", "The shop cannot answer this now; try again with the same Idempotency-Key.")
-    return Response(problem, status_code=503, media_type=PROBLEM_JSON, headers={"Retry-After": str(silence.retry_after_s)})
-
-
-def answer_framework(_request: Request[Any, Any, Any], refused: HTTPException) -> Response[Any]:
+def _explain_framework(refused: HTTPException) -> Explained:
     """Routing, parsing and validation: malformed JSON is 400, a field out of range 422."""
     status = 422 if isinstance(refused, ValidationException) else refused.status_code
     errors = tuple(_read_errors(refused.extra)) if isinstance(refused, ValidationException) else ()
@@ -73,13 +91,12 @@ def answer_framework(_request: Request[Any, Any, Any], refused: HTTPException) -
         log.error("http_exception", exc_info=refused)
         detail = "Something went wrong on our side."
     problem = make_problem(status, FRAMEWORK_CODES.get(status, "internal_error" if status >= 500 else "refused"), detail[:1000], errors)
-    return Response(problem, status_code=status, media_type=PROBLEM_JSON, headers=dict(refused.headers or {}))
+    return Explained(status, problem, dict(refused.headers or {}))
 
 
-def answer_bug(_request: Request[Any, Any, Any], bug: Exception) -> Response[Any]:
-    log.error("bug", exc_info=bug)
-    problem = make_problem(500, "internal_error", "Something went wrong on our side; the request id helps to find it.")
-    return Response(problem, status_code=500, media_type=PROBLEM_JSON)
+def _answer(_request: Request[Any, Any, Any], failure: Exception) -> Response[Any]:
+    told = explain(failure)
+    return Response(told.content, status_code=told.status, media_type=PROBLEM_JSON, headers=told.headers)
 
 
 def _read_errors(extra: Any) -> list[FieldProblem]:
@@ -88,9 +105,4 @@ def _read_errors(extra: Any) -> list[FieldProblem]:
     return [FieldProblem(str(item.get("key", "body")), str(item.get("message", ""))) for item in extra if isinstance(item, dict)]
 
 
-HANDLERS: dict[int | type[Exception], Any] = {
-    DomainError: answer_refusal,
-    Unavailable: answer_silence,
-    HTTPException: answer_framework,
-    Exception: answer_bug,
-}
+HANDLERS: dict[int | type[Exception], Any] = dict.fromkeys((DomainError, Unavailable, HTTPException, Exception), _answer)
