@@ -27,6 +27,8 @@ from souk.kit.problems import PROBLEM_JSON, explain
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 ID_LENGTH = 36
+# A body in more parts than this is a large one; the server gives a small one in one part and says in a second that it was all.
+MOST_PARTS = 4
 JSON = b"application/json"
 
 
@@ -48,12 +50,13 @@ class FastRoute(msgspec.Struct, frozen=True):
     body: msgspec.json.Decoder[Any] | None
     headers: tuple[Header, ...]
 
-    def read_body(self, media_type: str, message: Message) -> Any:
+    def read_body(self, media_type: str, parts: list[Message]) -> Any:
         """The body in the handler's type; raises when there is anything to say against it."""
-        if media_type != "application/json" or message.get("more_body") or self.body is None:
+        if media_type != "application/json" or parts[-1].get("more_body") or self.body is None:
             raise ValueError("for the framework to look at")
-        inspect_text(message["body"])
-        return self.body.decode(message["body"])
+        body = b"".join([part.get("body", b"") for part in parts])
+        inspect_text(body)
+        return self.body.decode(body)
 
     async def answer(self, arguments: dict[str, Any]) -> Answer:
         """Run the handler; a refusal becomes the problem that the framework would have made of it."""
@@ -101,9 +104,11 @@ class FastRoutes:
         try:
             route.access.check()
             if route.body is not None:
-                message = await receive()
-                receive = replay(message, receive)
-                arguments["data"] = route.read_body(read_media_type(headers.get(b"content-type", b"")), message)
+                parts = [await receive()]
+                while parts[-1].get("more_body") and len(parts) < MOST_PARTS:
+                    parts.append(await receive())
+                receive = replay(parts, receive)
+                arguments["data"] = route.read_body(read_media_type(headers.get(b"content-type", b"")), parts)
         except (DomainError, ClientException, ValueError, RecursionError):
             return None, receive
         return partial(route.answer, arguments), receive
@@ -123,12 +128,12 @@ class FastRoutes:
         return route, dict(zip(route.ids, ids, strict=True))
 
 
-def replay(first: Message, receive: Receive) -> Receive:
-    """Receive with a message that was read already put back in front."""
-    put_back = [first]
+def replay(parts: list[Message], receive: Receive) -> Receive:
+    """Receive with the messages that were read already put back in front."""
+    put_back = iter(parts)
 
     async def receive_again() -> Message:
-        return put_back.pop() if put_back else await receive()
+        return next(put_back, None) or await receive()
 
     return receive_again
 
