@@ -76,11 +76,12 @@ class Batcher(Generic[Q, A]):
 
     def _next_batch(self) -> tuple[Asked[Q], ...]:
         batch: list[Asked[Q]] = []
+        now = asyncio.get_running_loop().time()
         while self._waiting and len(batch) < self._size:
             asked = self._waiting.popleft()
             if asked.answer.done():
                 continue
-            if asked.caller.seconds_left() <= 0:
+            if asked.caller.deadline <= now:
                 _give(asked, Unavailable("the deadline passed before the work began"))
                 continue
             batch.append(asked)

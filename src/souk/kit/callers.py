@@ -90,10 +90,10 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline: float = NO_DEADLINE
     inside: str | None = None  # the exposed function that is running, if one is
 
-    def entering(self, function: str) -> "Caller":
+    def entering(self, function: str, deadline: float) -> "Caller":
         """The caller as a function sees it. An Idempotency-Key is for the function that was asked, not for those it asks."""
         key = None if self.inside else self.idempotency_key
-        return msgspec.structs.replace(self, inside=function, idempotency_key=key)
+        return Caller(self.principal, self.request_id, key, self.guest_token, deadline, function)
 
     def seconds_left(self) -> float:
         return self.deadline - asyncio.get_running_loop().time()

@@ -87,7 +87,7 @@ class Exposed:
         if who.deadline <= now:
             raise Unavailable(f"{self.path} was not begun: the deadline has passed")
         deadline = min(who.deadline, now + self.timeout_s)
-        who = msgspec.structs.replace(who.entering(self.path), deadline=deadline)
+        who = who.entering(self.path, deadline)
         peer = topology.peer_of(self.context)
         if peer is None and self.keeps_time:
             return await self.run_here(arguments, who)

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequenc
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import date, datetime
-from functools import cache
-from typing import Any, Literal, TypeVar, cast, get_type_hints
+from inspect import signature
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import asyncpg
@@ -22,6 +23,8 @@ Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 
 # What PostgreSQL gives us as Python objects and msgspec.convert is to leave as they are.
 NATIVE = (UUID, datetime, date, bytes)
+# Of these types a value of a row is what the field says.
+PLAIN = (*NATIVE, str, int, bool, float, Any, type(None))
 
 # How long a transaction waits for a connection when all of the pool are in use.
 CONNECTION_WITHIN_S = 5.0
@@ -102,12 +105,12 @@ class Transaction:
 
     async def all(self, kind: type[Row], sql: str, *values: Any) -> tuple[Row, ...]:
         """Every row."""
-        return tuple(to_row(record, kind) for record in await self.connection.fetch(sql, *values))
+        return to_rows(await self.connection.fetch(sql, *values), kind, sql)
 
     async def maybe(self, kind: type[Row], sql: str, *values: Any) -> Row | None:
         """The first row, or None."""
         record = await self.connection.fetchrow(sql, *values)
-        return None if record is None else to_row(record, kind)
+        return None if record is None else to_rows((record,), kind, sql)[0]
 
     async def one(self, kind: type[Row], sql: str, *values: Any) -> Row:
         """The row; its absence is a bug, not a refusal."""
@@ -133,19 +136,59 @@ class Transaction:
             yield
 
 
-def to_row(record: asyncpg.Record, kind: type[Row]) -> Row:
-    """A record as a Struct: columns by name, JSON columns as nested Structs."""
-    values = dict(record)
-    for name, value in values.items():
-        # Inside JSON an id or a time is a text that is still to be read; outside it is an object already.
-        if value and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict))):
-            values[name] = msgspec.convert(value, _hints(cast(Hashable, kind))[name])
-    return msgspec.convert(values, kind, builtin_types=NATIVE)
+def to_rows(records: Sequence[asyncpg.Record], kind: type[Row], sql: str) -> tuple[Row, ...]:
+    """The records of a statement as Structs: columns by name, JSON columns as nested Structs."""
+    if not records:
+        return ()
+    read = _readers.get((kind, sql))
+    if read is None:
+        read = _readers[kind, sql] = _make_reader(records[0], kind)
+    return tuple([read(record) for record in records])
 
 
-@cache
-def _hints(kind: Hashable) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+Read = Callable[[asyncpg.Record], Any]
+_readers: dict[tuple[type[Any], str], Read] = {}
+
+
+def _make_reader(record: asyncpg.Record, kind: type[Any]) -> Read:
+    """What makes a Struct of such a record. Values that are what the field says are taken as they are; the rest is converted."""
+    columns, fields, hints = tuple(record.keys()), kind.__struct_fields__, get_type_hints(kind)
+    taken = [place for place, name in enumerate(columns) if name in hints]
+    converted = tuple((place, hints[columns[place]]) for place in taken if not _is_plain(hints[columns[place]]))
+    if columns == fields[: len(columns)] and all(one.kind is not one.KEYWORD_ONLY for one in signature(kind).parameters.values()):
+        if not converted:
+            return lambda row: kind(*row)
+
+        def read_in_order(row: asyncpg.Record) -> Any:
+            values = list(row)
+            for place, hint in converted:
+                values[place] = _convert(values[place], hint)
+            return kind(*values)
+
+        return read_in_order
+    names = tuple((place, columns[place]) for place in taken)
+
+    def read_by_name(row: asyncpg.Record) -> Any:
+        values = list(row)
+        for place, hint in converted:
+            values[place] = _convert(values[place], hint)
+        return kind(**{name: values[place] for place, name in names})
+
+    return read_by_name
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether PostgreSQL's value is the value already."""
+    if get_origin(hint) in (Union, UnionType):
+        return all(map(_is_plain, get_args(hint)))
+    return hint in PLAIN or get_origin(hint) is Literal
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    # Inside JSON an id or a time is a text that is still to be read; outside it is an object already.
+    if value and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict))):
+        return msgspec.convert(value, hint)
+    return msgspec.convert(value, hint, builtin_types=NATIVE)
 
 
 class Bell:
@@ -207,7 +250,8 @@ class Database:
         """
         refuse_open_transaction(f"a transaction of {self.context}")
         with unavailable(self.context):
-            async with self.pool.acquire(timeout=CONNECTION_WITHIN_S) as connection:
+            async with asyncio.timeout(CONNECTION_WITHIN_S) as waiting, self.pool.acquire() as connection:
+                waiting.reschedule(None)
                 tx = Transaction(self, connection)
                 with _holding(self.context):
                     async with connection.transaction(isolation=isolation, readonly=readonly):
@@ -219,7 +263,7 @@ class Database:
         """Every row of one statement outside a transaction."""
         refuse_open_transaction("a statement outside of it")
         with unavailable(self.context):
-            return tuple(to_row(record, kind) for record in await self.pool.fetch(sql, *values))
+            return to_rows(await self.pool.fetch(sql, *values), kind, sql)
 
     async def search(self, kind: type[Row], sql: str, *values: Any) -> tuple[Row, ...]:
         """Every row of one statement whose best plan depends on its values (filters that may be left out): it is planned for them."""
@@ -232,7 +276,7 @@ class Database:
         refuse_open_transaction("a statement outside of it")
         with unavailable(self.context):
             record = await self.pool.fetchrow(sql, *values)
-        return None if record is None else to_row(record, kind)
+        return None if record is None else to_rows((record,), kind, sql)[0]
 
     async def value(self, sql: str, *values: Any) -> Any:
         """The first column of the first row of one statement outside a transaction, or None."""

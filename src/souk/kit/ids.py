@@ -4,12 +4,14 @@ import hashlib
 from datetime import datetime
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
+from asyncpg.pgproto.pgproto import UUID as FastUUID
+from uuid_utils import uuid7
 
 
 def new_id() -> UUID:
-    """A UUIDv7 (RFC 9562) of this moment."""
-    return uuid7()
+    """A UUIDv7 (RFC 9562) of this moment, as the driver makes them: equal to any other UUID, and quicker to write."""
+    made: UUID = FastUUID(uuid7().bytes)
+    return made
 
 
 def derive_id(moment: datetime, name: str) -> UUID:
