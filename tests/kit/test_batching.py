@@ -10,7 +10,7 @@ import pytest
 from tests.kit import notebook
 from tests.kit.notebook import Note
 
-from souk.kit.batching import Asked, Batcher
+from souk.kit.batching import TURN_S, TURNS, Asked, Batcher
 from souk.kit.callers import NOBODY, Caller, caller
 from souk.kit.errors import DomainError, NotFound, Unavailable
 from souk.kit.ids import new_id
@@ -72,7 +72,7 @@ async def test_a_batch_has_its_largest_size_and_the_lanes_their_number() -> None
         busy -= 1
 
     work = Work(lasts=be_busy)
-    batcher = Batcher(work, size=10, lanes=3)
+    batcher = Batcher(work, size=10, lanes=3, turns=False)
     await asyncio.gather(*(batcher.ask(number, NOBODY) for number in range(95)))
     assert max(len(batch) for batch in work.batches) == 10
     assert sorted(itertools.chain(*work.batches)) == list(range(95))
@@ -244,3 +244,68 @@ async def test_a_conflict_that_stays_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await Batcher(conflict).ask(1, NOBODY)
     assert tries == 2
+
+
+async def test_batches_take_turns_so_that_those_that_wait_grow() -> None:
+    gate = asyncio.Event()
+    long, short = Work(lasts=gate.wait), Work()
+    busy = [asyncio.create_task(Batcher(long).ask(number, NOBODY)) for number in range(TURNS)]
+    await ticks(3)
+    other = Batcher(short)
+    waiting = [asyncio.create_task(other.ask(1, NOBODY))]
+    await ticks(3)
+    waiting += [asyncio.create_task(other.ask(number, NOBODY)) for number in range(2, 30)]
+    await ticks(3)
+    assert short.batches == []
+    gate.set()
+    await asyncio.gather(*busy, *waiting)
+    assert short.batches == [list(range(1, 30))]
+
+
+async def test_a_batch_that_asks_another_does_not_wait_for_a_turn() -> None:
+    inner = Batcher(Work(), lanes=1)
+
+    async def ask_on(batch: tuple[Asked[int], ...]) -> tuple[int, ...]:
+        return tuple(await asyncio.gather(*(inner.ask(one.request, NOBODY) for one in batch)))
+
+    began = asyncio.get_running_loop().time()
+    outer = [Batcher(ask_on, size=1, lanes=4) for _ in range(5)]
+    answers = await asyncio.gather(*(one.ask(number, NOBODY) for one in outer for number in range(10)))
+    assert answers == [number * 2 for number in range(10)] * 5
+    assert asyncio.get_running_loop().time() - began < TURN_S, "nobody waited until a turn was over"
+
+
+async def test_who_is_in_the_queue_does_not_hold_up_who_is_urgent() -> None:
+    gate = asyncio.Event()
+    inner = Batcher(Work(), lanes=1)
+
+    async def ask_on(batch: tuple[Asked[int], ...]) -> tuple[int, ...]:
+        await gate.wait()
+        return tuple(await asyncio.gather(*(inner.ask(one.request, NOBODY) for one in batch)))
+
+    busy = [asyncio.create_task(Batcher(ask_on).ask(number, NOBODY)) for number in range(TURNS)]
+    await ticks(3)
+    queued = asyncio.create_task(inner.ask(50, NOBODY))
+    await ticks(3)
+    assert not queued.done()
+    gate.set()
+    assert await asyncio.wait_for(asyncio.gather(*busy, queued), TURN_S / 2) == [0, 2, 100]
+
+
+async def test_a_batch_that_lasts_lets_others_go_on() -> None:
+    gate = asyncio.Event()
+    stuck = [asyncio.create_task(Batcher(Work(lasts=gate.wait)).ask(number, NOBODY)) for number in range(TURNS)]
+    await ticks(3)
+    assert await asyncio.wait_for(Batcher(Work()).ask(4, NOBODY), 10 * TURN_S) == 8
+    gate.set()
+    await asyncio.gather(*stuck)
+    # The turns that ended late are not given twice.
+    again = asyncio.Event()
+    busy = [asyncio.create_task(Batcher(Work(lasts=again.wait)).ask(number, NOBODY)) for number in range(TURNS)]
+    await ticks(3)
+    last = Work()
+    waiting = asyncio.create_task(Batcher(last).ask(1, NOBODY))
+    await ticks(3)
+    assert last.batches == []
+    again.set()
+    await asyncio.gather(*busy, waiting)

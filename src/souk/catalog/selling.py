@@ -85,7 +85,7 @@ async def find_states(asked: tuple[Asked[tuple[str, ...]], ...]) -> Answers[Mapp
     return tuple({sku: states[sku] for sku in one.request if sku in states} for one in asked)
 
 
-_states: Batcher[tuple[str, ...], Mapping[str, _State]] = Batcher(find_states, lanes=2)
+_states: Batcher[tuple[str, ...], Mapping[str, _State]] = Batcher(find_states, lanes=2, turns=False)
 
 
 @exposed()

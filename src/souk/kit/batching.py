@@ -1,10 +1,12 @@
 """Natural batching: concurrent callers of one function share a batch; a lone caller never waits."""
 
 import asyncio
+from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import Context
+from contextvars import Context, ContextVar
 from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from souk.kit.callers import NO_DEADLINE, Caller
 from souk.kit.db import BAD_DATA, TRY_AGAIN
@@ -14,15 +16,54 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
+# How many batches a process works on at a time. The fewer they are, the larger grow those that wait, and a batch costs nearly
+# the same whatever its size: two keep both the process and the database busy.
+TURNS = 2
+# A batch that takes longer than this waits for something, and lets others go on meanwhile.
+TURN_S = 0.2
+
+_in_batch: ContextVar[bool] = ContextVar("souk_in_batch", default=False)
+
+
+class Turn:
+    """The right to work on a batch now. It ends once: when the batch is done, or when it has taken too long."""
+
+    def __init__(self, free: asyncio.Semaphore) -> None:
+        self._free = free
+        self._over = False
+        self._alarm = asyncio.get_running_loop().call_later(TURN_S, self.end)
+
+    def end(self) -> None:
+        if not self._over:
+            self._over = True
+            self._alarm.cancel()
+            self._free.release()
+
+
+# Per event loop: how many more batches may work now. Who waits gets the next turn, first come, first served.
+_free_turns: WeakKeyDictionary[AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def take_turn() -> Turn:
+    """Wait for our turn."""
+    loop = asyncio.get_running_loop()
+    if loop not in _free_turns:
+        _free_turns[loop] = asyncio.Semaphore(TURNS)
+    free = _free_turns[loop]
+    await free.acquire()
+    return Turn(free)
+
+
 class Asked(Generic[Q]):
     """One item of a batch: the request, and who asked for it."""
 
-    __slots__ = ("answer", "caller", "request")
+    __slots__ = ("answer", "caller", "request", "urgent")
 
-    def __init__(self, request: Q, caller: Caller, answer: "asyncio.Future[object]") -> None:
+    def __init__(self, request: Q, caller: Caller, answer: "asyncio.Future[object]", *, urgent: bool) -> None:
         self.request = request
         self.caller = caller
         self.answer = answer
+        self.urgent = urgent  # asked by another batch, which has its turn and waits for us
 
 
 Answers = tuple[A | DomainError, ...]
@@ -30,28 +71,32 @@ Work = Callable[[tuple[Asked[Q], ...]], Awaitable[Answers[A]]]
 
 
 class Batcher(Generic[Q, A]):
-    """Gathers callers of `work`: while `lanes` batches are under way the next one fills, up to `size` items.
+    """Gathers callers of `work`: while `lanes` batches are under way, or all turns are taken, the next one fills, up to `size` items.
 
+    What writes waits for its turn; what only looks into memory, or asks somewhere else, need not (`turns=False`).
     Each item gets its own answer or refusal. An item whose deadline has passed, or whose caller has left, is not worked on.
     Data that PostgreSQL refuses (SQLSTATE 22, 23) is searched for by halving the batch; a serialization failure or deadlock
     repeats the batch once; when the database cannot answer, every item gets Unavailable.
     """
 
-    def __init__(self, work: Work[Q, A], size: int = 500, lanes: int = 2) -> None:
+    def __init__(self, work: Work[Q, A], size: int = 500, lanes: int = 2, *, turns: bool = True) -> None:
         self._work = work
+        self._turns = turns
         self._size = size
         self._lanes = lanes
         self._waiting: deque[Asked[Q]] = deque()
+        self._urgent = 0  # how many of those that wait are
         self._busy = 0
+        self._queued = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, request: Q, caller: Caller) -> A:
         """The answer to this request; raises its refusal, or Unavailable, which it also is when the caller's deadline passes."""
         loop = asyncio.get_running_loop()
-        asked = Asked(request, caller, loop.create_future())
+        asked = Asked(request, caller, loop.create_future(), urgent=_in_batch.get())
         self._waiting.append(asked)
-        if self._busy < self._lanes:
-            self._busy += 1
+        self._urgent += asked.urgent
+        if self._busy < self._lanes and (asked.urgent or not self._queued):
             # A context of its own: the batch belongs to all of its callers, not to the one that happened to start it.
             task = loop.create_task(self._drain(), context=Context())
             self._tasks.add(task)
@@ -65,20 +110,42 @@ class Batcher(Generic[Q, A]):
             alarm.cancel()
 
     async def _drain(self) -> None:
+        _in_batch.set(True)
+        # Nothing is awaited between a look at the queue and what follows from it, so no caller can fall in between.
+        while self._waiting and self._busy < self._lanes:
+            if self._urgent or not self._turns:
+                await self._work_on_next()
+            elif self._queued:
+                return
+            else:
+                turn = await self._queue()
+                try:
+                    if self._busy < self._lanes:
+                        await self._work_on_next()
+                finally:
+                    turn.end()
+
+    async def _queue(self) -> Turn:
+        self._queued = True
         try:
-            while self._waiting:
-                batch = self._next_batch()
-                if batch:
-                    await self._answer(batch, first_try=True)
+            return await take_turn()
         finally:
-            # Nothing is awaited between the last look at the queue and this, so no caller can fall in between.
-            self._busy -= 1
+            self._queued = False
+
+    async def _work_on_next(self) -> None:
+        if batch := self._next_batch():
+            self._busy += 1
+            try:
+                await self._answer(batch, first_try=True)
+            finally:
+                self._busy -= 1
 
     def _next_batch(self) -> tuple[Asked[Q], ...]:
         batch: list[Asked[Q]] = []
         now = asyncio.get_running_loop().time()
         while self._waiting and len(batch) < self._size:
             asked = self._waiting.popleft()
+            self._urgent -= asked.urgent
             if asked.answer.done():
                 continue
             if asked.caller.deadline <= now:

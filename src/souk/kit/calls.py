@@ -133,9 +133,9 @@ class BatchedFunction(Exposed, Generic[Q, A]):
 
     keeps_time = True
 
-    def __init__(self, function: Callable[..., Any], timeout_s: float, size: int, lanes: int) -> None:
+    def __init__(self, function: Callable[..., Any], timeout_s: float, size: int, lanes: int, *, turns: bool) -> None:
         super().__init__(function, timeout_s)
-        self.batcher: Batcher[Q, A] = Batcher(function, size, lanes)
+        self.batcher: Batcher[Q, A] = Batcher(function, size, lanes, turns=turns)
 
     def read_types(self, hints: dict[str, Any]) -> tuple[Any, Any]:
         (asked,) = (hint for name, hint in hints.items() if name != "return")
@@ -165,9 +165,9 @@ class _Expose:
         return lambda function: ExposedFunction(function, timeout)
 
     def batched(
-        self, timeout: float = DEFAULT_TIMEOUT_S, size: int = 500, lanes: int = 1
+        self, timeout: float = DEFAULT_TIMEOUT_S, size: int = 500, lanes: int = 1, *, turns: bool = True
     ) -> Callable[[Callable[[tuple[Asked[Q], ...]], Awaitable[Answers[A]]]], BatchedFunction[Q, A]]:
-        return lambda function: BatchedFunction(function, timeout, size, lanes)
+        return lambda function: BatchedFunction(function, timeout, size, lanes, turns=turns)
 
 
 exposed = _Expose()

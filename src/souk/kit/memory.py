@@ -29,7 +29,7 @@ class Memory(Generic[K, V]):
         self._age_s = age_s
         self._kept: OrderedDict[K, tuple[float, V]] = OrderedDict()  # until when, and what
         self._loading: dict[K, bool] = {}  # and whether it is to be kept when it comes
-        self._batcher: Batcher[K, V | None] = Batcher(self._work, lanes=2)
+        self._batcher: Batcher[K, V | None] = Batcher(self._work, lanes=2, turns=False)
         self._needed: set[Hashable] = set()
         self._heard: set[Hashable] = set()
 

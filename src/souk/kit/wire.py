@@ -94,7 +94,7 @@ class HttpPeer:
             async def carry(batch: tuple[Asked[Any], ...]) -> tuple[Any, ...]:
                 return await self._ask_all(function, tuple((asked.request, asked.caller) for asked in batch))
 
-            self._batchers[function.path] = Batcher(carry, lanes=4)
+            self._batchers[function.path] = Batcher(carry, lanes=4, turns=False)
         return self._batchers[function.path]
 
     async def _ask_all(self, function: Exposed, questions: tuple[tuple[Any, Caller], ...]) -> tuple[Any, ...]:

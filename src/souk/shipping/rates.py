@@ -17,7 +17,7 @@ FIND_ZONES = f"""
 """
 
 
-@exposed.batched(timeout=3.0, lanes=2)
+@exposed.batched(timeout=3.0, lanes=2, turns=False)
 async def quote_rates(asked: tuple[Asked[RateRequest], ...]) -> tuple[tuple[SellerRates, ...] | DomainError, ...]:
     """The ways to send each parcel to the address, the cheapest first. Changes nothing.
 
