@@ -52,8 +52,6 @@ topology = Topology()
 class Exposed:
     """A function of a front door: what it is called, what it takes and gives, and how it runs here or there."""
 
-    keeps_time = False  # whether run_here ends by the caller's deadline without help
-
     def __init__(self, function: Callable[..., Any], timeout_s: float, context: str = "") -> None:
         self.function = function
         self.name = function.__name__
@@ -81,23 +79,44 @@ class Exposed:
 
     async def ask(self, arguments: Any) -> Any:
         """Run the function wherever its context lives, within its time-out and the caller's deadline."""
+        who = self.admit()
+        peer = topology.peer_of(self.context)
+        work = self.run_here(arguments, who) if peer is None else peer.ask(self, arguments, who)
+        try:
+            return await by(who.deadline, work)
+        except TimeoutError as silence:
+            raise Unavailable(f"{self.path} did not answer in time") from silence
+
+    def admit(self) -> Caller:
+        """Who asks, as the function sees them; raises Unavailable if it is too late to begin."""
         refuse_open_transaction(self.path)
         now = asyncio.get_running_loop().time()
         who = caller()
         if who.deadline <= now:
             raise Unavailable(f"{self.path} was not begun: the deadline has passed")
-        deadline = min(who.deadline, now + self.timeout_s)
-        who = who.entering(self.path, deadline)
-        peer = topology.peer_of(self.context)
-        if peer is None and self.keeps_time:
-            return await self.run_here(arguments, who)
-        try:
-            async with asyncio.timeout_at(deadline):
-                if peer is None:
-                    return await self.run_here(arguments, who)
-                return await peer.ask(self, arguments, who)
-        except TimeoutError as silence:
-            raise Unavailable(f"{self.path} did not answer in time") from silence
+        return who.entering(self.path, min(who.deadline, now + self.timeout_s))
+
+
+async def by(deadline: float, work: Awaitable[R]) -> R:
+    """The answer, or TimeoutError at the deadline (event loop's clock): asyncio.timeout_at at a fifth of its cost, for it is everywhere."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  a coroutine runs in one
+    cancelled_before, late = task.cancelling(), False
+
+    def cancel() -> None:
+        nonlocal late
+        late = True
+        task.cancel()
+
+    alarm = asyncio.get_running_loop().call_at(deadline, cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if late and task.uncancel() <= cancelled_before:
+            raise TimeoutError from None
+        raise
+    finally:
+        alarm.cancel()
 
 
 class ExposedFunction(Exposed, Generic[P, R]):
@@ -131,8 +150,6 @@ class ExposedFunction(Exposed, Generic[P, R]):
 class BatchedFunction(Exposed, Generic[Q, A]):
     """An exposed function that takes many requests; callers ask for one and are gathered."""
 
-    keeps_time = True
-
     def __init__(self, function: Callable[..., Any], timeout_s: float, size: int, lanes: int, *, turns: bool) -> None:
         super().__init__(function, timeout_s)
         self.batcher: Batcher[Q, A] = Batcher(function, size, lanes, turns=turns)
@@ -148,6 +165,9 @@ class BatchedFunction(Exposed, Generic[Q, A]):
         return joined, request
 
     async def __call__(self, request: Q) -> A:
+        if topology.peer_of(self.context) is None:
+            # A batch keeps the deadline of each of its items.
+            return await self.batcher.ask(request, self.admit())
         return cast(A, await self.ask(request))
 
     async def run_here(self, arguments: Any, who: Caller) -> Any:

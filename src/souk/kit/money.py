@@ -38,10 +38,12 @@ class Money(msgspec.Struct, frozen=True, order=False, forbid_unknown_fields=True
 
 def add_up(amounts: Iterable[Money], currency: str) -> Money:
     """The sum of amounts of one currency; zero for none."""
-    total = Money(0, currency)
-    for amount in amounts:
-        total = total + amount
-    return total
+    total = 0
+    for one in amounts:
+        if one.currency != currency:
+            raise TypeError(f"{currency} and {one.currency} do not add up")
+        total += one.amount
+    return Money(total, currency)
 
 
 def split(amount: int, weights: Sequence[int]) -> tuple[int, ...]:

@@ -115,6 +115,8 @@ def is_used_up(coupon: Coupon, buyer_uses: int, discount: int = 1) -> bool:
 
 def discount_lines(request: QuoteRequest, offers: list[Offer]) -> list[Discounts]:
     """The discounts of each line, in the order of the lines."""
+    if not offers:
+        return [()] * len(request.lines)
     # Of equal remainders the first line gets the unit, so the lines stand in an order of their own while amounts are split.
     places = sorted(range(len(request.lines)), key=lambda place: msgspec.json.encode(request.lines[place]))
     lines = [request.lines[place] for place in places]
