@@ -211,7 +211,7 @@ async def test_an_attempt_that_died_is_gone_on_with(seller_id: UUID) -> None:
 
 async def settle_long_ago() -> None:
     async with db.transaction() as tx:
-        await tx.run("UPDATE orders.placement SET updated_at = now() - interval '31 days'")
+        await tx.run("UPDATE orders.placement SET expires_at = now() - interval '31 days'")
 
 
 async def count_placements() -> int:

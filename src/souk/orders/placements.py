@@ -79,10 +79,10 @@ FIND_DUE = f"""
 FORGET_SETTLED = """
     DELETE FROM orders.placement WHERE order_id IN (
         SELECT p.order_id FROM orders.placement AS p
-        WHERE p.step = 'done' AND p.updated_at < now() - make_interval(days => $1)
+        WHERE p.step = 'done' AND p.expires_at < now() - make_interval(days => $1)
           AND NOT EXISTS (SELECT FROM orders.orders AS o
                           WHERE o.id = p.order_id AND o.status = 'placed' AND o.fulfillment_status IN ('unfulfilled', 'partial'))
-        ORDER BY p.updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        ORDER BY p.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -204,7 +204,7 @@ async def find_due(limit: int) -> tuple[UUID, ...]:
 
 
 async def forget_settled(days: int, limit: int) -> int:
-    """Drop sagas that ended so many days ago and of which nothing can become any more; how many."""
+    """Drop sagas that ended whose time to pay was over so many days ago, and of which nothing can become any more; how many."""
     async with db.transaction() as tx:
         return await tx.run(FORGET_SETTLED, days, limit)
 
