@@ -1,7 +1,5 @@
 """Whether every consumer has applied the facts that it wants, and none that is not final."""
 
-from collections.abc import AsyncIterator
-
 from souk.audit.reporting import verdict_on
 from souk.kit.calls import topology
 from souk.kit.delivery import ConsumerPosition, list_positions
@@ -28,17 +26,12 @@ async def check_deliveries(*, settled: bool) -> tuple[Verdict, ...]:
     verdicts = [verdict_on(POSITIONS, early)]
     if settled:
         known = {(one.consumer, one.source): one for one in positions}
-        verdicts.append(verdict_on(APPLIED, tuple([behind async for behind in find_behind(known)])))
+        wanting = [one for one in CONSUMERS.values() if one.kind != "memory" and one.context in reachable]
+        pairs = [(one, source) for one in wanting for source in one.sources if source in reachable]
+        waiting = [(one, source, await count_waiting(one, source, known.get((one.path, source)))) for one, source in pairs]
+        late = tuple(Finding(f"{one.path} of {source}", {"facts_behind": count}) for one, source, count in waiting if count)
+        verdicts.append(verdict_on(APPLIED, late))
     return tuple(verdicts)
-
-
-async def find_behind(known: dict[tuple[str, str], ConsumerPosition]) -> AsyncIterator[Finding]:
-    """Consumers that have not applied all that they want."""
-    for consumer in CONSUMERS.values():
-        for source in consumer.sources if consumer.kind != "memory" else ():
-            place = known.get((consumer.path, source))
-            if waiting := await count_waiting(consumer, source, place):
-                yield Finding(f"{consumer.path} of {source}", {"facts_behind": waiting})
 
 
 async def count_waiting(consumer: Consumer, source: str, place: ConsumerPosition | None) -> int:
