@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -181,3 +182,9 @@ async def test_the_report_as_json(shop: Shop, dsn: str) -> None:
     assert rule["id"] == "I5.due"
     assert rule["statement"]
     assert rule["findings"] == [{"key": "USD", "found": {"due": 5, "refunds": None}}]
+
+
+async def test_the_document_has_every_rule(shop: Shop) -> None:
+    document = (Path(__file__).parents[2] / "docs/invariants.md").read_text()
+    for rule in (await check(settled=True)).rules:
+        assert f"| {rule.id} | {rule.statement} |" in document
