@@ -172,6 +172,7 @@ def override(name: str, value: Any) -> None:
 main.add_command(commands.users_group)
 main.add_command(commands.import_group)
 main.add_command(commands.replay_command)
+main.add_command(commands.audit_command)
 
 if __name__ == "__main__":
     main()

@@ -24,7 +24,7 @@ from souk.kit.config import BadSettings, read_sections, read_settings
 from souk.kit.cors import Cors
 from souk.kit.db import Database, Pool, open_pool
 from souk.kit.deadletters import expose_dead_letters
-from souk.kit.delivery import Delivery, deliver_forever, tell_memory
+from souk.kit.delivery import Delivery, deliver_forever, expose_positions, tell_memory
 from souk.kit.errors import Unavailable
 from souk.kit.events import CONSUMERS
 from souk.kit.fastpath import FastRoutes
@@ -37,12 +37,13 @@ from souk.kit.locks import SessionLocks, while_only_one
 from souk.kit.migrations import migrate
 from souk.kit.outbox import Feed, expose_outbox
 from souk.kit.problems import HANDLERS
+from souk.kit.rules import expose_rules
 from souk.kit.wire import HttpPeer
 from souk.operations.aliases import make_aliases
 from souk.operations.docs import PAGE_POLICY, swagger_pages
 
 CONTEXTS = ("users", "catalog", "inventory", "pricing", "carts", "shipping", "payments", "orders")
-EDGES = ("operations",)
+EDGES = ("operations", "audit")
 
 LARGEST_BODY_BYTES = 8 * 1024 * 1024
 
@@ -118,6 +119,9 @@ def import_contexts() -> None:
         if f"{context}/read_outbox" not in EXPOSED:
             expose_outbox(database_of(context))
             expose_dead_letters(database_of(context))
+            expose_positions(database_of(context))
+            rules = _import_if_there(f"souk.{context}.rules")
+            expose_rules(database_of(context), rules.RULES if rules else ())
 
 
 def _import_if_there(module: str) -> Any:

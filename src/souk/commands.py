@@ -14,7 +14,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from souk import app, catalog, replay, users
+from souk import app, audit, catalog, replay, users
 from souk.kit.callers import SYSTEM, Caller, Principal, asking
 from souk.kit.errors import DomainError, Unavailable
 from souk.kit.ids import new_id
@@ -107,13 +107,28 @@ def replay_command(file: Path, as_json: bool) -> None:
         replay.print_tables(result, Console())
 
 
-def on_the_shop(work: Callable[[], Awaitable[R]]) -> R:
-    """Run a piece of work as the system, with every context in this process and its consumers at work."""
+@click.command("audit")
+@as_json_option
+@click.option("--settled", is_flag=True, help="Check the rules, too, that hold only when nothing is under way.")
+def audit_command(as_json: bool, settled: bool) -> None:
+    """Prove the rules that the books keep, on a shop that may be running; exit code 1 and the rows if one is broken."""
+    report = on_the_shop(lambda: audit.check_books(settled=settled), working=False)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        for line in audit.describe(report):
+            click.echo(line)
+    if report.broken:
+        raise SystemExit(1)
+
+
+def on_the_shop(work: Callable[[], Awaitable[R]], *, working: bool = True) -> R:
+    """Run a piece of work as the system, with every context in this process and, unless it only looks, its consumers at work."""
 
     async def run(dsn: str) -> R:
         shop = app.read_shop(app.CONTEXTS, dsn)
         await app.migrate_all(shop.dsns, lambda line: say(f"Migrating {line}"))
-        async with app.at_work(shop):
+        async with app.at_work(shop) if working else app.opened(shop):
             with asking(Caller(principal=SYSTEM, request_id="command")):
                 return await work()
 

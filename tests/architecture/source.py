@@ -9,7 +9,7 @@ import msgspec
 from souk import app
 
 ROOT = Path(__file__).parents[2] / "src"
-EDGES = frozenset({"operations", "demo", "replay"})
+EDGES = frozenset({"operations", "audit", "demo", "replay"})
 
 
 class Module(msgspec.Struct, frozen=True):

@@ -77,7 +77,7 @@ def find_relative_imports(module: Module) -> list[str]:
 
 
 def find_any(module: Module) -> list[str]:
-    if module.package in ("kit", "") or module.package not in (*app.CONTEXTS, "operations", "demo", "replay"):
+    if module.package in ("kit", "") or module.package not in (*app.CONTEXTS, "operations", "audit", "demo", "replay"):
         return []
     uses = any(isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(module.tree))
     return [f"{module.name} uses Any"] if uses else []

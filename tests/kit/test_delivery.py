@@ -160,6 +160,7 @@ async def test_after_a_restore_on_a_younger_server_new_facts_come_after_the_old_
         await until_heard(1)
     await publish_notes(1)
     connection = await asyncpg.connect(here)
+    await connection.execute("ALTER TABLE kit.outbox DISABLE TRIGGER append_only")
     for _ in range(2):
         await connection.execute("UPDATE kit.outbox SET xid = xid + $1", ahead)
         await connection.execute("UPDATE kit.consumer_position SET xid = xid + $1", ahead)

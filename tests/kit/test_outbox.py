@@ -198,6 +198,7 @@ async def test_one_who_is_behind_what_was_dropped_waits_like_the_others(here: st
         end = (await read_all())[-1].position
         assert await feed.after(end, 0.05) == ()
         async with notebook.db.transaction() as tx:
+            await tx.run("ALTER TABLE kit.outbox DISABLE TRIGGER append_only")
             await tx.run("DELETE FROM kit.outbox")
         began = asyncio.get_running_loop().time()
         assert await feed.after(START, 0.3) == ()

@@ -94,6 +94,21 @@ async def test_rows_that_came_before_their_partition_do_not_stop_it(connection: 
     assert await connection.fetchval("SELECT count(*) FROM calendar.by_time") == 1
 
 
+async def test_what_is_append_only_may_still_go_to_its_month(connection: asyncpg.Connection) -> None:
+    await add_partitions(connection, "calendar", datetime(2026, 11, 15, tzinfo=UTC))
+    await connection.execute("""
+        CREATE FUNCTION calendar.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'append-only'; END $$;
+        CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON calendar.by_time FOR EACH ROW EXECUTE FUNCTION calendar.refuse();
+    """)
+    for month in (3, 8):
+        await connection.execute("INSERT INTO calendar.by_time VALUES ($1)", datetime(2027, month, 15, tzinfo=UTC))
+    await add_partitions(connection, "calendar", datetime(2026, 12, 15, tzinfo=UTC))
+    assert len(await connection.fetch("SELECT FROM calendar.by_time_2027_03")) == 1
+    for table in ("by_time", "by_time_rest", "by_time_2027_03"):
+        with pytest.raises(asyncpg.RaiseError, match="append-only"):
+            await connection.execute(f"DELETE FROM calendar.{table}")
+
+
 def test_a_new_id_lies_between_the_bounds_of_its_month() -> None:
     now = datetime.now(UTC)
     assert bound(month_start(now, 0), "uuid") <= str(new_id()) < bound(month_start(now, 1), "uuid")

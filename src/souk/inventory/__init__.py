@@ -2,6 +2,7 @@
 
 from souk.inventory.alerts import list_alerts
 from souk.inventory.availability import get_availability, list_product_availability
+from souk.inventory.books import ReservationBook, read_reservation_books
 from souk.inventory.counting import get_stock, list_stock, set_stock, set_stock_levels, set_threshold
 from souk.inventory.movements import list_movements, record_movement
 from souk.inventory.reservations import confirm_stock, release_stock, reserve_stock
@@ -48,6 +49,7 @@ __all__ = [
     "RecordedMovement",
     "ReleaseStock",
     "Reservation",
+    "ReservationBook",
     "ReserveStock",
     "ReservedLine",
     "ShipStock",
@@ -72,6 +74,7 @@ __all__ = [
     "list_product_availability",
     "list_stock",
     "list_stores",
+    "read_reservation_books",
     "record_movement",
     "release_stock",
     "reserve_stock",

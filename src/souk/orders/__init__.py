@@ -1,5 +1,6 @@
 """Orders knows what was bought: orders with one part per seller, frozen when they were placed, and the saga that completes them."""
 
+from souk.orders.books import OrderBook, read_order_books
 from souk.orders.cancelling import cancel_order
 from souk.orders.changing import change_order
 from souk.orders.placing import place_order, resume_order
@@ -28,6 +29,7 @@ __all__ = [
     "ChangeOrder",
     "NextAction",
     "Order",
+    "OrderBook",
     "OrderItem",
     "OrderPart",
     "PaymentChoice",
@@ -46,6 +48,7 @@ __all__ = [
     "list_orders",
     "place_order",
     "quote_cart",
+    "read_order_books",
     "record_order",
     "resume_order",
     "sum_revenue",

@@ -1,5 +1,6 @@
 """Payments knows what was asked for, captured and given back for an order, what a wallet holds, and every movement of money."""
 
+from souk.payments.books import PaymentBook, read_payment_books
 from souk.payments.charging import charge, pay_order
 from souk.payments.closing import close_payment
 from souk.payments.methods import allow_test_gateway, list_payment_methods
@@ -60,6 +61,7 @@ __all__ = [
     "OpenPayment",
     "PayOrder",
     "Payment",
+    "PaymentBook",
     "PaymentClosed",
     "PaymentExpired",
     "PaymentMethod",
@@ -91,6 +93,7 @@ __all__ = [
     "list_wallet_entries",
     "open_payment",
     "pay_order",
+    "read_payment_books",
     "receive_webhook",
     "refund",
     "send_money",

@@ -1,5 +1,6 @@
 """Pricing knows promotions, coupons, tax rates and currencies, and turns lines into a quote."""
 
+from souk.pricing.books import RedemptionBook, read_redemption_books
 from souk.pricing.currencies import get_currencies
 from souk.pricing.promotions import (
     change_coupon,
@@ -80,6 +81,7 @@ __all__ = [
     "QuotedShipping",
     "RedeemCoupon",
     "Redemption",
+    "RedemptionBook",
     "RestoreCoupon",
     "ShippingCharge",
     "TaxRate",
@@ -99,6 +101,7 @@ __all__ = [
     "list_promotions",
     "list_tax_rates",
     "quote",
+    "read_redemption_books",
     "redeem_coupon",
     "remove_coupon",
     "remove_promotion",

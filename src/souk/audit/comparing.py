@@ -1,0 +1,137 @@
+"""Compare orders with their stock, their money and their coupons, which other contexts keep, page by page.
+
+The contexts are read one after the other, so that what changes meanwhile looks broken: what differs is read again some seconds later,
+and only what differs in the same way then is reported.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from uuid import UUID
+
+import msgspec
+
+from souk import inventory, orders, payments, pricing
+from souk.audit.reporting import verdict_on
+from souk.inventory import ReservationBook
+from souk.kit.rules import Finding, Rule, Verdict
+from souk.orders import OrderBook
+from souk.payments import PaymentBook
+
+PAGE = 5_000
+AGAIN_AFTER_S = 3.0
+FIRST, LAST = UUID(int=0), UUID(int=2**128 - 1)
+
+PIECES = Rule("I3.pieces", "For a placed order exactly its pieces are set aside or have left")
+HELD = Rule("I3.undone", "For an order that did not come about nothing is set aside")
+MONEY = Rule("I6.orders", "What came and went of an order's money is what its payment says")
+BACK = Rule("I6.undone", "The money of an order that did not come about is back, or promised back")
+WAITS = Rule("I6.paid", "No order waits for money that is there", settled=True)
+COUPON = Rule("I11.orders", "A coupon counts the placed orders that bear it, and no other")
+RULES = (PIECES, HELD, MONEY, BACK, WAITS, COUPON)
+
+
+class Books(msgspec.Struct, frozen=True):
+    """What each context knows of a range of orders, by the order's id."""
+
+    after: UUID
+    until: UUID
+    orders: dict[UUID, OrderBook]
+    reservations: dict[UUID, ReservationBook]
+    payments: dict[UUID, PaymentBook]
+    coupons: dict[UUID, str]
+
+
+# Which rule a row breaks, and the row.
+Difference = tuple[str, Finding]
+
+
+async def compare_contexts(*, settled: bool) -> tuple[Verdict, ...]:
+    """What becomes of the rules between contexts."""
+    checked = tuple(rule for rule in RULES if settled or not rule.settled)
+    suspects: list[tuple[Books, dict[tuple[str, str], Finding]]] = []
+    after = FIRST
+    while after < LAST:
+        books = await read_books(after, LAST, PAGE)
+        if differences := index(books):
+            suspects.append((books, differences))
+        after = books.until
+    found: list[Difference] = []
+    if suspects:
+        await asyncio.sleep(AGAIN_AFTER_S)
+    for books, differences in suspects:
+        # Orders may have come into this range meanwhile.
+        again = index(await read_books(books.after, books.until, 2 * PAGE))
+        found += [(rule_id, one) for (rule_id, key), one in differences.items() if again.get((rule_id, key)) == one]
+    return tuple(verdict_on(rule, tuple(one for rule_id, one in found if rule_id == rule.id)) for rule in checked)
+
+
+async def read_books(after: UUID, until: UUID, limit: int) -> Books:
+    """What is known of the next orders after one; of the last ones also what is known of later ids, which no order has."""
+    page = await orders.read_order_books(after, until, limit)
+    end = page[-1].id if len(page) == limit else until
+    return Books(
+        after,
+        end,
+        {one.id: one for one in page},
+        {one.order_id: one for one in await inventory.read_reservation_books(after, end)},
+        {one.id: one for one in await payments.read_payment_books(after, end)},
+        {one.order_id: one.code for one in await pricing.read_redemption_books(after, end)},
+    )
+
+
+def index(books: Books) -> dict[tuple[str, str], Finding]:
+    """The differences by rule and row."""
+    return {(rule.id, finding.key): finding for rule, finding in find_differences(books)}
+
+
+def find_differences(books: Books) -> Iterator[tuple[Rule, Finding]]:
+    """What does not fit, order by order, also of orders that are not there."""
+    for order_id in sorted(books.orders.keys() | books.reservations.keys() | books.payments.keys() | books.coupons.keys()):
+        order = books.orders.get(order_id)
+        for rule, found in (
+            *compare_stock(order, books.reservations.get(order_id)),
+            *compare_money(order, books.payments.get(order_id)),
+            *compare_coupon(order, books.coupons.get(order_id)),
+        ):
+            yield rule, Finding(str(order_id), {"order": order.status if order else None, **found})
+
+
+Found = Iterator[tuple[Rule, dict[str, object]]]
+
+
+def has_ended(order: OrderBook | None) -> bool:
+    """Whether nothing may be left of an order: it did not come about, or it never was, and it is not being undone just now."""
+    return order is None or (order.status in ("canceled", "rejected") and not order.under_way)
+
+
+def compare_stock(order: OrderBook | None, reservation: ReservationBook | None) -> Found:
+    status, pieces = (reservation.status, reservation.pieces) if reservation else (None, None)
+    if order is not None and order.status == "placed" and (status not in ("confirmed", "shipped") or pieces != order.pieces):
+        yield PIECES, {"ordered": order.pieces, "reserved": pieces, "reservation": status}
+    # A part that had left before the order was given up has left.
+    if has_ended(order) and status in ("held", "confirmed"):
+        yield HELD, {"reserved": pieces, "reservation": status}
+
+
+def compare_money(order: OrderBook | None, payment: PaymentBook | None) -> Found:
+    captured, refunding, refunded = (payment.captured, payment.refunding, payment.refunded) if payment else (0, 0, 0)
+    if order is not None:
+        # What came is written on an order when it is placed, what went at any time.
+        differs = order.refunded != refunded or (order.captured > 0 and order.captured != captured)
+        unpaid = order.status == "placed" and captured != order.total
+        if differs or unpaid or (payment and captured and payment.currency != order.currency):
+            yield MONEY, {
+                "total": order.total, "captured": order.captured, "refunded": order.refunded,
+                "payment": {"captured": captured, "refunded": refunded},
+            }  # fmt: skip
+        if order.status == "draft" and order.total and captured == order.total:
+            yield WAITS, {"total": order.total}
+    if has_ended(order) and captured != refunding:
+        yield BACK, {"captured": captured, "refunding": refunding}
+
+
+def compare_coupon(order: OrderBook | None, code: str | None) -> Found:
+    if order is not None and order.status == "placed" and order.coupon != code:
+        yield COUPON, {"coupon": order.coupon, "counted": code}
+    elif has_ended(order) and code is not None:
+        yield COUPON, {"coupon": order.coupon if order else None, "counted": code}

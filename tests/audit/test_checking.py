@@ -1,0 +1,190 @@
+"""The audit finds nothing in a shop that works, and each fault that is planted in its tables breaks its rule and is named."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import pytest
+from tests.audit.history import check, order_mugs
+from tests.conftest import asked_by
+
+from souk import audit
+from souk.app import Shop
+from souk.audit import comparing
+from souk.kit.errors import Forbidden, Unauthenticated
+from souk.kit.telemetry import AUDIT_FINDINGS
+
+PAID = "(SELECT id FROM orders.orders WHERE status = 'placed' AND refunded = 0 AND coupon IS NULL ORDER BY id LIMIT 1)"
+WAITING = "(SELECT id FROM orders.orders WHERE status = 'draft' ORDER BY id DESC LIMIT 1)"
+SHIPPED = "(SELECT order_id FROM inventory.reservation WHERE status = 'shipped')"
+STRANGER = "'01990000-0000-7000-8000-000000000001'"
+ACCOUNT = "(SELECT id FROM payments.account WHERE kind = '{}')"
+FUNDS, CLEARING, DUE = (ACCOUNT.format(kind) for kind in ("order_funds", "gateway_clearing", "refunds_due"))
+MUG = "WHERE sku = 'MUG'"
+
+
+def move(debit: str, credit: str, amount: int, cause: str = STRANGER, reference: str = "planted") -> str:
+    return f"""INSERT INTO payments.transfer (cause_id, reference, id, kind, debit_id, credit_id, amount, currency)
+               VALUES ({cause}, '{reference}', gen_random_uuid(), 'planted', {debit}, {credit}, {amount}, 'USD');"""
+
+
+def pay(payment: str, amount: str) -> str:
+    """An attempt that brought money, in all the books of payments."""
+    return f"""
+        INSERT INTO payments.attempt (payment_id, id, gateway, method, amount, currency, status, fingerprint)
+        SELECT {payment}, {STRANGER}, 'test', 'card', {amount}, 'USD', 'captured', '';
+        INSERT INTO payments.transfer (cause_id, reference, id, kind, debit_id, credit_id, amount, currency)
+        SELECT {payment}, 'capture:' || {STRANGER}, gen_random_uuid(), 'captured', {CLEARING}, {FUNDS}, {amount}, 'USD';
+        UPDATE payments.payment SET captured = amount, status = 'captured' WHERE id = {payment};"""
+
+
+# What is done to the books behind the shop's back, and the rules that break: only that one where the others can be kept.
+FAULTS = {
+    "I1.levels": f"""ALTER TABLE inventory.stock DROP CONSTRAINT stock_is_never_oversold;
+        INSERT INTO inventory.movement (id, store_id, sku, kind, delta, reason)
+        SELECT gen_random_uuid(), store_id, sku, 'adjusted', -on_hand, 'planted' FROM inventory.stock {MUG};
+        UPDATE inventory.stock SET on_hand = 0 {MUG}""",
+    "I2.reserved": f"UPDATE inventory.stock SET reserved = reserved + 1 {MUG}",
+    "I2.on_hand": f"UPDATE inventory.stock SET on_hand = on_hand + 1 {MUG}",
+    "I2.shipped": f"UPDATE inventory.reservation_line SET shipped = 1 WHERE order_id = {SHIPPED} AND shipped = 2",
+    "I2.lines": f"""INSERT INTO inventory.reservation_line (order_id, sku, store_id, quantity)
+        SELECT {STRANGER}, sku, store_id, 1 FROM inventory.stock {MUG}""",
+    "I2.overdue": "UPDATE inventory.reservation SET expires_at = now() - interval '1 hour' WHERE status = 'held'",
+    "I3.pieces": f"UPDATE inventory.reservation_line SET quantity = 3 WHERE order_id = {SHIPPED} AND sku = 'MUG'",
+    "I3.undone": f"""INSERT INTO inventory.reservation (order_id, status) VALUES ({STRANGER}, 'confirmed');
+        INSERT INTO inventory.reservation_line (order_id, sku, store_id, quantity)
+        SELECT {STRANGER}, sku, store_id, 1 FROM inventory.stock {MUG};
+        UPDATE inventory.stock SET reserved = reserved + 1 {MUG}""",
+    "I4.cart": f"UPDATE orders.orders SET cart_id = (SELECT cart_id FROM orders.orders WHERE id = {PAID}) WHERE id = {WAITING}",
+    "I4.total": f"""ALTER TABLE orders.orders DROP CONSTRAINT total_is_the_sum_of_its_parts;
+        UPDATE orders.order_part SET shipping = shipping + 1
+        WHERE (order_id, seller_id) = (SELECT order_id, seller_id FROM orders.order_part WHERE order_id = {PAID} LIMIT 1);
+        UPDATE orders.orders SET shipping = shipping + 1 WHERE id = {PAID}""",
+    "I4.lines": f"UPDATE orders.order_line SET discount = discount + 1, total = total - 1 WHERE order_id = {PAID} AND sku = 'MUG'",
+    "I4.parts": f"UPDATE orders.order_part SET tax = tax + 1 WHERE order_id = {PAID}",
+    "I4.status": f"UPDATE orders.orders SET payment_status = 'none' WHERE id = {PAID}",
+    "I4.refunded": f"UPDATE orders.orders SET payment_status = 'refunded' WHERE id = {PAID}",
+    "I4.saga": f"UPDATE orders.placement SET expires_at = now() - interval '1 hour' WHERE order_id = {WAITING}",
+    "I5.sum I5.balances": f"UPDATE payments.account SET balance = balance + 1 WHERE id = {FUNDS}",
+    "I5.balances": f"""UPDATE payments.account SET balance = balance + CASE WHEN id = {FUNDS} THEN 1 ELSE -1 END
+        WHERE id IN ({FUNDS}, {CLEARING})""",
+    "I5.floors": f"""ALTER TABLE payments.account DROP CONSTRAINT never_below_zero;
+        {move(FUNDS, CLEARING, 10**9)}""",
+    "I5.transfers": f"""ALTER TABLE payments.transfer DISABLE TRIGGER USER;
+        UPDATE payments.transfer SET currency = 'EUR' WHERE cause_id = {PAID}""",
+    "I5.payments": f"UPDATE payments.payment SET refunding = refunding + 1 WHERE id = {PAID}",
+    "I5.limits": f"""ALTER TABLE payments.payment DROP CONSTRAINT never_refunded_above_captured;
+        UPDATE payments.payment SET amount = amount - 1 WHERE id = {PAID}""",
+    "I5.status": f"UPDATE payments.payment SET status = 'pending' WHERE id = {PAID}",
+    "I5.captures": f"""ALTER TABLE payments.transfer DISABLE TRIGGER USER;
+        UPDATE payments.transfer SET reference = 'capture:twice' WHERE cause_id = {PAID}""",
+    "I5.refunds": """ALTER TABLE payments.transfer DISABLE TRIGGER USER;
+        UPDATE payments.transfer SET reference = reference || ':twice' WHERE starts_with(reference, 'refund:') AND kind = 'refunded'""",
+    "I5.due": move(CLEARING, DUE, 5),
+    "I6.gateways": """INSERT INTO payments.discrepancy (id, gateway, source, external_id, reason, told)
+        VALUES (gen_random_uuid(), 'test', 'book', '1', 'planted', '{}')""",
+    "I6.open": f"""INSERT INTO payments.attempt (payment_id, id, gateway, method, amount, currency, status, fingerprint, check_at)
+        SELECT {WAITING}, {STRANGER}, 'test', 'card', 1, 'USD', 'pending', '', now()""",
+    "I6.orders": f"UPDATE orders.orders SET refunded = 1, payment_status = 'partially_refunded' WHERE id = {PAID}",
+    "I6.undone": f"""INSERT INTO payments.payment (id, kind, currency, amount, parts, expires_at)
+        VALUES ({STRANGER}, 'order', 'USD', 100, '[]', now()); {pay(STRANGER, "100")}""",
+    "I6.paid": pay(WAITING, f"(SELECT amount FROM payments.payment WHERE id = {WAITING})"),
+    "I8.parked": """INSERT INTO orders.dead_letter
+            (consumer, source, xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at, reason)
+        SELECT 'orders.note_refunds', 'payments', 10^15, 1, event_id, type, aggregate_id, payload, request_id, now(), 'planted'
+        FROM payments.outbox LIMIT 1""",
+    "I8.facts": """INSERT INTO orders.outbox (event_id, type, aggregate_id, payload, request_id)
+        SELECT event_id, type, aggregate_id, payload, request_id FROM orders.outbox LIMIT 1""",
+    "I8.positions": "UPDATE orders.consumer_position SET xid = 10^15 WHERE consumer = 'orders.note_refunds'",
+    "I8.applied": "UPDATE orders.consumer_position SET xid = 0, id = 0 WHERE consumer = 'orders.note_refunds'",
+    "I11.uses": "UPDATE pricing.promotion SET spent = spent + 1",
+    "I11.buyers": "UPDATE pricing.buyer_usage SET uses = uses + 1",
+    "I11.limits": """ALTER TABLE pricing.promotion DROP CONSTRAINT promotion_is_never_overused;
+        UPDATE pricing.promotion SET usage_limit = 0""",
+    "I11.orders": "UPDATE orders.orders SET coupon = NULL WHERE coupon IS NOT NULL",
+}
+# Rules whose fault leaves no other mark but one that a shop at work may have, too.
+SETTLED = {"I2.overdue", "I4.saga", "I6.open", "I6.paid", "I8.applied"}
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "AGAIN_AFTER_S", 0.05)
+
+
+async def plant(dsn: str, fault: str) -> None:
+    """Break the books as nobody who uses the shop could."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(fault)
+    await connection.close()
+
+
+async def test_a_shop_that_works_keeps_every_rule(shop: Shop) -> None:
+    report = await check(settled=True)
+    assert [rule for rule in report.rules if not rule.holds] == []
+    assert {rule.id for rule in report.rules} == {rule for rules in FAULTS for rule in rules.split()}
+    assert report.broken == 0
+
+
+@pytest.mark.parametrize("rules", FAULTS)
+async def test_a_planted_fault_breaks_its_rule_and_no_other(shop: Shop, dsn: str, rules: str) -> None:
+    await plant(dsn, FAULTS[rules])
+    report = await check(settled=rules in SETTLED)
+    broken = {rule.id: rule for rule in report.rules if not rule.holds}
+    assert broken.keys() == set(rules.split()), broken
+    assert report.broken == len(broken)
+    for rule in broken.values():
+        assert rule.count == len(rule.findings) > 0
+        assert all(finding.key and finding.found for finding in rule.findings)
+        assert AUDIT_FINDINGS.labels(rule.id)._value.get() == rule.count
+
+
+async def test_the_row_is_named_with_what_was_found(shop: Shop, dsn: str) -> None:
+    await plant(dsn, FAULTS["I2.reserved"])
+    (rule,) = [rule for rule in (await check()).rules if not rule.holds]
+    (finding,) = rule.findings
+    assert finding.key.startswith("MUG in ")
+    assert finding.found["reserved"] == finding.found["set_aside"] + 1
+    lines = list(audit.describe(await check()))
+    assert lines[0].startswith("BROKEN I2.reserved: ")
+    assert finding.key in lines[1]
+
+
+async def test_what_is_still_under_way_breaks_no_rule(working_shop: Shop) -> None:
+    """Orders are placed, cancelled and refunded while the audit looks, again and again."""
+    buying = asyncio.gather(*(make_more(number) for number in range(12)))
+    while not buying.done():
+        report = await check()
+        assert report.broken == 0, [rule for rule in report.rules if not rule.holds]
+    await buying
+
+
+async def make_more(number: int) -> None:
+    await asyncio.sleep(number / 20)
+    await order_mugs(1, token=None if number % 3 == 0 else "tok_visa")
+
+
+async def test_admins_only(shop: Shop) -> None:
+    with asked_by("buyer"), pytest.raises(Forbidden):
+        await audit.check_books(settled=False)
+    with pytest.raises(Unauthenticated):
+        await audit.check_books(settled=False)
+
+
+async def test_the_report_as_json(shop: Shop, dsn: str) -> None:
+    await plant(dsn, FAULTS["I5.due"])
+    told = json.loads(msgspec.json.encode(await check()))
+    (rule,) = [rule for rule in told["rules"] if not rule["holds"]]
+    assert told["broken"] == 1
+    assert told["checked_at"]
+    assert rule["id"] == "I5.due"
+    assert rule["statement"]
+    assert rule["findings"] == [{"key": "USD", "found": {"due": 5, "refunds": None}}]
+
+
+async def test_the_document_has_every_rule(shop: Shop) -> None:
+    document = (Path(__file__).parents[2] / "docs/invariants.md").read_text()
+    for rule in (await check(settled=True)).rules:
+        assert f"| {rule.id} | {rule.statement} |" in document
