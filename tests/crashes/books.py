@@ -60,7 +60,8 @@ RULES = {
     "one cart is one order": "SELECT cart_id FROM orders.orders WHERE status IN ('placed', 'draft') GROUP BY cart_id HAVING count(*) > 1",
     "a placed order is paid, and no other keeps money": """
         SELECT o.id FROM orders.orders AS o LEFT JOIN payments.payment AS p ON p.id = o.id
-        WHERE coalesce(p.captured - p.refunded, 0) <> CASE WHEN o.status = 'placed' THEN o.total ELSE 0 END
+        WHERE coalesce(p.captured, 0) <> CASE WHEN o.status = 'placed' THEN o.total ELSE coalesce(p.refunded, 0) END
+           OR o.refunded <> coalesce(p.refunded, 0)
     """,
     "a placed order closed its cart and stands in its buyer's history, once": """
         SELECT o.id FROM orders.orders AS o LEFT JOIN carts.cart AS c ON c.id = o.cart_id
@@ -72,7 +73,8 @@ BEHIND = """
     SELECT p.consumer, count(*) FROM {consumer}.consumer_position AS p JOIN {source}.outbox AS o ON (o.xid, o.id) > (p.xid, p.id)
     WHERE p.consumer = $1 AND p.source = $2 AND o.type = ANY($3) GROUP BY 1
 """
-PLACED = "SELECT id::text, total FROM orders.orders WHERE status = 'placed'"
+PLACED = "SELECT id::text FROM orders.orders WHERE status = 'placed'"
+KEPT = "SELECT id::text, captured - refunded AS amount FROM payments.payment WHERE captured > refunded AND method <> 'wallet'"
 
 
 async def find_unrest(connection: asyncpg.Connection) -> dict[str, Any]:
@@ -92,18 +94,18 @@ async def find_faults(connection: asyncpg.Connection, outside: Outside, acknowle
     for context in app.CONTEXTS:
         if parked := await connection.fetch(f"SELECT consumer, reason FROM {context}.dead_letter"):
             faults.append(f"events were parked: {parked[:3]}")
-    placed = {row["id"]: row["total"] for row in await connection.fetch(PLACED)}
-    if lost := set(acknowledged) - placed.keys():
+    if lost := set(acknowledged) - {row["id"] for row in await connection.fetch(PLACED)}:
         faults.append(f"acknowledged orders are not there: {lost}")
+    kept = {row["id"]: row["amount"] for row in await connection.fetch(KEPT)}
     balances = balances_of(await outside.read_book())
-    for order_id in placed.keys() | balances.keys():
-        if (ours := placed.get(order_id, 0)) != (theirs := balances.get(order_id, 0)):
-            faults.append(f"order {order_id} is worth {ours} to us, and the processor keeps {theirs} of it")
+    for payment_id in kept.keys() | balances.keys():
+        if (ours := kept.get(payment_id, 0)) != (theirs := balances.get(payment_id, 0)):
+            faults.append(f"of payment {payment_id} we have {ours}, and the processor has {theirs}")
     return faults
 
 
 def balances_of(book: list[dict[str, Any]]) -> dict[str, int]:
-    """What the processor took and did not give back, by order; orders that have cost their buyers nothing are left out."""
+    """What the processor took and did not give back, by payment; those that have cost nothing are left out."""
     balances: defaultdict[str, int] = defaultdict(int)
     signs = {"capture": 1, "refund": -1}
     for entry in book:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,46 +112,48 @@ class Victim(Shop):
 
 
 @asynccontextmanager
-async def living(processes: Processes, sandbox: Sandbox) -> AsyncIterator[Victim]:
-    """The running shop, and somebody to ask it; whatever is left of it is killed at the end."""
+async def meeting(processes: Processes, sandbox: Sandbox) -> AsyncIterator[Victim]:
+    """The running shop, and somebody to ask it, on a new line each time."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session:
-        try:
-            yield Victim(processes, sandbox, session)
-        finally:
-            if processes.processes["all"].runs:
-                processes.processes["all"].kill()
-            sandbox.end()
+        yield Victim(processes, sandbox, session)
 
 
-def make_mortal(folder: Path, dsn: str) -> tuple[Mortal, Sandbox]:
-    """A shop with its admin and its processor, both started."""
+@contextmanager
+def running(folder: Path, dsn: str) -> Iterator[tuple[Mortal, Sandbox]]:
+    """A shop with its admin and its processor; whatever is left of them at the end is killed."""
     app.import_contexts()
     keys = Keys()
     settings: dict[str, Any] = {**PROCESSOR, "webhook_secret": keys.webhook_secret, "api_key": keys.api_key}
     sandbox = Sandbox(home=str(folder / "sandbox"), webhook_url="http://127.0.0.1:9/", **settings)
     processes = Mortal(folder, dict.fromkeys(app.CONTEXTS, dsn), keys, sandbox.url, wire=False)
     sandbox.settings["webhook_url"] = f"{processes.url}/payments/webhooks/sandbox"
-    sandbox.start()
-    processes.start()
-    processes.souk("users", "create", ADMIN[0], "--role", "admin", "--password-stdin", stdin=ADMIN[1] + "\n")
-    return processes, sandbox
+    try:
+        sandbox.start()
+        processes.start()
+        processes.souk("users", "create", ADMIN[0], "--role", "admin", "--password-stdin", stdin=ADMIN[1] + "\n")
+        yield processes, sandbox
+    finally:
+        if processes.processes["all"].runs:
+            processes.processes["all"].kill()
+        sandbox.end()
 
 
 @pytest.fixture(scope="module")
-def mortal(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Any]:
+def mortal(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[Mortal, Sandbox]]:
     """A shop of a module's own, on the server of the run."""
     name = request.module.__name__.rpartition(".")[2]
     (dsn,) = make_databases(postgres, f"mortal_{name}")
-    yield make_mortal(tmp_path_factory.mktemp(name), dsn)
+    with running(tmp_path_factory.mktemp(name), dsn) as shop:
+        yield shop
 
 
 @pytest.fixture
 async def victim(mortal: tuple[Mortal, Sandbox]) -> AsyncIterator[Victim]:
-    """The shop of this module, running."""
+    """The shop of this module, alive again whatever a test has done to it."""
     processes, sandbox = mortal
-    if sandbox.process is None:
-        sandbox.start()
     (processes.folder / "home" / "crash-plan").unlink(missing_ok=True)
     processes.start()
-    async with living(processes, sandbox) as victim:
+    async with meeting(processes, sandbox) as victim:
         yield victim

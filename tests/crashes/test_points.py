@@ -56,6 +56,7 @@ async def to_order(victim: Victim, buyer: Client, sku: str) -> Ask:
 async def to_cancel(victim: Victim, buyer: Client, sku: str) -> Ask:
     """An order that is to be canceled, and refunded."""
     placed = (await order(buyer, await fill_cart(buyer, sku, 2), coupon="TEN")).ok
+    await asyncio.sleep(0.5)  # for the webhook of the charge
     await victim.rest()
     return lambda: buyer.post(f"/orders/{placed['id']}/cancel", {"reason": "changed my mind"}, Idempotency_Key=placed["id"])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.crashes.conftest import RECOVERS_WITHIN_S, Victim, living, make_mortal
+from tests.crashes.conftest import RECOVERS_WITHIN_S, Victim, meeting, running
 from tests.crashes.shoppers import Shoppers
 from tests.journeys.market import open_market
 from tests.torture import TORTURE, report, rounds
@@ -100,9 +100,8 @@ async def doomed(tmp_path: Path) -> AsyncIterator[Victim]:
     """A shop with a PostgreSQL of its own, with the settings that every shop has."""
     folder = tmp_path / "shop"
     folder.mkdir()
-    with start_postgres(folder) as postgres:
-        processes, sandbox = make_mortal(tmp_path, postgres.dsn())
-        async with living(processes, sandbox) as victim:
+    with start_postgres(folder) as postgres, running(tmp_path, postgres.dsn()) as (processes, sandbox):
+        async with meeting(processes, sandbox) as victim:
             yield victim
     # The server of the last restart is another object than the one that was started first.
     start_postgres(folder).stop()
