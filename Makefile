@@ -31,6 +31,10 @@ setup-dev: .venv/.installed-dev ## install what developers need, too
 test: check ## run check, then the tests (ARGS="..." are passed to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: torture
+torture: setup-dev ## run the tests of crashes and races with their full counts (ARGS="..." are passed to pytest)
+	@TORTURE=1 $(BIN)/python -m pytest -s --timeout 3600 $(or $(ARGS),tests/crashes tests/payments/test_behaviours.py)
+
 .PHONY: check
 check: setup-dev ## lint and check the types
 	@$(BIN)/ruff check .

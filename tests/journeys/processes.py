@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.ports import find_free_ports
@@ -34,11 +34,13 @@ IMPATIENT = {
 class Process:
     """One `souk` process with its environment and its log; it can be killed and started again."""
 
+    program = "souk"
+
     def __init__(self, name: str, log: Path, arguments: Iterable[str], environment: dict[str, str], url: str) -> None:
         self.name = name
         self.log = log
         self.url = url
-        self._arguments = [sys.executable, "-m", "souk", *arguments]
+        self._arguments = [sys.executable, "-m", self.program, *arguments]
         self._environment = environment
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -99,6 +101,9 @@ class Keys:
 class Processes:
     """All processes of a shop. `url` is its public front, `internal` where each context is called by the others."""
 
+    kind = Process
+    patience: Mapping[str, str] = IMPATIENT
+
     def __init__(self, folder: Path, dsns: dict[str, str], keys: Keys, sandbox_url: str, *, wire: bool) -> None:
         self.folder = folder
         self.wire = wire
@@ -108,7 +113,8 @@ class Processes:
         self.public = dict(zip(names, ports, strict=False))
         self.internal = dict(zip(names, ports[len(names) :], strict=True))
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("SOUK_") and name != "DATABASE_URL"}
-        self.environment |= IMPATIENT | {
+        self.environment |= {
+            **self.patience,
             "SOUK_HOME": str(folder / "home"),
             "SOUK_INTERNAL_SECRETS": secrets.token_hex(32),
             "SOUK_PAYMENTS_SANDBOX_URL": sandbox_url,
@@ -124,7 +130,7 @@ class Processes:
         places = {f"SOUK_DATABASE_{context.upper()}": self.dsns[context] for context in hosted}
         places |= {f"SOUK_PEER_{context.upper()}": self.internal_url(context) for context in app.CONTEXTS if context not in hosted}
         log = self.folder / f"{name}.log"
-        return Process(name, log, arguments, self.environment | places, f"http://127.0.0.1:{self.public[name]}")
+        return self.kind(name, log, arguments, self.environment | places, f"http://127.0.0.1:{self.public[name]}")
 
     def internal_url(self, context: str) -> str:
         return f"http://127.0.0.1:{self.internal[context if self.wire else 'all']}"

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import aiohttp
-from tests.sandbox.conftest import API_KEY, Sandbox
+from tests.sandbox.conftest import Sandbox
 
 
 class Outside:
@@ -17,7 +17,7 @@ class Outside:
         self.session = session
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
-        headers = {"Authorization": f"Bearer {API_KEY}"}
+        headers = {"Authorization": f"Bearer {self.sandbox.settings['api_key']}"}
         async with self.session.request(method, self.sandbox.url + path, json=body, headers=headers) as response:
             assert response.status < 400, await response.text()
             return await response.json()
@@ -33,15 +33,20 @@ class Outside:
             more = page["next"] is not None
         return str(position)
 
+    async def read_book(self) -> list[dict[str, Any]]:
+        """Every movement of money, oldest first."""
+        entries: list[dict[str, Any]] = []
+        after: int | None = 0
+        while after is not None:
+            page = await self.ask("GET", f"/v1/book?after={after}&limit=1000")
+            entries += page["items"]
+            after = page["next"]
+        return entries
+
     async def book_of(self, payment_id: UUID) -> list[tuple[str, int]]:
         """What really happened to a payment's money: kinds and amounts."""
-        found, after = [], 0
-        while True:
-            page = await self.ask("GET", f"/v1/book?after={after}&limit=1000")
-            found += [item for item in page["items"] if item["payment_reference"].startswith(str(payment_id))]
-            if page["next"] is None:
-                return [(item["kind"], item["amount"]) for item in found if item["kind"] in ("capture", "refund")]
-            after = page["next"]
+        entries = [entry for entry in await self.read_book() if entry["payment_reference"].startswith(str(payment_id))]
+        return [(entry["kind"], entry["amount"]) for entry in entries if entry["kind"] in ("capture", "refund")]
 
     async def sales_of(self, payment_id: UUID, attempt_id: UUID, kind: str = "charges") -> list[Any]:
         """The charges or checkouts of an attempt."""

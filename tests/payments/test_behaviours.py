@@ -129,6 +129,27 @@ async def test_nothing_was_charged_although_nobody_said_so(outside: Outside) -> 
     await agree(outside, order)
 
 
+async def test_an_attempt_that_never_reached_the_gateway_is_made_when_it_is_asked_for_again(outside: Outside) -> None:
+    order, attempt_id = await open_order(), new_id()
+    await outside.control(next="timeout_not_charged", on="charge")
+    assert (await pay(order, attempt_id=attempt_id)).status == "pending"
+    await settle()
+    assert (await look_up(order)).decline_code == "not_charged"
+    assert (await pay(order, attempt_id=attempt_id)).status == "captured"
+    assert await outside.book_of(order.id) == [CAPTURED]
+    await agree(outside, order)
+
+
+async def test_an_attempt_that_never_reached_the_gateway_is_not_made_for_a_closed_order(outside: Outside) -> None:
+    order, attempt_id = await open_order(), new_id()
+    await outside.control(next="timeout_not_charged", on="charge")
+    await pay(order, attempt_id=attempt_id)
+    await settle()
+    await close(order)
+    assert (await pay(order, attempt_id=attempt_id)).status == "voided"
+    assert await outside.book_of(order.id) == []
+
+
 async def test_the_same_webhook_twice(outside: Outside) -> None:
     order = await open_order()
     await pay(order, "tok_duplicate_webhook")

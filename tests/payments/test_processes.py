@@ -19,7 +19,7 @@ from souk.kit.callers import SYSTEM, Caller
 from souk.kit.errors import DomainError
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.payments import ledger
+from souk.payments import ledger, reconciling
 from souk.payments.charging import Begin, Begun, begin_attempts
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured
@@ -123,3 +123,24 @@ async def test_what_hangs_settles_by_itself(whole_shop: Shop, sandbox: Sandbox) 
 
 async def stands(order: Payment, status: str) -> bool:
     return (await look_up(order)).status == status
+
+
+async def ask_silently(order: Payment, owner: int) -> None:
+    """An attempt as a process leaves it that has asked its gateway and has no answer yet."""
+    await db.pool.execute(
+        "INSERT INTO payments.attempt (payment_id, id, gateway, method, amount, currency, status, fingerprint, check_at, updated_at, owner)"
+        " VALUES ($1, $1, 'sandbox', 'card', 10000, 'EUR', 'pending', '', now() + interval '1 hour', now() - interval '3 seconds', $2)",
+        order.id,
+        owner,
+    )
+
+
+async def test_what_a_process_asked_that_is_gone_is_looked_up_before_its_time(whole_shop: Shop, sandbox: Sandbox) -> None:
+    use_sandbox(sandbox)
+    async with app.at_work(whole_shop):
+        orphan, ours = await open_order(), await open_order()
+        await ask_silently(orphan, owner=2**31 - 1)
+        await ask_silently(ours, owner=db.owner)
+        await until(lambda: stands(orphan, "declined"), 20)
+        assert await reconciling.settle_open_attempts() == 0
+        assert await db.value("SELECT status FROM payments.attempt WHERE payment_id = $1", ours.id) == "pending"

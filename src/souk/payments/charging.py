@@ -167,7 +167,7 @@ def begin(
         return PaymentNotFound()
     known = case.attempts.get(request.attempt_id)
     if known is not None:
-        return go_on(case.payment, known, request)
+        return go_on(case, known, request, changes)
     try:
         refuse(case)
         method = find(request.method, trusted=one.caller.principal.is_admin)
@@ -182,13 +182,20 @@ def begin(
     return Begun(case.payment, attempt, asked_of(case.payment, attempt, request))
 
 
-def go_on(payment: PaymentRow, known: Attempt, request: ChargeRequest) -> Begun | DomainError:
-    """The same attempt again: if its gateway kept silent it is asked once more."""
+def go_on(case: Case, known: Attempt, request: ChargeRequest, changes: Changes) -> Begun | DomainError:
+    """The same attempt again: its gateway is asked once more if it kept silent, or had never heard of it when it was looked up."""
     if known.fingerprint != fingerprint_of(request):
         return IdempotencyKeyReused()
+    if known.decline_code == calling.UNHEARD:
+        try:
+            refuse(case)
+        except DomainError:
+            return Begun(case.payment)
+        known = msgspec.structs.replace(known, status="pending", decline_code=None)
+        changes.put_attempt(case, known)
     if known.status != "pending":
-        return Begun(payment)
-    return Begun(payment, known, asked_of(payment, known, request), again=True)
+        return Begun(case.payment)
+    return Begun(case.payment, known, asked_of(case.payment, known, request), again=True)
 
 
 def may_see(payment: PaymentRow, who: Caller) -> bool:

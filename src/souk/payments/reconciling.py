@@ -6,6 +6,7 @@ from uuid import UUID
 
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
+from souk.kit.locks import OWNER_LIVES
 from souk.payments import calling
 from souk.payments.database import db
 from souk.payments.gateways import gateways
@@ -16,21 +17,29 @@ from souk.payments.types import Discrepancy
 
 log = logging.getLogger(__name__)
 
-FIND_DUE_ATTEMPTS = """
+# Due is what was not looked at for long, and what a process asked that is gone: its call may be on its way for a moment yet.
+FIND_DUE_ATTEMPTS = f"""
+    WITH due AS (
+        (SELECT payment_id, id FROM payments.attempt WHERE check_at <= now() ORDER BY check_at LIMIT $1)
+        UNION
+        (SELECT payment_id, id FROM payments.attempt
+         WHERE check_at IS NOT NULL AND status = 'pending' AND updated_at < now() - interval '2 seconds'
+           AND NOT {OWNER_LIVES.format("owner")}
+         ORDER BY check_at LIMIT $1))
     SELECT a.payment_id, a.id, a.gateway, a.method, a.amount, a.currency, a.status, a.gateway_id, a.decline_code, a.redirect_url,
            a.fingerprint, p.closed_at IS NOT NULL OR p.captured > 0 AS unwanted
-    FROM payments.attempt AS a JOIN payments.payment AS p ON p.id = a.payment_id
-    WHERE a.check_at <= now()
-    ORDER BY a.check_at
-    LIMIT $1
+    FROM due JOIN payments.attempt AS a USING (payment_id, id) JOIN payments.payment AS p ON p.id = payment_id
 """
-FIND_DUE_REFUNDS = """
+FIND_DUE_REFUNDS = f"""
+    WITH due AS (
+        (SELECT payment_id, id FROM payments.refund WHERE check_at <= now() ORDER BY check_at LIMIT $1)
+        UNION
+        (SELECT payment_id, id FROM payments.refund
+         WHERE check_at IS NOT NULL AND updated_at < now() - interval '2 seconds' AND NOT {OWNER_LIVES.format("owner")}
+         ORDER BY check_at LIMIT $1))
     SELECT payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code,
            created_at, updated_at
-    FROM payments.refund
-    WHERE check_at <= now()
-    ORDER BY check_at
-    LIMIT $1
+    FROM due JOIN payments.refund USING (payment_id, id)
 """
 FIND_POSITION = "SELECT position FROM payments.book_position WHERE gateway = $1"
 MOVE_POSITION = """

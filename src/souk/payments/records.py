@@ -47,28 +47,29 @@ FIND_REFUNDS = """
 # What is open is looked at again after a while, and the older it is the more seldom: at half its age, ten minutes at the most.
 WRITE_ATTEMPTS = """
     INSERT INTO payments.attempt AS a
-        (payment_id, id, gateway, method, amount, currency, status, gateway_id, decline_code, redirect_url, fingerprint, check_at)
-    SELECT u.*, CASE WHEN u.status IN ('pending', 'requires_action') THEN now() + make_interval(secs => $12) END
+        (payment_id, id, gateway, method, amount, currency, status, gateway_id, decline_code, redirect_url, fingerprint, check_at, owner)
+    SELECT u.*, CASE WHEN u.status IN ('pending', 'requires_action') THEN now() + make_interval(secs => $12) END, $13
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
                 $10::text[], $11::bytea[])
         AS u (payment_id, id, gateway, method, amount, currency, status, gateway_id, decline_code, redirect_url, fingerprint)
     ORDER BY u.payment_id, u.id
     ON CONFLICT (payment_id, id) DO UPDATE SET
         status = excluded.status, gateway_id = excluded.gateway_id, decline_code = excluded.decline_code,
-        redirect_url = excluded.redirect_url, updated_at = now(),
+        redirect_url = excluded.redirect_url, owner = excluded.owner, updated_at = now(),
         check_at = CASE WHEN excluded.check_at IS NOT NULL
             THEN greatest(excluded.check_at, now() + least((now() - a.created_at) / 2, interval '10 minutes')) END
 """
 WRITE_REFUNDS = """
     INSERT INTO payments.refund AS r
-        (payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code, check_at)
-    SELECT u.*, CASE WHEN u.status = 'pending' THEN now() + make_interval(secs => $12) END
+        (payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code, check_at, owner)
+    SELECT u.*, CASE WHEN u.status = 'pending' THEN now() + make_interval(secs => $12) END, $13
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[],
                 $10::text[], $11::text[])
         AS u (payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code)
     ORDER BY u.payment_id, u.id
     ON CONFLICT (payment_id, id) DO UPDATE SET
-        status = excluded.status, gateway_id = excluded.gateway_id, failure_code = excluded.failure_code, updated_at = now(),
+        status = excluded.status, gateway_id = excluded.gateway_id, failure_code = excluded.failure_code, owner = excluded.owner,
+        updated_at = now(),
         check_at = CASE WHEN excluded.check_at IS NOT NULL
             THEN greatest(excluded.check_at, now() + least((now() - r.created_at) / 2, interval '10 minutes')) END
     RETURNING payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code,
@@ -290,11 +291,11 @@ async def write(tx: Transaction, changes: Changes) -> Written:
     wait_s = settings.now.first_check_s
     if changes.attempts:
         attempts = columns(list(changes.attempts.values()), *Attempt.__struct_fields__)
-        await tx.run(WRITE_ATTEMPTS, *attempts, wait_s)
+        await tx.run(WRITE_ATTEMPTS, *attempts, wait_s, tx.database.owner)
     refunds: tuple[RefundRow, ...] = ()
     if changes.refunds:
         fields = columns(list(changes.refunds.values()), *NewRefund.__struct_fields__)
-        refunds = await tx.all(RefundRow, WRITE_REFUNDS, *fields, wait_s)
+        refunds = await tx.all(RefundRow, WRITE_REFUNDS, *fields, wait_s, tx.database.owner)
     payments: tuple[PaymentRow, ...] = ()
     if changes.touched:
         payments = await tx.all(PaymentRow, DERIVE_PAYMENTS, list(changes.touched), list(changes.touched.values()))
