@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -151,10 +152,26 @@ def anywhere(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def web(request: pytest.FixtureRequest) -> AsyncIterator[Web]:
     """The small REST API, served; a parameter says which origins may call it from browsers."""
+    async with serve_rest(getattr(request, "param", ())) as served:
+        yield served
+
+
+@pytest.fixture
+async def slow_web() -> AsyncIterator[Web]:
+    """The same API with nothing on the fast path."""
+    async with serve_rest((), fast=False) as served:
+        yield served
+
+
+@asynccontextmanager
+async def serve_rest(origins: tuple[str, ...], *, fast: bool = True) -> AsyncIterator[Web]:
     verifier = Verifier()
     verifier.learn(POLICY)
     port, stopping, ready = find_free_port(), asyncio.Event(), asyncio.Event()
-    listener = server.make_listener(app.make_rest_app(list(ROUTES), verifier, getattr(request, "param", ())), "127.0.0.1", port)
+    front = app.make_rest_app(list(ROUTES), verifier, origins)
+    if not fast:
+        front._fast._routes.clear()
+    listener = server.make_listener(front, "127.0.0.1", port)
     serving = asyncio.create_task(server.serve_until_stopped([listener], ready.set, stopping))
     await ready.wait()
     connector = aiohttp.TCPConnector(limit=0)

@@ -13,7 +13,7 @@ from tests.kit.tokens import GOOD, claims, headers, seal
 
 from souk.kit.auth import Verifier
 from souk.kit.callers import caller
-from souk.kit.errors import Conflict, Stale, TooMany, Unavailable
+from souk.kit.errors import Conflict, Stale, TooMany, Unauthenticated, Unavailable
 from souk.kit.http import ADMIN, GUEST_OR_USER, PUBLIC, SIGNED_IN, Cursor, Limit, Page, make_page, read_cursor, route
 from souk.kit.money import Money
 
@@ -31,6 +31,16 @@ class OutOfThings(Conflict, code="kit.out_of_things"):
 
     left: int
     price: Money
+
+
+FAILURES = {
+    "refused": OutOfThings(2, Money(5, "EUR")),
+    "stale": Stale(),
+    "often": TooMany(7),
+    "silent": Unavailable("the database of things"),
+    "bug": ZeroDivisionError("secret detail"),
+    "unknown": Unauthenticated(),
+}
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -100,16 +110,16 @@ async def show_asset() -> str:
 
 @route("GET", "/fail/{how:str}", PUBLIC)
 async def fail(how: FromPath[str]) -> None:
-    raise {
-        "refused": OutOfThings(2, Money(5, "EUR")),
-        "stale": Stale(),
-        "often": TooMany(7),
-        "silent": Unavailable("the database of things"),
-        "bug": ZeroDivisionError("secret detail"),
-    }[how]
+    raise FAILURES[how]
+
+
+@route("GET", "/broken/{thing_id:uuid}", PUBLIC)
+async def break_thing(thing_id: FromPath[UUID]) -> NewThing:
+    raise FAILURES[list(FAILURES)[thing_id.int % 16]]
 
 
 ROUTES = [
+    break_thing,
     show_caller,
     list_things,
     get_thing,
