@@ -36,6 +36,7 @@ from souk.kit.jobs import JOBS
 from souk.kit.locks import SessionLocks, while_only_one
 from souk.kit.migrations import migrate
 from souk.kit.outbox import Feed, expose_outbox
+from souk.kit.overload import overload
 from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
 from souk.kit.wire import HttpPeer
@@ -153,7 +154,7 @@ async def opened(shop: Shop) -> AsyncIterator[None]:
         for context, dsn in shop.dsns.items():
             database_of(context).attach(pools[dsn])
             stack.callback(database_of(context).detach)
-        topology.hosted = set(shop.dsns)
+        topology.hosted, topology.left = set(shop.dsns), False
         if shop.peers:
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)))
             secret = shop.settings.internal_secrets[0]
@@ -163,8 +164,7 @@ async def opened(shop: Shop) -> AsyncIterator[None]:
 
 
 def _forget_topology() -> None:
-    topology.hosted = set()
-    topology.peers = {}
+    topology.hosted, topology.peers, topology.left = set(), {}, True
 
 
 @asynccontextmanager
@@ -192,6 +192,7 @@ async def _fetch_token_policy() -> TokenPolicy:
 def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -> dict[str, Work]:
     """What this process does beside answering requests, by name."""
     work: dict[str, Work] = {f"locks {number}": one.keep_connected for number, one in enumerate(locks.values())}
+    work["overload"] = overload.watch
     if "users/get_token_policy" in EXPOSED:
         work["token policy"] = partial(verifier.follow, _fetch_token_policy)
     lock_of = {context: locks[dsn] for context, dsn in shop.dsns.items()}

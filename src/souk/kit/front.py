@@ -1,5 +1,6 @@
 """The edge of the public listener: who asks, which request this is, what may be cached, how long it took."""
 
+import asyncio
 import hashlib
 import re
 import time
@@ -16,8 +17,9 @@ from souk.kit.cors import Cors, Header
 from souk.kit.errors import DomainError, InvalidField, Unauthenticated, Unavailable
 from souk.kit.fastpath import FastRoutes
 from souk.kit.ids import new_id
+from souk.kit.overload import READING, overload
 from souk.kit.problems import PROBLEM_JSON, make_problem
-from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS
+from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS, REQUESTS_SHED
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -28,6 +30,18 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 # Answers are data: a browser that is made to show one as a page loads, runs and frames nothing. Pages bring a policy of their own.
 NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
+
+# Sending a request away costs next to nothing, or it would not help: the answer is ready, and has no id of the request.
+SHED = msgspec.json.encode(
+    make_problem(503, "overloaded", "The shop has more to do than it can at the moment; try again with the same Idempotency-Key.")
+)
+SHED_HEADERS: list[Header] = [
+    (b"content-type", PROBLEM_JSON.encode()),
+    (b"content-length", b"%d" % len(SHED)),
+    (b"retry-after", b"1"),
+    (b"cache-control", b"private, no-store"),
+    NOSNIFF,
+]
 
 VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -47,6 +61,14 @@ class Front:
             return
         began = time.perf_counter()
         headers = dict(scope["headers"])
+        if overload.sheds(scope["method"], scope["path"], asyncio.get_running_loop().time()):
+            REQUESTS_SHED.labels(scope["method"]).inc()
+            if scope["method"] not in READING:
+                # A body that nobody has read would end the connection, and a new one costs more than this answer.
+                await receive()
+            await send({"type": "http.response.start", "status": 503, "headers": SHED_HEADERS + self._cors.describe(headers)})
+            await send({"type": "http.response.body", "body": SHED})
+            return
         request_id = _read_request_id(headers)
         set_caller(Caller(request_id=request_id))
         personal = b"authorization" in headers or b"souk-token" in headers
