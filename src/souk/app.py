@@ -173,14 +173,18 @@ async def at_work(shop: Shop) -> AsyncIterator[Verifier]:
     async with opened(shop), AsyncExitStack() as stack:
         locks: dict[str, SessionLocks] = {}
         for dsn in dict.fromkeys(shop.dsns.values()):
-            locks[dsn] = SessionLocks(dsn)
+            databases = [database_of(context) for context, its in shop.dsns.items() if its == dsn]
+            locks[dsn] = SessionLocks(dsn, partial(_tell_owner, databases))
             await locks[dsn].open()
-            for context in (one for one, its in shop.dsns.items() if its == dsn):
-                database_of(context).owner = locks[dsn].owner
             stack.push_async_callback(locks[dsn].close)
         verifier = Verifier()
         await stack.enter_async_context(in_background(_find_work(shop, locks, verifier)))
         yield verifier
+
+
+def _tell_owner(databases: list[Database], owner: int) -> None:
+    for database in databases:
+        database.owner = owner
 
 
 async def _fetch_token_policy() -> TokenPolicy:
