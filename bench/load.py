@@ -76,7 +76,11 @@ class Connection(asyncio.Protocol):
                 tally.visits_s.append(time.perf_counter() - self.began)
             else:
                 tally.failed += 1
-            self.begin()
+            if status == 503:
+                # Sent away: a client comes again when it was told to (Retry-After).
+                asyncio.get_running_loop().call_later(1.0, self.begin)
+            else:
+                self.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.on_end()

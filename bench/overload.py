@@ -23,7 +23,7 @@ from souk.kit.callers import Caller, Principal, asking
 
 SHOP_CORE, GENERATOR_CORE = {0}, {1}
 # Enough connections that one is free whenever a request is due.
-CONNECTIONS = 3_000
+CONNECTIONS = 1_500
 BROWSING_PER_S = 50.0
 
 

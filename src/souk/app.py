@@ -154,7 +154,7 @@ async def opened(shop: Shop) -> AsyncIterator[None]:
         for context, dsn in shop.dsns.items():
             database_of(context).attach(pools[dsn])
             stack.callback(database_of(context).detach)
-        topology.hosted, topology.left = set(shop.dsns), False
+        topology.hosted = set(shop.dsns)
         if shop.peers:
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)))
             secret = shop.settings.internal_secrets[0]
@@ -164,7 +164,8 @@ async def opened(shop: Shop) -> AsyncIterator[None]:
 
 
 def _forget_topology() -> None:
-    topology.hosted, topology.peers, topology.left = set(), {}, True
+    topology.hosted = set()
+    topology.peers = {}
 
 
 @asynccontextmanager

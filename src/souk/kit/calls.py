@@ -34,7 +34,6 @@ class Topology:
 
     def __init__(self) -> None:
         self.hosted: set[str] = set()
-        self.left = False  # this process is stopping, and its databases are closed
         self.peers: dict[str, Peer] = {}
 
     def peer_of(self, context: str) -> Peer | None:
@@ -42,8 +41,6 @@ class Topology:
         if context in self.hosted:
             return None
         peer = self.peers.get(context)
-        if peer is None and self.left:
-            raise Unavailable("the process is stopping")
         if peer is None:
             raise RuntimeError(f"{context} is neither hosted here nor has a peer: set SOUK_PEER_{context.upper()}")
         return peer

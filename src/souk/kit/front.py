@@ -1,6 +1,5 @@
 """The edge of the public listener: who asks, which request this is, what may be cached, how long it took."""
 
-import asyncio
 import hashlib
 import re
 import time
@@ -31,7 +30,6 @@ NOSNIFF = (b"x-content-type-options", b"nosniff")
 # Answers are data: a browser that is made to show one as a page loads, runs and frames nothing. Pages bring a policy of their own.
 NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
 
-# Sending a request away costs next to nothing, or it would not help: the answer is ready, and has no id of the request.
 SHED = msgspec.json.encode(
     make_problem(503, "overloaded", "The shop has more to do than it can at the moment; try again with the same Idempotency-Key.")
 )
@@ -59,16 +57,18 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if overload.sheds(scope["method"], scope["path"]):
+            await self._shed(scope, receive, send)
+            return
+        overload.under_way += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            overload.under_way -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         headers = dict(scope["headers"])
-        if overload.sheds(scope["method"], scope["path"], asyncio.get_running_loop().time()):
-            REQUESTS_SHED.labels(scope["method"]).inc()
-            if scope["method"] not in READING:
-                # A body that nobody has read would end the connection, and a new one costs more than this answer.
-                await receive()
-            await send({"type": "http.response.start", "status": 503, "headers": SHED_HEADERS + self._cors.describe(headers)})
-            await send({"type": "http.response.body", "body": SHED})
-            return
         request_id = _read_request_id(headers)
         set_caller(Caller(request_id=request_id))
         personal = b"authorization" in headers or b"souk-token" in headers
@@ -93,6 +93,16 @@ class Front:
                 await reply.answer(answer.status, answer.headers, answer.body)
         REQUESTS.labels(scope["method"], str(reply.status)).inc()
         REQUEST_SECONDS.observe(time.perf_counter() - began)
+
+    async def _shed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a request away at next to no cost, or it would not help: the answer is ready, and has no id of the request."""
+        REQUESTS_SHED.labels(scope["method"]).inc()
+        if scope["method"] not in READING:
+            # A body that nobody has read would end the connection, and a new one costs more than this answer.
+            await receive()
+        headers = SHED_HEADERS + self._cors.describe(dict(scope["headers"]))
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": SHED})
 
     def _find_caller(self, path: str, headers: dict[bytes, bytes], request_id: str) -> Caller:
         key = headers.get(b"idempotency-key", b"").decode("latin-1") or None
