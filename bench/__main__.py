@@ -35,6 +35,7 @@ def main() -> None:
 @connections(128)
 @workers
 @seconds
+@click.option("--sandbox", is_flag=True, help="Pay at the fake card processor, a process of its own, and not in the shop's process.")
 @home
 @port
 def measure_purchases(home: Path, port: int, **size: float) -> None:

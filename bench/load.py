@@ -8,8 +8,9 @@ import asyncio
 import base64
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 
+Send = Callable[[dict[str, object]], Awaitable[None]]
 Visitor = Generator[bytes, tuple[int, bytes], bool]
 
 
