@@ -109,6 +109,7 @@ FAULTS = {
         UPDATE pricing.promotion SET usage_limit = 0""",
     "I11.orders": "UPDATE orders.orders SET coupon = NULL WHERE coupon IS NOT NULL",
 }
+PLANTED_AT_GATEWAYS = {"I6.read"}  # in test_gateways.py
 # Rules whose fault leaves no other mark but one that a shop at work may have, too.
 SETTLED = {"I2.overdue", "I4.saga", "I6.open", "I6.paid", "I8.applied"}
 
@@ -128,7 +129,7 @@ async def plant(dsn: str, fault: str) -> None:
 async def test_a_shop_that_works_keeps_every_rule(shop: Shop) -> None:
     report = await check(settled=True)
     assert [rule for rule in report.rules if not rule.holds] == []
-    assert {rule.id for rule in report.rules} == {rule for rules in FAULTS for rule in rules.split()}
+    assert {rule.id for rule in report.rules} == {rule for rules in FAULTS for rule in rules.split()} | PLANTED_AT_GATEWAYS
     assert report.broken == 0
 
 
