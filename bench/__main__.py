@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import flash_sale, purchases, reads
+from bench import flash_sale, overload, purchases, reads
 
 Command = Callable[..., Any]
 
@@ -35,6 +35,7 @@ def main() -> None:
 @connections(128)
 @workers
 @seconds
+@click.option("--sandbox", is_flag=True, help="Pay at the fake card processor, a process of its own, and not in the shop's process.")
 @home
 @port
 def measure_purchases(home: Path, port: int, **size: float) -> None:
@@ -65,6 +66,17 @@ def measure_flash_sale(home: Path, port: int, **size: float) -> None:
 def measure_reads(home: Path, port: int, **size: float) -> None:
     """Product pages a second."""
     show(reads.measure(home, msgspec.convert(size, reads.Size), port))
+
+
+@main.command("overload")
+@click.option("--products", default=2_000, show_default=True)
+@click.option("--carts", default=60_000, show_default=True, help="Carts that are filled before, one for each order.")
+@click.option("--seconds", default=20.0, show_default=True, help="Of each phase.")
+@home
+@port
+def measure_overload(home: Path, port: int, **size: float) -> None:
+    """Orders at twice and five times what the shop can take, on one core."""
+    show(overload.measure(home, msgspec.convert(size, overload.Size), port))
 
 
 def show(report: msgspec.Struct) -> None:

@@ -5,10 +5,12 @@ visitor after the other (closed loop), so that `clients` is how many requests ar
 """
 
 import asyncio
+import base64
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 
+Send = Callable[[dict[str, object]], Awaitable[None]]
 Visitor = Generator[bytes, tuple[int, bytes], bool]
 
 
@@ -75,7 +77,11 @@ class Connection(asyncio.Protocol):
                 tally.visits_s.append(time.perf_counter() - self.began)
             else:
                 tally.failed += 1
-            self.begin()
+            if status == 503:
+                # Sent away: a client comes again when it was told to (Retry-After).
+                asyncio.get_running_loop().call_later(1.0, self.begin)
+            else:
+                self.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.on_end()
@@ -97,6 +103,12 @@ async def run(port: int, clients: int, next_visitor: Callable[[], Visitor | None
         await loop.create_connection(lambda: Connection(next_visitor, tally, on_end), "127.0.0.1", port)
     await ended.wait()
     return tally
+
+
+def payload_of(token: str) -> bytes:
+    """What a token says, unchecked."""
+    part = token.split(".")[1]
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -3,19 +3,21 @@
 import asyncio
 import bisect
 import itertools
+import os
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import asyncpg
 import msgspec
 import uvloop
 
-from bench import load, machine
-from bench.shop import COUPON, Goods, Stock, filled, served
+from bench import floors, load, machine
+from bench.shop import COUPON, Goods, Stock, filled, sandbox, served
 
 ADDRESS = {"name": "Ada", "line1": "1 Main St", "city": "Berlin", "postal_code": "10115", "country": "DE"}
 GET = b"GET /products/%s HTTP/1.1\r\nHost: shop\r\n\r\n"
@@ -38,7 +40,10 @@ class Report(msgspec.Struct, frozen=True):
     cpu_ms: dict[str, float]
     memory_mb: float
     wal_bytes_per_purchase: float
+    audit_violations: int = -1
+    bare_requests_per_s: float = 0.0
     tpcb_per_s: float | None = None
+    share_of_tpcb: float | None = None
 
 
 def shoppers(goods: Goods, until: float, chance: random.Random) -> Callable[[], load.Visitor | None]:
@@ -138,29 +143,40 @@ async def until_quiet(connection: asyncpg.Connection, within_s: float = 60.0) ->
 
 
 class Size(msgspec.Struct, frozen=True):
-    """How large a run is."""
+    """How large a run is, and whether the card goes to the fake processor, a process of its own."""
 
     products: int
     buyers: int
     clients: int
     workers: int
     seconds: float
+    sandbox: bool = False
 
 
 def measure(home: Path, size: Size, port: int) -> Report:
-    """Fill a shop, serve it, buy from it."""
-    with filled(home, Stock(size.products), size.buyers) as (dsn, goods), served(dsn, port, size.workers) as pid:
-        report = uvloop.run(buy(dsn, port, goods, pid, size.clients, size.seconds))
-        return msgspec.structs.replace(report, tpcb_per_s=tpcb(dsn, 5.0))
+    """Fill a shop, serve it, buy from it; then look at its books, and at what the machine can do without it."""
+    with filled(home, Stock(size.products), size.buyers) as (dsn, goods):
+        with (
+            sandbox(home, port + 1, port) if size.sandbox else nullcontext({}) as environment,
+            served(dsn, port, size.workers, **environment) as pid,
+        ):
+            report = uvloop.run(buy(dsn, port, goods, pid, size.clients, size.seconds))
+        per_s = floors.tpcb(dsn, 5.0)
+        return msgspec.structs.replace(
+            report,
+            audit_violations=count_violations(dsn),
+            bare_requests_per_s=round(floors.bare_server(port + 2, 64, 3.0), 1),
+            tpcb_per_s=per_s and round(per_s, 1),
+            share_of_tpcb=per_s and round(report.purchases_per_s / per_s, 3),
+        )
 
 
-def tpcb(dsn: str, seconds: float) -> float | None:
-    """The floor: pgbench's durable transactions a second on the same server, 8 clients."""
-    program = next(iter(Path("/usr/lib/postgresql").glob("*/bin/pgbench")), None)
-    if program is None:
-        return None
-    subprocess.run([program, "-q", "-i", "-s", "20", dsn], check=True, capture_output=True)
-    done = subprocess.run(
-        [program, "-c", "8", "-j", "1", "-T", str(int(seconds)), "-M", "prepared", dsn], check=True, capture_output=True, text=True
-    )
-    return next(float(line.split()[2]) for line in done.stdout.splitlines() if line.startswith("tps = "))
+def count_violations(dsn: str) -> int:
+    """How many rules of the books are broken, as `souk audit` says."""
+    command = [sys.executable, "-m", "souk", "audit", "--json", "--settled"]
+    done = subprocess.run(command, env={**os.environ, "DATABASE_URL": dsn}, capture_output=True, check=False)
+    report = msgspec.json.decode(done.stdout)
+    for rule in report["rules"]:
+        if not rule["holds"]:
+            print(rule["id"], rule["statement"], rule["findings"][:3], file=sys.stderr)
+    return int(report["broken"])

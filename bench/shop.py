@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -184,6 +185,30 @@ def served(dsn: str, port: int, workers: int, **environment: str) -> Iterator[in
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+
+
+@contextmanager
+def sandbox(home: Path, port: int, shop_port: int) -> Iterator[dict[str, str]]:
+    """The fake card processor as a process of its own; what the shop has to be told of it."""
+    command = [sys.executable, "-m", "souk", "sandbox", "--port", str(port), "--shop", f"http://127.0.0.1:{shop_port}"]
+    process = subprocess.Popen(command, env={**os.environ, "SOUK_HOME": str(home)})
+    try:
+        wait_until_listening(port)
+        yield {"SOUK_PAYMENTS_SANDBOX_URL": f"http://127.0.0.1:{port}", "SOUK_HOME": str(home)}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def wait_until_listening(port: int, within_s: float = 20.0) -> None:
+    end = time.monotonic() + within_s
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if time.monotonic() > end:
+            raise TimeoutError(f"Nothing listens on port {port}")
+        time.sleep(0.1)
 
 
 def wait_until_ready(url: str, within_s: float = 60.0) -> None:

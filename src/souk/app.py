@@ -36,6 +36,7 @@ from souk.kit.jobs import JOBS
 from souk.kit.locks import SessionLocks, while_only_one
 from souk.kit.migrations import migrate
 from souk.kit.outbox import Feed, expose_outbox
+from souk.kit.overload import overload
 from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
 from souk.kit.wire import HttpPeer
@@ -173,14 +174,18 @@ async def at_work(shop: Shop) -> AsyncIterator[Verifier]:
     async with opened(shop), AsyncExitStack() as stack:
         locks: dict[str, SessionLocks] = {}
         for dsn in dict.fromkeys(shop.dsns.values()):
-            locks[dsn] = SessionLocks(dsn)
+            databases = [database_of(context) for context, its in shop.dsns.items() if its == dsn]
+            locks[dsn] = SessionLocks(dsn, partial(_tell_owner, databases))
             await locks[dsn].open()
-            for context in (one for one, its in shop.dsns.items() if its == dsn):
-                database_of(context).owner = locks[dsn].owner
             stack.push_async_callback(locks[dsn].close)
         verifier = Verifier()
         await stack.enter_async_context(in_background(_find_work(shop, locks, verifier)))
         yield verifier
+
+
+def _tell_owner(databases: list[Database], owner: int) -> None:
+    for database in databases:
+        database.owner = owner
 
 
 async def _fetch_token_policy() -> TokenPolicy:
@@ -192,6 +197,7 @@ async def _fetch_token_policy() -> TokenPolicy:
 def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -> dict[str, Work]:
     """What this process does beside answering requests, by name."""
     work: dict[str, Work] = {f"locks {number}": one.keep_connected for number, one in enumerate(locks.values())}
+    work["overload"] = overload.watch
     if "users/get_token_policy" in EXPOSED:
         work["token policy"] = partial(verifier.follow, _fetch_token_policy)
     lock_of = {context: locks[dsn] for context, dsn in shop.dsns.items()}

@@ -1,6 +1,7 @@
 """A small REST API behind the edge of the public listener, on a real socket."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Annotated, NamedTuple
 from uuid import UUID
 
@@ -161,6 +162,21 @@ class Web:
     async def post(self, path: str, data: object, **headers: str) -> Told:
         content = data if isinstance(data, bytes) else msgspec.json.encode(data)
         return await self.ask("POST", path, content, **{"Content_Type": "application/json", "Authorization": f"Bearer {GOOD}"} | headers)
+
+    async def converse(self, text: bytes) -> AsyncGenerator[bytes, bytes]:
+        """Requests on one connection, one after the other; the answers' first lines."""
+        host, port = self.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            while True:
+                writer.write(text)
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+                length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(length)
+                text = yield head.split(b"\r\n")[0]
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
     async def raw(self, text: bytes) -> bytes:
         """What a client sends that no client library would."""

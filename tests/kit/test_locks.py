@@ -94,21 +94,24 @@ async def test_who_loses_the_lock_stops_working_and_gets_it_back(here: str, make
     assert Worker.at_work == 0
 
 
-async def test_an_owner_lives_as_long_as_its_process_and_again_after_a_cut(here: str, make_locks: Callable[[], SessionLocks]) -> None:
-    locks = make_locks()
+async def test_an_owner_lives_as_long_as_its_connection_and_a_process_is_another_after_a_cut(here: str) -> None:
+    owners: list[int] = []
+    locks = SessionLocks(here, owners.append)
     question = f"SELECT {OWNER_LIVES.format('$1::int')}"
 
     async def lives() -> bool:
-        return bool(await notebook.db.value(question, locks.owner))
+        return bool(await notebook.db.value(question, owners[-1]))
 
-    assert not await lives()
     await locks.open()
     assert await lives()
     async with in_background({"locks": locks.keep_connected}):
         admin = await asyncpg.connect(here)
         await admin.execute(CUT_LOCKS)
         await admin.close()
-        await until(lives)
+        await until(lambda: is_true(len(owners) == 2))
+    assert await lives()
+    assert not await notebook.db.value(question, owners[0]), "what it held then may be gone on with"
+    assert locks.owner == owners[1] != owners[0]
     await locks.close()
     await until(lambda: dies(lives))
 

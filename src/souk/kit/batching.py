@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from souk.kit.callers import NO_DEADLINE, Caller
 from souk.kit.db import BAD_DATA, TRY_AGAIN
 from souk.kit.errors import DomainError, Unavailable
+from souk.kit.overload import overload
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -57,10 +58,13 @@ async def take_turn() -> Turn:
 class Asked(Generic[Q]):
     """One item of a batch: the request, and who asked for it."""
 
-    __slots__ = ("answer", "caller", "request", "urgent")
+    __slots__ = ("answer", "asked_at", "caller", "request", "urgent")
 
-    def __init__(self, request: Q, caller: Caller, answer: "asyncio.Future[object]", *, urgent: bool) -> None:
+    def __init__(
+        self, request: Q, caller: Caller, answer: "asyncio.Future[object]", asked_at: float = 0.0, *, urgent: bool = False
+    ) -> None:
         self.request = request
+        self.asked_at = asked_at
         self.caller = caller
         self.answer = answer
         self.urgent = urgent  # asked by another batch, which has its turn and waits for us
@@ -93,7 +97,7 @@ class Batcher(Generic[Q, A]):
     async def ask(self, request: Q, caller: Caller) -> A:
         """The answer to this request; raises its refusal, or Unavailable, which it also is when the caller's deadline passes."""
         loop = asyncio.get_running_loop()
-        asked = Asked(request, caller, loop.create_future(), urgent=_in_batch.get())
+        asked = Asked(request, caller, loop.create_future(), loop.time(), urgent=_in_batch.get())
         self._waiting.append(asked)
         self._urgent += asked.urgent
         if self._busy < self._lanes and (asked.urgent or not self._queued):
@@ -143,6 +147,8 @@ class Batcher(Generic[Q, A]):
     def _next_batch(self) -> tuple[Asked[Q], ...]:
         batch: list[Asked[Q]] = []
         now = asyncio.get_running_loop().time()
+        if self._turns and self._waiting and not self._waiting[0].urgent:
+            overload.turns.note(now - self._waiting[0].asked_at, now)
         while self._waiting and len(batch) < self._size:
             asked = self._waiting.popleft()
             self._urgent -= asked.urgent

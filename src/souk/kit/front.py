@@ -16,8 +16,9 @@ from souk.kit.cors import Cors, Header
 from souk.kit.errors import DomainError, InvalidField, Unauthenticated, Unavailable
 from souk.kit.fastpath import FastRoutes
 from souk.kit.ids import new_id
+from souk.kit.overload import READING, overload
 from souk.kit.problems import PROBLEM_JSON, make_problem
-from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS
+from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS, REQUESTS_SHED
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -28,6 +29,17 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 # Answers are data: a browser that is made to show one as a page loads, runs and frames nothing. Pages bring a policy of their own.
 NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
+
+SHED = msgspec.json.encode(
+    make_problem(503, "overloaded", "The shop has more to do than it can at the moment; try again with the same Idempotency-Key.")
+)
+SHED_HEADERS: list[Header] = [
+    (b"content-type", PROBLEM_JSON.encode()),
+    (b"content-length", b"%d" % len(SHED)),
+    (b"retry-after", b"1"),
+    (b"cache-control", b"private, no-store"),
+    NOSNIFF,
+]
 
 VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -45,6 +57,16 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if overload.sheds(scope["method"], scope["path"]):
+            await self._shed(scope, receive, send)
+            return
+        overload.under_way += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            overload.under_way -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         headers = dict(scope["headers"])
         request_id = _read_request_id(headers)
@@ -71,6 +93,16 @@ class Front:
                 await reply.answer(answer.status, answer.headers, answer.body)
         REQUESTS.labels(scope["method"], str(reply.status)).inc()
         REQUEST_SECONDS.observe(time.perf_counter() - began)
+
+    async def _shed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a request away at next to no cost, or it would not help: the answer is ready, and has no id of the request."""
+        REQUESTS_SHED.labels(scope["method"]).inc()
+        if scope["method"] not in READING:
+            # A body that nobody has read would end the connection, and a new one costs more than this answer.
+            await receive()
+        headers = SHED_HEADERS + self._cors.describe(dict(scope["headers"]))
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": SHED})
 
     def _find_caller(self, path: str, headers: dict[bytes, bytes], request_id: str) -> Caller:
         key = headers.get(b"idempotency-key", b"").decode("latin-1") or None

@@ -26,25 +26,29 @@ OWNER_LIVES = """EXISTS (
 
 
 class SessionLocks:
-    """One connection to one server that holds this process's locks. They are gone when the process or the connection is."""
+    """One connection to one server that holds this process's locks. They are gone when the process or the connection is.
 
-    def __init__(self, dsn: str) -> None:
+    With each new connection the process is a new owner of leases, of which `tell_owner` hears: what it held under the old one may
+    have been left in the middle when the server was lost, and is free.
+    """
+
+    def __init__(self, dsn: str, tell_owner: Callable[[int], None] = lambda owner: None) -> None:
         self._dsn = dsn
+        self._tell_owner = tell_owner
         self._connection: asyncpg.Connection | None = None
         self._gone = asyncio.Event()
         self._turn = asyncio.Lock()
-        self.owner = secrets.randbelow(2**31 - 1) + 1
+        self.owner = 0
 
     async def open(self) -> None:
-        """Connect and take the lock that says this process lives; raises what asyncpg raises, or ConnectionError."""
+        """Connect and take the lock that says this process lives; raises what asyncpg raises."""
         connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=5, server_settings={"application_name": "souk locks"})
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", OWNER, self.owner):
-            # The server has not noticed yet that our last connection is gone; locks taken now would be two processes' at once.
-            await connection.close(timeout=2)
-            raise ConnectionError("the server still keeps the last session of this process")
+        owner = secrets.randbelow(2**31 - 1) + 1
+        await connection.execute("SELECT pg_advisory_lock($1, $2)", OWNER, owner)
         gone = asyncio.Event()
         connection.add_termination_listener(lambda _: gone.set())
-        self._connection, self._gone = connection, gone
+        self._connection, self._gone, self.owner = connection, gone, owner
+        self._tell_owner(owner)
 
     async def close(self) -> None:
         if self._connection is not None:

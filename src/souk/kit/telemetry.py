@@ -13,6 +13,7 @@ EVENTS_APPLIED = Counter("souk_events_applied_total", "Events applied by a consu
 EVENTS_PARKED = Counter("souk_events_parked_total", "Events set aside as dead letters", ["consumer"])
 EVENT_LAG = Gauge("souk_event_lag_seconds", "Age of the newest event that a consumer has applied", ["consumer"])
 REQUESTS = Counter("souk_http_requests_total", "Requests answered", ["method", "status"])
+REQUESTS_SHED = Counter("souk_http_requests_shed_total", "Requests sent away because there was too much to do", ["method"])
 REQUEST_SECONDS = Histogram(
     "souk_http_request_seconds", "Time to answer a request", buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 )
