@@ -13,7 +13,7 @@ from souk.kit.errors import NotFound
 from souk.kit.idempotency import IdempotencyKeyReused
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.orders import jobs
+from souk.orders import jobs, settling
 from souk.orders.database import db
 from souk.orders.types import CartClosed, OrderIdTaken, PaymentExpired, TotalChanged, UnknownShippingOption
 
@@ -207,6 +207,27 @@ async def test_an_attempt_that_died_is_gone_on_with(seller_id: UUID) -> None:
         assert await jobs.resume_stuck_orders() == 1
     with as_buyer(BUYER):
         assert (await orders.get_order(order.id)).status == "placed"
+
+
+@pytest.mark.parametrize(("cents", "status"), [(0, "paid"), (100, "partially_refunded"), (None, "refunded")])
+async def test_what_goes_back_between_payment_and_placement_shows_on_the_order(seller_id: UUID, cents: int | None, status: str) -> None:
+    """An admin is quicker than whoever goes on with the order: money is back, and orders has heard of it, before it is placed."""
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(cart_id, None))
+        await payments.charge(payments.ChargeRequest(order.id, "card", "tok_visa", None, order.id))
+    with as_system():
+        if cents != 0:
+            amount = Money(cents, "USD") if cents else None
+            back = await payments.refund(payments.RefundPayment(new_id(), order.id, amount, "a scratch"))
+            async with db.transaction() as tx:
+                await settling.add_refunds(tx, ((order.id, back.amount),))
+        assert (await orders.get_order(order.id)).status == "draft"
+    with as_buyer(BUYER):
+        placed = await orders.place_order(buy(cart_id, None))
+        assert (placed.status, placed.payment_status) == ("placed", status)
+        assert (await orders.get_order(order.id)).payment_status == status
 
 
 async def settle_long_ago() -> None:

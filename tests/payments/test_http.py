@@ -195,6 +195,43 @@ async def test_discrepancies_are_for_admins(client: Client) -> None:
     assert (await client.get("/payments/discrepancies"))[0] == 401
     assert (await client.as_user(new_id(), "seller").get("/payments/discrepancies"))[0] == 403
     assert (await client.as_user(new_id(), "admin").get("/payments/discrepancies"))[1] == {"items": [], "next": None}
+    close = f"/payments/discrepancies/{new_id()}/close"
+    assert (await client.post(close, reason="mine"))[0] == 401
+    assert (await client.as_user(new_id(), "seller").post(close, reason="mine"))[0] == 403
+    status, problem = await client.as_user(new_id(), "admin").post(close, reason="nobody's")
+    assert (status, problem["code"]) == (404, "payments.discrepancy_not_found")
+
+
+async def keep_discrepancies(count: int) -> None:
+    told = "INSERT INTO payments.discrepancy (id, gateway, source, external_id, reason, told) VALUES ($1, 'sandbox', 'book', $2, 'x', '{}')"
+    for number in range(count):
+        await db.pool.execute(told, new_id(), str(number))
+
+
+async def test_a_discrepancy_is_closed_for_a_reason(client: Client) -> None:
+    await keep_discrepancies(3)
+    anna = new_id()
+    admin = client.as_user(anna, "admin")
+    first, second, third = (await admin.get("/payments/discrepancies"))[1]["items"]
+    assert (first["closed_at"], first["closed_by"], first["close_reason"]) == (None, None, None)
+    status, closed = await admin.post(f"/payments/discrepancies/{second['id']}/close", reason="paid back by hand")
+    assert (status, closed["closed_by"], closed["close_reason"]) == (200, str(anna), "paid back by hand")
+    assert closed["closed_at"]
+    again = await client.as_user(new_id(), "admin").post(f"/payments/discrepancies/{second['id']}/close", reason="another")
+    assert again == (200, closed)
+
+    async def ids(query: str) -> list[str]:
+        return [one["id"] for one in (await admin.get(f"/payments/discrepancies{query}"))[1]["items"]]
+
+    assert await ids("") == await ids("?status=open") == [first["id"], third["id"]]
+    assert await ids("?status=closed") == [second["id"]]
+    assert await ids("?status=all") == [first["id"], second["id"], third["id"]]
+    page = (await admin.get("/payments/discrepancies?limit=1"))[1]
+    assert await ids(f"?limit=1&cursor={page['next']}") == [third["id"]]
+    assert (await admin.get("/payments/discrepancies?status=shut"))[0] == 422
+    for body in ({}, {"reason": ""}, {"reason": "x" * 501}, {"reason": 5}, {"reason": "x", "closed_by": str(anna)}):
+        assert (await admin.post(f"/payments/discrepancies/{first['id']}/close", **body))[0] == 422
+    assert await ids("") == [first["id"], third["id"]]
 
 
 async def test_the_api_describes_itself(client: Client) -> None:

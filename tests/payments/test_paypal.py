@@ -1,6 +1,7 @@
 """PayPal by REST: the buyer approves in their app, we capture, and whatever is lost on the way is found again."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from souk import payments
 from souk.app import Shop
 from souk.kit.callers import SYSTEM, Caller, asking
 from souk.kit.errors import Unavailable
-from souk.kit.ids import new_id
+from souk.kit.ids import first_id, new_id
 from souk.kit.money import Money
 from souk.payments import jobs, ledger, reconciling
 from souk.payments.database import db
@@ -241,6 +242,46 @@ async def test_a_refund_that_somebody_made_over_there(paypal: FakePayPal, says_f
     assert ((await look_up(order)).status, (await look_up(order)).refunded.amount) == ("partially_refunded", 2_500)
     assert len(await announced(PaymentRefunded)) == 1
     assert await discrepancies() == []
+
+
+async def pass_four_hours(order: Payment) -> None:
+    """The money of an order came four hours ago, and the report has been read far beyond that."""
+    now = time.time()
+    await db.pool.execute("ALTER TABLE payments.transfer DISABLE TRIGGER USER")
+    four_hours_ago = first_id(now - 4 * 3_600)
+    await db.pool.execute("UPDATE payments.transfer SET id = $2 WHERE cause_id = $1 AND kind = 'captured'", order.id, four_hours_ago)
+    await db.pool.execute("ALTER TABLE payments.transfer ENABLE TRIGGER USER")
+    place = "INSERT INTO payments.book_position (gateway, position, compared) VALUES ('paypal', $1, $2)"
+    await db.pool.execute(place, str(int(now - 3 * 3_600 - 1_200)), first_id(now - 12 * 3_600))
+
+
+@pytest.mark.parametrize("stands", [True, False])
+async def test_what_came_late_into_the_report_is_found_at_a_second_look(paypal: FakePayPal, stands: bool) -> None:
+    order, _ = await buy(paypal)
+    await pass_four_hours(order)
+    if not stands:
+        paypal.transactions.clear()
+    await jobs.reconcile_books()
+    with asking(Caller(SYSTEM)):
+        found = [(one.source, one.payment_id) for one in await payments.list_discrepancies(100)]
+    assert found == ([] if stands else [("ledger", order.id)])
+    position, reports = await db.value("SELECT position FROM payments.book_position"), paypal.reports
+    assert int(position) > time.time() - 3 * 3_600 - 60, "the second look leaves the place where the first one ended"
+    await jobs.reconcile_books()
+    assert paypal.reports == reports, "it is not looked for again and again"
+
+
+async def test_money_that_was_on_its_way_in_the_report_and_came_later_is_not_missing(paypal: FakePayPal) -> None:
+    order, _ = await buy(paypal)
+    paypal.transactions[0]["transaction_status"] = "P"
+    paypal.move("REFUND-ON-ITS-WAY", "T1107", "-1.00", "P")
+    await jobs.reconcile_books()
+    await db.pool.execute("DELETE FROM payments.book_position")
+    paypal.transactions.clear()
+    await pass_four_hours(order)
+    await jobs.reconcile_books()
+    with asking(Caller(SYSTEM)):
+        assert await payments.list_discrepancies(100) == ()
 
 
 async def test_a_report_that_we_may_not_read_is_read_later(paypal: FakePayPal) -> None:

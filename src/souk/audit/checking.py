@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from souk.audit.comparing import compare_contexts
 from souk.audit.deliveries import check_deliveries
+from souk.audit.readings import read_gateway_books
 from souk.audit.reporting import Report, make_report
 from souk.kit.callers import caller
 from souk.kit.calls import topology
@@ -14,11 +15,14 @@ from souk.kit.telemetry import AUDIT_FINDINGS
 async def check_books(*, settled: bool) -> Report:
     """Whether the books keep their rules now; `settled` ones hold only when nothing is under way.
 
-    One context after the other, so that a live shop keeps its connections. Changes nothing; for admins. Raises Forbidden.
+    One context after the other, so that a live shop keeps its connections. With `settled` the books of gateways are read first, which
+    takes in what they tell of; besides that it changes nothing. For admins. Raises Forbidden.
     """
     caller().principal.require_admin()
     checked_at = datetime.now(UTC)
     verdicts: list[Verdict] = []
+    if settled:
+        verdicts.append(await read_gateway_books())
     for context in sorted(topology.hosted | topology.peers.keys()):
         verdicts += await check_rules(context, settled)
     verdicts += await check_deliveries(settled=settled)

@@ -1,10 +1,13 @@
 """Whether every consumer has applied the facts that it wants, and none that is not final."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from souk.audit.reporting import verdict_on
 from souk.kit.calls import topology
-from souk.kit.delivery import ConsumerPosition, list_positions
+from souk.kit.delivery import list_positions
 from souk.kit.events import CONSUMERS, Consumer
-from souk.kit.outbox import START, find_horizon, read_outbox
+from souk.kit.outbox import START, Position, find_horizon, read_outbox
 from souk.kit.rules import Finding, Rule, Verdict
 
 POSITIONS = Rule("I8.positions", "No consumer has passed facts that are not final yet")
@@ -25,19 +28,23 @@ async def check_deliveries(*, settled: bool) -> tuple[Verdict, ...]:
     )
     verdicts = [verdict_on(POSITIONS, early)]
     if settled:
-        known = {(one.consumer, one.source): one for one in positions}
         wanting = [one for one in CONSUMERS.values() if one.kind != "memory" and one.context in reachable]
-        pairs = [(one, source) for one in wanting for source in one.sources if source in reachable]
-        waiting = [(one, source, await count_waiting(one, source, known.get((one.path, source)))) for one, source in pairs]
-        late = tuple(Finding(f"{one.path} of {source}", {"facts_behind": count}) for one, source, count in waiting if count)
-        verdicts.append(verdict_on(APPLIED, late))
+        places = {(one.consumer, one.source): one.position for one in positions}
+        late: list[Finding] = []
+        for source in sorted({source for one in wanting for source in one.sources if source in reachable}):
+            readers = [(one, places.get((one.path, source), START)) for one in wanting if source in one.sources]
+            waiting = await count_waiting(source, readers)
+            late += [Finding(f"{path} of {source}", {"facts_behind": count}) for path, count in sorted(waiting.items())]
+        verdicts.append(verdict_on(APPLIED, tuple(late)))
     return tuple(verdicts)
 
 
-async def count_waiting(consumer: Consumer, source: str, place: ConsumerPosition | None) -> int:
-    """How many facts of a source a consumer wants and has not applied."""
-    waiting, position = 0, place.position if place else START
-    while facts := await read_outbox(source, position, FACTS_AT_ONCE, 0):
-        waiting += sum(fact.type in consumer.decoders for fact in facts)
-        position = facts[-1].position
-    return waiting
+async def count_waiting(source: str, readers: Sequence[tuple[Consumer, Position]]) -> Counter[str]:
+    """How many facts of a source each of its consumers wants and has not applied; read once for all, from where the last of them stands."""
+    waiting: Counter[str] = Counter()
+    after = min(position for _, position in readers)
+    while facts := await read_outbox(source, after, FACTS_AT_ONCE, 0):
+        for consumer, position in readers:
+            waiting[consumer.path] += sum(fact.position > position and fact.type in consumer.decoders for fact in facts)
+        after = facts[-1].position
+    return +waiting

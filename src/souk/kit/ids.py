@@ -1,7 +1,7 @@
 """Identifiers: UUIDv7, so that new rows lie side by side in an index and can be made by the caller."""
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as FastUUID
@@ -20,3 +20,13 @@ def derive_id(moment: datetime, name: str) -> UUID:
     value = int(moment.timestamp() * 1000) << 80 | random
     value = value & ~(0xF << 76) | 7 << 76
     return UUID(int=value & ~(0x3 << 62) | 2 << 62)
+
+
+def first_id(second: float) -> UUID:
+    """The smallest id of a moment in Unix seconds: what was made before it is below, what is made from then on is not."""
+    return UUID(int=int(second * 1000) << 80)
+
+
+def moment_of(one: UUID) -> datetime:
+    """When a UUIDv7 was made."""
+    return datetime.fromtimestamp((one.int >> 80) / 1000, UTC)

@@ -21,11 +21,14 @@ from souk.orders.reading import StoredOrder
 from souk.orders.types import OrderStatus, PaymentStatus
 
 LOCK_ORDERS = "SELECT FROM orders.orders WHERE id = ANY($1) ORDER BY id FOR UPDATE"
+# Money may have gone back between its capture and now.
 MARK_PLACED = """
-    UPDATE orders.orders SET status = 'placed', payment_status = 'paid', captured = total, placed_at = coalesce(placed_at, now()),
-                             expires_at = NULL, version = version + 1, updated_at = now()
+    UPDATE orders.orders SET
+        status = 'placed', captured = total, placed_at = coalesce(placed_at, now()), expires_at = NULL, version = version + 1,
+        payment_status = CASE WHEN refunded = 0 THEN 'paid' WHEN refunded < total THEN 'partially_refunded' ELSE 'refunded' END,
+        updated_at = now()
     WHERE id = ANY($1) AND status = 'draft'
-    RETURNING id, placed_at, version, updated_at
+    RETURNING id, payment_status, placed_at, version, updated_at
 """
 MARK_REJECTED = """
     UPDATE orders.orders AS o SET status = u.status, payment_status = u.payment_status, expires_at = NULL, version = o.version + 1,
@@ -61,6 +64,7 @@ ADD_TO_TIMELINE = """
 
 class _Placed(msgspec.Struct, frozen=True):
     id: UUID
+    payment_status: PaymentStatus
     placed_at: datetime
     version: int
     updated_at: datetime
@@ -118,7 +122,7 @@ def as_placed(order: StoredOrder, row: _Placed) -> StoredOrder:
     return msgspec.structs.replace(
         order,
         status="placed",
-        payment_status="paid",
+        payment_status=row.payment_status,
         placed_at=row.placed_at,
         expires_at=None,
         version=row.version,

@@ -3,18 +3,21 @@
 from souk.payments.books import PaymentBook, read_payment_books
 from souk.payments.charging import charge, pay_order
 from souk.payments.closing import close_payment
+from souk.payments.discrepancies import close_discrepancy, list_discrepancies
 from souk.payments.methods import allow_test_gateway, list_payment_methods
 from souk.payments.opening import change_payment, get_payment, open_payment
-from souk.payments.reconciling import list_discrepancies
+from souk.payments.reconciling import read_gateway_books
 from souk.payments.refunds import list_refunds, refund
 from souk.payments.types import (
     AlreadyPaid,
     AttemptPending,
+    BookReading,
     ChangePayment,
     ChargeRequest,
     CurrencyMismatch,
     DepositMoney,
     Discrepancy,
+    DiscrepancyNotFound,
     GatewayUnknown,
     InsufficientFunds,
     MethodNotOffered,
@@ -48,11 +51,13 @@ from souk.payments.webhooks import receive_webhook
 __all__ = [
     "AlreadyPaid",
     "AttemptPending",
+    "BookReading",
     "ChangePayment",
     "ChargeRequest",
     "CurrencyMismatch",
     "DepositMoney",
     "Discrepancy",
+    "DiscrepancyNotFound",
     "GatewayUnknown",
     "InsufficientFunds",
     "MethodNotOffered",
@@ -83,6 +88,7 @@ __all__ = [
     "allow_test_gateway",
     "change_payment",
     "charge",
+    "close_discrepancy",
     "close_payment",
     "deposit_money",
     "get_payment",
@@ -93,6 +99,7 @@ __all__ = [
     "list_wallet_entries",
     "open_payment",
     "pay_order",
+    "read_gateway_books",
     "read_payment_books",
     "receive_webhook",
     "refund",

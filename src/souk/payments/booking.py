@@ -1,6 +1,6 @@
 """What captures, declines and refunds mean for our rows and our ledger: decisions only, nothing here reads or writes."""
 
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -137,9 +137,14 @@ def book_refund_news(case: Case, news: RefundNews, entry: str, changes: Changes)
     return None
 
 
+def find_refund_id(case: Case, news: RefundNews, entry: str) -> UUID:
+    """The id by which we go: ours, or one that follows from the gateway's entry if somebody made the refund over there."""
+    return news.refund_id if news.refund_id in case.refunds else uuid5(case.payment.id, entry)
+
+
 def book_foreign_refund(case: Case, news: RefundNews, entry: str, changes: Changes) -> str | None:
     """A refund that somebody made at the gateway without us: it is a fact there, so it becomes one here, if it can be true."""
-    refund_id = uuid5(case.payment.id, entry)
+    refund_id = find_refund_id(case, news, entry)
     attempt = case.attempts.get(news.attempt_id) if news.attempt_id else None
     if news.status != "succeeded" or news.amount is None or attempt is None:
         return "no refund of ours"

@@ -20,6 +20,7 @@ from souk.payments.types import (
     DepositMoney,
     Destination,
     Discrepancy,
+    DiscrepancyStatus,
     Method,
     Payment,
     PaymentMethod,
@@ -37,6 +38,8 @@ from souk.payments.types import (
 
 WalletCurrency = Annotated[str, QueryParameter(pattern=r"^[A-Z]{3}(?!\n)$", description="ISO 4217 code")]
 
+OpenOrClosed = Annotated[DiscrepancyStatus, QueryParameter(description="By default those that nobody has closed")]
+
 
 class PayOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pay an order: by card with the payment provider's token, out of the wallet, or in another app with a way back."""
@@ -53,6 +56,12 @@ class RefundOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500, examples=["arrived broken"])]
     amount: Money | None = None
     to: Destination = "origin"
+
+
+class CloseDiscrepancy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What came of a discrepancy."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500, examples=["paid back by hand at the gateway"])]
 
 
 def request_id(of: UUID) -> UUID:
@@ -93,11 +102,17 @@ async def list_refunds(payment_id: FromPath[UUID]) -> Page[Refund]:
 
 
 @route("GET", "/payments/discrepancies", ADMIN, tags=["payments"])
-async def list_discrepancies(limit: Limit = 50, cursor: Cursor = None) -> Page[Discrepancy]:
-    """What gateways said against our books, newest first."""
+async def list_discrepancies(status: OpenOrClosed = "open", limit: Limit = 50, cursor: Cursor = None) -> Page[Discrepancy]:
+    """Where gateways and our books say otherwise, newest first."""
     after = read_cursor(cursor, tuple[UUID])
-    rows = await payments.list_discrepancies(limit + 1, after[0] if after else None)
+    rows = await payments.list_discrepancies(limit + 1, after[0] if after else None, status)
     return make_page(rows, limit, lambda row: (row.id,))
+
+
+@route("POST", "/payments/discrepancies/{discrepancy_id:uuid}/close", ADMIN, status_code=200, tags=["payments"])
+async def close_discrepancy(discrepancy_id: FromPath[UUID], data: JSONBody[CloseDiscrepancy]) -> Discrepancy:
+    """Say what came of a discrepancy. Closing again changes nothing: the first reason stays."""
+    return await payments.close_discrepancy(discrepancy_id, data.reason)
 
 
 @route("POST", "/payments/webhooks/{gateway:str}", SIGNED_WEBHOOK, status_code=200, tags=["payments"])
@@ -140,6 +155,7 @@ routes: tuple[BaseRouteHandler, ...] = (
     refund_payment,
     list_refunds,
     list_discrepancies,
+    close_discrepancy,
     receive_webhook,
     get_wallet,
     list_wallet_entries,

@@ -10,11 +10,11 @@ import msgspec
 from souk.kit.batching import Asked, Batcher
 from souk.kit.callers import SYSTEM, Caller, caller
 from souk.kit.db import Transaction
-from souk.payments import calling
-from souk.payments.booking import book_attempt, book_refund_news
+from souk.payments import calling, discrepancies
+from souk.payments.booking import book_attempt, book_refund_news, find_refund_id
 from souk.payments.database import db
 from souk.payments.gateways.gateway import News
-from souk.payments.records import Attempt, Case, Changes, Contradiction, NewRefund, lock_cases, write
+from souk.payments.records import Attempt, BookEntry, Case, Changes, Contradiction, NewRefund, lock_cases, write
 
 NOBODYS = UUID(int=0)
 
@@ -47,6 +47,8 @@ async def take_news(asked: tuple[Asked[News], ...]) -> tuple[Receipt, ...]:
         seen = await find_events(tx, messages)
         receipts = [apply(cases, news, seen, changes) for news in messages]
         await keep_events(tx, messages, receipts)
+        agreed = [one for one, receipt in zip(messages, receipts, strict=True) if one.source == "book" and receipt == "applied"]
+        await discrepancies.close_entries(tx, [(one.gateway, one.external_id) for one in agreed])
         await write(tx, changes)
     follow_up(changes)
     return tuple(receipts)
@@ -108,14 +110,25 @@ def find_contradictions(cases: dict[UUID, Case], news: News, changes: Changes) -
         attempt = case.attempts.get(one.reference.attempt_id) if case else None
         if case is None or attempt is None or attempt.gateway != news.gateway:
             yield one.reference.payment_id, "no attempt of ours"
-        elif reason := book_attempt(case, one, changes):
+            continue
+        note_entry(news, case.payment.id, f"capture:{attempt.id}", changes)
+        if reason := book_attempt(case, one, changes):
             yield case.payment.id, reason
     for refund in news.refunds:
         case = cases.get(refund.payment_id)
         if case is None:
             yield refund.payment_id, "no payment of ours"
-        elif reason := book_refund_news(case, refund, f"{news.gateway}:{news.external_id}", changes):
+            continue
+        entry = f"{news.gateway}:{news.external_id}"
+        note_entry(news, case.payment.id, f"refund:{find_refund_id(case, refund, entry)}", changes)
+        if reason := book_refund_news(case, refund, entry, changes):
             yield case.payment.id, reason
+
+
+def note_entry(news: News, payment_id: UUID, reference: str, changes: Changes) -> None:
+    """Remember that this stands in the gateway's book, be it as we have it or otherwise."""
+    if news.source == "book":
+        changes.entries.append(BookEntry(payment_id, reference, news.gateway, news.external_id))
 
 
 def payments_of(news: News) -> set[UUID]:

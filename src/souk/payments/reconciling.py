@@ -1,19 +1,24 @@
-"""Compare with the gateways: what is open is asked for, and every entry of their books is matched with ours."""
+"""Compare with the gateways: what is open is asked for, and their books are matched with ours, in both directions."""
 
 import asyncio
 import logging
+import time
 from uuid import UUID
+
+import msgspec
 
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
+from souk.kit.ids import first_id, moment_of
 from souk.kit.locks import OWNER_LIVES
-from souk.payments import calling
+from souk.kit.money import Money
+from souk.payments import calling, discrepancies
 from souk.payments.database import db
 from souk.payments.gateways import gateways
-from souk.payments.gateways.gateway import Gateway, Silent, Unreachable
+from souk.payments.gateways.gateway import BEGINNING_S, Gateway, Silent, Unreachable
 from souk.payments.news import start_refund, start_void, tell
-from souk.payments.records import FIND_ATTEMPTS, Attempt, RefundRow
-from souk.payments.types import Discrepancy
+from souk.payments.records import FIND_ATTEMPTS, Attempt, Changes, Contradiction, RefundRow, write
+from souk.payments.types import BookReading
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +46,45 @@ FIND_DUE_REFUNDS = f"""
            created_at, updated_at
     FROM due JOIN payments.refund USING (payment_id, id)
 """
-FIND_POSITION = "SELECT position FROM payments.book_position WHERE gateway = $1"
+FIND_PLACE = "SELECT position, compared FROM payments.book_position WHERE gateway = $1"
 MOVE_POSITION = """
-    INSERT INTO payments.book_position (gateway, position) VALUES ($1, $2)
+    INSERT INTO payments.book_position (gateway, position, compared) VALUES ($1, $2, $3)
     ON CONFLICT (gateway) DO UPDATE SET position = excluded.position, updated_at = now()
 """
-LIST_DISCREPANCIES = """
-    SELECT id, gateway, source, external_id, reason, told, payment_id, created_at, updated_at FROM payments.discrepancy
-    WHERE $1::uuid IS NULL OR id < $1
-    ORDER BY id DESC
-    LIMIT $2
+MOVE_COMPARED = """
+    INSERT INTO payments.book_position AS p (gateway, position, compared) VALUES ($1, $2, $3)
+    ON CONFLICT (gateway) DO UPDATE SET compared = greatest(p.compared, excluded.compared), updated_at = now()
 """
+# A page of what the ledger moved over the accounts of gateways. Transfers of one account lie side by side, by the time of their ids.
+FIND_MOVES = """
+    WITH page AS (
+        SELECT t.id, a.owner AS gateway, t.cause_id, t.reference, t.kind, t.amount, t.currency
+        FROM payments.account AS a
+        CROSS JOIN LATERAL (
+            (SELECT * FROM payments.transfer
+             WHERE debit_id = a.id AND id > $2 AND id < $3 AND starts_with(reference, 'capture:') ORDER BY id LIMIT $4)
+            UNION ALL
+            (SELECT * FROM payments.transfer
+             WHERE credit_id = a.id AND id > $2 AND id < $3 AND starts_with(reference, 'refund:') ORDER BY id LIMIT $4)
+        ) AS t
+        WHERE a.kind = 'gateway_clearing' AND a.owner = ANY($1)
+        ORDER BY t.id
+        LIMIT $4
+    )
+    SELECT page.*, EXISTS (
+        SELECT FROM payments.book_entry AS e WHERE e.payment_id = page.cause_id AND e.reference = page.reference
+    ) AS stands
+    FROM page ORDER BY page.id
+"""
+PAGE = 2_000
+
+# What is younger may be on its way into a gateway's book, and clocks differ. On the other side no margin is needed: all entries that
+# were ever read are kept, however much earlier than we the gateway booked.
+MARGIN_S = 60.0
+# What was not found is looked for once more in so much of the book.
+SECOND_LOOK_S = 3_600
+# How long the audit waits for a book.
+LONGEST_READING_S = 20.0
 
 
 class _Due(Attempt, frozen=True, kw_only=True):
@@ -85,34 +118,106 @@ async def retry_refunds(limit: int = 200) -> int:
     return len(due)
 
 
+class _Place(msgspec.Struct, frozen=True):
+    """Up to where a gateway's book is read, and after which transfer of ours it is to be compared."""
+
+    position: str
+    compared: UUID
+
+
+class _Move(msgspec.Struct, frozen=True):
+    """Money that the ledger moved over a gateway's account, and whether that stands in the gateway's book."""
+
+    id: UUID
+    gateway: str
+    cause_id: UUID
+    reference: str
+    kind: str
+    amount: int
+    currency: str
+    stands: bool
+
+    @property
+    def missing(self) -> Contradiction:
+        told = {"kind": self.kind, "amount": Money(self.amount, self.currency), "booked_at": moment_of(self.id)}
+        return Contradiction(self.gateway, "ledger", self.reference, "not in the gateway's book", told, self.cause_id)
+
+
 async def reconcile_books() -> int:
-    """Read on in each gateway's book and match its entries with ours; how many entries were read."""
-    return sum(await asyncio.gather(*(reconcile_book(gateway) for gateway in gateways().values())))
+    """Read on in each gateway's book and compare it with ours; how many entries were read."""
+    return sum(await asyncio.gather(*(reconcile_if_it_answers(gateway) for gateway in gateways().values() if gateway.in_book)))
+
+
+async def reconcile_if_it_answers(gateway: Gateway) -> int:
+    try:
+        return await reconcile_book(gateway)
+    except (Silent, Unreachable) as silence:
+        log.warning("book_unread", extra={"gateway": gateway.name, "reason": str(silence)})
+        return 0
+
+
+@exposed(timeout=LONGEST_READING_S + 5.0)
+async def read_gateway_books() -> tuple[BookReading, ...]:
+    """Read on in each gateway's book now and compare it with ours, and say which of them could not be read and why not; for admins.
+
+    Repeating it reads what has come since. A gateway that has no book of its own is left out.
+    """
+    caller().principal.require_admin()
+    return tuple(await asyncio.gather(*(try_to_read(gateway) for gateway in gateways().values() if gateway.in_book)))
+
+
+async def try_to_read(gateway: Gateway) -> BookReading:
+    try:
+        async with asyncio.timeout(LONGEST_READING_S):
+            await reconcile_book(gateway)
+    except (Silent, Unreachable) as silence:
+        return BookReading(gateway.name, str(silence))
+    except TimeoutError:
+        return BookReading(gateway.name, f"not read within {LONGEST_READING_S:g} seconds")
+    return BookReading(gateway.name, None)
 
 
 async def reconcile_book(gateway: Gateway) -> int:
-    """Match the new entries of one book: what we did not know of is booked, what contradicts us is kept as a discrepancy.
+    """Match one book with ours, in both directions; how many new entries it had.
 
-    Read again after a crash, entries change nothing.
+    What we did not know of is booked; what contradicts us, and what we have and the gateway has not, is kept as a discrepancy. Read again
+    after a crash, entries change nothing. Raises Silent and Unreachable.
     """
-    position = str(await db.value(FIND_POSITION, gateway.name) or "")
-    count, more = 0, True
-    while more:
-        try:
-            page = await gateway.read_book(position)
-        except (Silent, Unreachable) as silence:
-            log.warning("book_unread", extra={"gateway": gateway.name, "reason": str(silence)})
-            break
-        await asyncio.gather(*(tell(entry) for entry in page.entries))
-        if page.position != position:
-            async with db.transaction() as tx:
-                await tx.run(MOVE_POSITION, gateway.name, page.position)
-        count, position, more = count + len(page.entries), page.position, page.more
+    place = await db.maybe(_Place, FIND_PLACE, gateway.name) or _Place("", first_id(time.time() - BEGINNING_S / 2))
+    count, place, until = await read_on(gateway, place)
+    await look_for_moves(gateway, place, first_id(until - MARGIN_S))
+    async with db.transaction() as tx:
+        await discrepancies.close_found(tx)
     return count
 
 
-@exposed()
-async def list_discrepancies(limit: int, before: UUID | None = None) -> tuple[Discrepancy, ...]:
-    """What gateways said against our books, newest first; for admins."""
-    caller().principal.require_admin()
-    return await db.search(Discrepancy, LIST_DISCREPANCIES, before, limit)
+async def read_on(gateway: Gateway, place: _Place) -> tuple[int, _Place, float]:
+    """Take in the entries after a position: how many there were, the position after them, and until when the book is known."""
+    count, position, more, until = 0, place.position, True, 0.0
+    while more:
+        page = await gateway.read_book(position)
+        await asyncio.gather(*(tell(entry) for entry in page.entries))
+        if page.position != position:
+            async with db.transaction() as tx:
+                await tx.run(MOVE_POSITION, gateway.name, page.position, place.compared)
+        count, position, more, until = count + len(page.entries), page.position, page.more, page.until
+    return count, _Place(position, place.compared), until
+
+
+async def look_for_moves(gateway: Gateway, place: _Place, end: UUID) -> None:
+    """Keep as discrepancies what the ledger moved before `end` and the book does not have, not even at a second look."""
+    after, looked_twice = place.compared, False
+    while after < end:
+        page = await db.all(_Move, FIND_MOVES, list(gateway.in_book), after, end, PAGE)
+        missing = [one for one in page if not one.stands]
+        if missing and not looked_twice:
+            second = int(moment_of(missing[0].id).timestamp()) - SECOND_LOOK_S
+            await read_on(gateway, _Place(gateway.rewind(place.position, second), after))
+            looked_twice = True
+            continue
+        after = page[-1].id if len(page) == PAGE else end
+        changes = Changes()
+        changes.contradictions += [one.missing for one in missing]
+        async with db.transaction() as tx:
+            await tx.run(MOVE_COMPARED, gateway.name, place.position, after)
+            await write(tx, changes)

@@ -118,7 +118,12 @@ KEEP_DISCREPANCIES = """
     ORDER BY u.gateway, u.source, u.external_id
     ON CONFLICT (gateway, source, external_id) DO NOTHING
 """
-
+KEEP_ENTRIES = """
+    INSERT INTO payments.book_entry (payment_id, reference, gateway, external_id)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS u (payment_id, reference, gateway, external_id)
+    ORDER BY u.payment_id, u.reference
+    ON CONFLICT (payment_id, reference) DO NOTHING
+"""
 
 # The currency (ISO 4217: none) of a row that only says that its order was given up before anything was to be paid.
 NEVER_OPENED = "XXX"
@@ -207,6 +212,15 @@ class Contradiction(msgspec.Struct, frozen=True):
     payment_id: UUID | None
 
 
+class BookEntry(msgspec.Struct, frozen=True):
+    """What stands in a gateway's book of an attempt or a refund of ours, by its reference in the ledger."""
+
+    payment_id: UUID
+    reference: str
+    gateway: str
+    external_id: str
+
+
 class Case(msgspec.Struct):
     """A payment with its attempts and refunds, locked; decisions of one batch see what those before them decided."""
 
@@ -241,6 +255,7 @@ class Changes:
         self.transfers: list[Transfer] = []
         self.events: list[Event] = []
         self.contradictions: list[Contradiction] = []
+        self.entries: list[BookEntry] = []
         self.to_refund: list[tuple[NewRefund, Attempt]] = []  # gateways to ask after the commit
         self.to_void: list[Attempt] = []
 
@@ -302,6 +317,8 @@ async def write(tx: Transaction, changes: Changes) -> Written:
     if changes.contradictions:
         named = columns(changes.contradictions, "gateway", "source", "external_id", "reason", "told", "payment_id")
         await tx.run(KEEP_DISCREPANCIES, [new_id() for _ in changes.contradictions], *named)
+    if changes.entries:
+        await tx.run(KEEP_ENTRIES, *columns(changes.entries, *BookEntry.__struct_fields__))
     await publish(tx, *changes.events)
     await ledger.post(tx, changes.transfers)
     return Written({row.id: row for row in payments}, {(row.payment_id, row.id): row for row in refunds})

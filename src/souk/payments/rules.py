@@ -93,7 +93,7 @@ FIND_WRONG_DUES = """
 FIND_DISCREPANCIES = """
     SELECT id AS key, jsonb_build_object('gateway', gateway, 'source', source, 'external_id', external_id, 'reason', reason,
                                          'payment_id', payment_id) AS found
-    FROM payments.discrepancy
+    FROM payments.discrepancy WHERE closed_at IS NULL
 """
 FIND_OPEN = """
     SELECT payment_id || ' ' || id AS key, jsonb_build_object('status', status, 'gateway', gateway, 'created_at', created_at) AS found

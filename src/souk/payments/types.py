@@ -15,6 +15,7 @@ PaymentStatus = Literal[
 ]
 RefundStatus = Literal["pending", "succeeded", "failed"]
 Destination = Literal["origin", "wallet"]
+DiscrepancyStatus = Literal["open", "closed", "all"]
 
 Method = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[a-z_]+(?!\n)$", examples=["card"])]
 Token = Annotated[
@@ -192,17 +193,31 @@ class PaymentMethod(msgspec.Struct, frozen=True):
 
 
 class Discrepancy(msgspec.Struct, frozen=True):
-    """Something that a gateway says and that does not agree with our books; nothing was done because of it."""
+    """Where a gateway and our books say otherwise; nothing was done because of it.
+
+    It is told of by the gateway (answer, webhook, book), or it is in our ledger and not in the gateway's book. Open until it is closed,
+    by an admin or, with nobody in `closed_by`, because the gateway's book agrees by now.
+    """
 
     id: UUID
     gateway: str
-    source: Literal["answer", "webhook", "book"]
+    source: Literal["answer", "webhook", "book", "ledger"]
     external_id: str
     reason: str
     told: dict[str, object]
     payment_id: UUID | None
     created_at: datetime
     updated_at: datetime
+    closed_at: datetime | None
+    closed_by: UUID | None
+    close_reason: str | None
+
+
+class BookReading(msgspec.Struct, frozen=True):
+    """Whether a gateway's book could be read up to now, and if not why not."""
+
+    gateway: str
+    unread: str | None
 
 
 class Webhook(msgspec.Struct, frozen=True):
@@ -221,6 +236,10 @@ class WebhookReceipt(msgspec.Struct, frozen=True):
 
 class PaymentNotFound(NotFound, code="payments.payment_not_found"):
     """There is no such payment, or it is not yours."""
+
+
+class DiscrepancyNotFound(NotFound, code="payments.discrepancy_not_found"):
+    """There is no such discrepancy."""
 
 
 class PaymentClosed(Conflict, code="payments.payment_closed"):

@@ -109,11 +109,12 @@ class News(msgspec.Struct, frozen=True):
 
 
 class BookPage(msgspec.Struct, frozen=True):
-    """Entries of a gateway's book, oldest first, and the position after them."""
+    """Entries of a gateway's book, oldest first, and the position after them; after the last page the book is known until a moment."""
 
     entries: tuple[News, ...]
     position: str
     more: bool
+    until: float  # in Unix seconds
 
 
 def next_stretch(after: str, end: int, longest_s: int) -> tuple[int, int]:
@@ -122,10 +123,17 @@ def next_stretch(after: str, end: int, longest_s: int) -> tuple[int, int]:
     return since, min(since + longest_s, end)
 
 
+def go_back(position: str, second: int) -> str:
+    """The position of a book that is asked for by time, at an earlier moment."""
+    return str(min(int(position or second), second))
+
+
 class Gateway(Protocol):
     """A payment provider. Every method but read_webhook raises Silent or Unreachable."""
 
     name: str
+    # The gateways whose attempts and refunds stand in this one's book; none if it has no book of its own.
+    in_book: tuple[str, ...]
 
     async def charge(self, asked: ChargeAsked) -> AttemptNews:
         """Take the money, once per reference however often it is asked."""
@@ -144,3 +152,6 @@ class Gateway(Protocol):
 
     async def read_book(self, after: str) -> BookPage:
         """The next entries of the gateway's book after a position; the first one is the empty text."""
+
+    def rewind(self, position: str, second: int) -> str:
+        """The position to read from once more, for entries that came late into the book since a moment; `position` if none can."""

@@ -23,6 +23,7 @@ from souk.payments.gateways.gateway import (
     RefundNews,
     Silent,
     Unreachable,
+    go_back,
     next_stretch,
     read_reference,
 )
@@ -104,12 +105,18 @@ class _Info(msgspec.Struct, frozen=True):
 
     @property
     def brings_money(self) -> bool:
-        """A payment to us that succeeded, whether or not it was given back later."""
-        return self.transaction_event_code.startswith("T00") and self.transaction_status in ("S", "V") and self.gross.amount > 0
+        """A payment to us that succeeded or may do so yet, whether or not it was given back later."""
+        settled = self.transaction_status in ("S", "V") or self.is_pending
+        return self.transaction_event_code.startswith("T00") and settled and self.gross.amount > 0
 
     @property
     def takes_money(self) -> bool:
-        return self.transaction_event_code in MONEY_BACK and self.transaction_status == "S" and self.gross.amount < 0
+        return self.transaction_event_code in MONEY_BACK and (self.transaction_status == "S" or self.is_pending) and self.gross.amount < 0
+
+    @property
+    def is_pending(self) -> bool:
+        """Money of ours that may come or go yet; others' is no news before it does."""
+        return self.transaction_status == "P" and read_reference(self.custom_field) is not None
 
     @property
     def gross(self) -> Money:
@@ -154,6 +161,8 @@ class PayPal:
     """The buyer approves over there; the money moves when we capture, which we do as soon as we hear of the approval."""
 
     name = "paypal"
+    in_book: tuple[str, ...] = ("paypal",)
+    rewind = staticmethod(go_back)
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -230,11 +239,11 @@ class PayPal:
         end = int(time.time()) - REPORTED_AFTER_S
         since, until = next_stretch(after, end, STRETCH_S)
         if until - since < LEAST_S:
-            return BookPage((), after, more=False)
+            return BookPage((), after, more=False, until=since)
         found, until = await self._read_report(since, until)
         came = [self._read_entry(info, read_reference(info.custom_field)) for info in found if info.brings_money]
         went = [self._read_entry(info, await self._find_reference(info)) for info in found if info.takes_money]
-        return BookPage((*came, *went), str(until), more=since < until < end)
+        return BookPage((*came, *went), str(until), more=since < until < end, until=until)
 
     async def _read_report(self, since: int, until: int) -> tuple[list[_Info], int]:
         """What happened, and up to when the report tells of it."""
@@ -271,10 +280,11 @@ class PayPal:
         if reference is None:
             return News("book", self.name, external_id, code, foreign=True)
         if info.brings_money:
-            return News("book", self.name, external_id, code, attempts=(AttemptNews(reference, "captured", None, info.gross),))
+            came = AttemptNews(reference, "pending" if info.is_pending else "captured", None, info.gross)
+            return News("book", self.name, external_id, code, attempts=(came,))
         amount = Money(-info.gross.amount, info.gross.currency)
         ids = reference.payment_id, reference.attempt_id
-        told = RefundNews(*ids, MONEY_BACK[code], external_id, amount, attempt_id=reference.attempt_id)
+        told = RefundNews(*ids, "pending" if info.is_pending else MONEY_BACK[code], external_id, amount, attempt_id=reference.attempt_id)
         return News("book", self.name, external_id, code, refunds=(told,))
 
     async def _capture(self, order_id: str, reference: Reference) -> AttemptNews:

@@ -20,6 +20,7 @@ from souk.payments.gateways.gateway import (
     RefundNews,
     Silent,
     Unreachable,
+    go_back,
     next_stretch,
     read_id,
     read_reference,
@@ -88,6 +89,11 @@ class _BookedCharge(msgspec.Struct, frozen=True):
     created: int
     payment_intent: _Intent | None = None
 
+    @property
+    def stands(self) -> bool:
+        """Whether it brought money, or may do so yet."""
+        return self.status == "pending" or (self.captured and self.status == "succeeded")
+
 
 class _BookedRefund(_Refund, frozen=True, kw_only=True):
     created: int
@@ -98,6 +104,8 @@ class Stripe:
     """Cards by Stripe. The token is a PaymentMethod (pm_...) that Stripe.js made in the buyer's browser."""
 
     name = "stripe"
+    in_book: tuple[str, ...] = ("stripe",)
+    rewind = staticmethod(go_back)
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -168,10 +176,10 @@ class Stripe:
             refunds = await self._ask(lambda client: list_refunds(client, since - OVERLAP_S, until))
         except stripe.StripeError as refused:
             raise Silent(f"stripe: {code_of(refused)}") from refused
-        moves = [(one.created, read_booked_charge(one)) for one in charges if one.captured and one.status == "succeeded"]
+        moves = [(one.created, read_booked_charge(one)) for one in charges if one.stands]
         moves += [(one.created, read_booked_refund(one)) for one in refunds if one.status not in ("failed", "canceled")]
         entries = tuple(news for _, news in sorted(moves, key=lambda move: move[0]))
-        return BookPage(entries, str(until), more=until < now)
+        return BookPage(entries, str(until), more=until < now, until=until)
 
     async def _find_intent(self, sought: AttemptSought) -> _Intent | None:
         gateway_id = sought.gateway_id
@@ -305,8 +313,9 @@ def read_booked_charge(charge: _BookedCharge) -> News:
     reference = reference_of(charge.payment_intent)
     if reference is None or charge.payment_intent is None:
         return News("book", Stripe.name, charge.id, "charge", foreign=True)
-    captured = AttemptNews(reference, "captured", charge.payment_intent.id, from_stripe(charge.amount, charge.currency))
-    return News("book", Stripe.name, charge.id, "charge", attempts=(captured,))
+    status: Literal["captured", "pending"] = "captured" if charge.status == "succeeded" else "pending"
+    told = AttemptNews(reference, status, charge.payment_intent.id, from_stripe(charge.amount, charge.currency))
+    return News("book", Stripe.name, charge.id, "charge", attempts=(told,))
 
 
 def read_booked_refund(refund: _BookedRefund) -> News:
