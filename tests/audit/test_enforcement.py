@@ -43,6 +43,8 @@ REFUSED = (
     ("UPDATE payments.transfer SET amount = amount + 1", "never changed or deleted"),
     ("DELETE FROM payments.transfer", "never changed or deleted"),
     ("TRUNCATE payments.transfer", "never changed or deleted"),
+    ("""INSERT INTO payments.discrepancy (id, gateway, source, external_id, reason, told, closed_at)
+        VALUES (gen_random_uuid(), 'test', 'book', '1', 'planted', '{}', now())""", "closed_for_a_reason"),
     ("UPDATE pricing.promotion SET usage_limit = 0", "promotion_is_never_overused"),
     ("UPDATE pricing.promotion SET uses = usage_limit + 1", "promotion_is_never_overused"),
     ("UPDATE pricing.promotion SET budget = 1, currency = 'USD'", "promotion_is_never_overspent"),

@@ -1,5 +1,6 @@
 """Stripe's own SDK against localstripe: charges, declines, questions to the buyer, refunds, webhooks, and silence."""
 
+import asyncio
 import hmac
 import json
 import os
@@ -25,6 +26,7 @@ from souk.kit.ids import new_id
 from souk.payments import jobs, ledger, reconciling
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured, PaymentRefunded
+from souk.payments.gateways.stripe import _BookedCharge, _Intent, read_booked_charge
 from souk.payments.settings import settings
 from souk.payments.types import Payment, Webhook, WebhookForged, WebhookReceipt
 
@@ -325,6 +327,40 @@ async def test_what_the_book_has_otherwise(browser: Browser) -> None:
     told = ["10000 EUR were asked for, 700 EUR told of", "captured twice at the gateway"]
     assert sorted(await discrepancies(), key=str) == [(order.id, reason) for reason in told]
     assert (await look_up(order)).captured.amount == 10_000
+
+
+async def missing() -> list[UUID | None]:
+    """What is not in the book, which is read up to the last whole second."""
+    await asyncio.sleep(1)
+    await jobs.reconcile_books()
+    with asking(Caller(SYSTEM)):
+        return [one.payment_id for one in await payments.list_discrepancies(100) if one.source == "ledger"]
+
+
+async def test_what_we_have_and_the_book_has_not(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciling, "MARGIN_S", 0.0)
+    orders = [await open_order() for _ in range(2)]
+    for order in orders:
+        await pay(order, await browser.enter(VISA))
+    await give_back(orders[0], 4_000)
+    assert await missing() == []
+    lost = await open_order()
+    await pay(lost, await browser.enter(VISA))
+    await browser.flush()
+    assert await missing() == [lost.id]
+
+
+@pytest.mark.parametrize(
+    ("status", "stands", "told"), [("succeeded", True, "captured"), ("pending", True, "pending"), ("failed", False, "")]
+)
+def test_a_charge_that_is_on_its_way_stands_in_the_book(status: str, stands: bool, told: str) -> None:
+    reference = f"{new_id()}.{new_id()}"
+    intent = _Intent("pi_1", "processing", 10_000, "eur", {"reference": reference})
+    charge = _BookedCharge("ch_1", status, status == "succeeded", 10_000, "eur", 1, intent)
+    assert charge.stands is stands
+    if stands:
+        [news] = read_booked_charge(charge).attempts
+        assert (str(news.reference), news.status) == (reference, told)
 
 
 async def test_a_charge_that_only_the_book_tells_of(browser: Browser) -> None:

@@ -114,6 +114,6 @@ RULES = (
     Rule("I5.captures", "Money is booked once per attempt that brought it", FIND_WRONG_CAPTURES),
     Rule("I5.refunds", "Money is booked once per refund that was promised, given or refused", FIND_WRONG_REFUNDS),
     Rule("I5.due", "Refunds due are those that are not done", FIND_WRONG_DUES),
-    Rule("I6.gateways", "No gateway contradicts our books", FIND_DISCREPANCIES),
+    Rule("I6.gateways", "No gateway contradicts our books, and none lacks what they say of it", FIND_DISCREPANCIES),
     Rule("I6.open", "No gateway owes an answer", FIND_OPEN, settled=True),
 )
