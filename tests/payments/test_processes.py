@@ -1,5 +1,6 @@
 """Several processes work on the same rows at once: the database decides, not the batch that gathers callers in one process."""
 
+import asyncio
 import random
 
 import aiohttp
@@ -15,7 +16,7 @@ from souk.app import Shop
 from souk.kit.errors import DomainError
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.payments import ledger, reconciling
+from souk.payments import calling, ledger, reconciling
 from souk.payments.charging import Begin, Begun, begin_attempts
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured
@@ -60,6 +61,26 @@ async def test_crossing_orders_and_wallets(shop: Shop) -> None:
     await in_processes(db, begin_attempts, [*batches, *(batch[::-1] for batch in batches)])
     assert [await balance(ledger.wallet(user, "EUR")) for user in users] == [13_000] * 5
     assert await balance(ledger.order_funds("EUR")) == 60_000
+
+
+async def test_orders_that_spend_the_same_wallet(shop: Shop) -> None:
+    anna = new_id()
+    await fill_wallet(anna, 2_500)
+    orders = [await open_order(1_000, anna) for _ in range(8)]
+    await in_processes(db, begin_attempts, [[Begin(ChargeRequest(order.id, "wallet", None, None, new_id()))] for order in orders])
+    stands = [await look_up(order) for order in orders]
+    assert sorted((one.status, one.decline_code) for one in stands) == [("captured", None)] * 2 + [("declined", "insufficient_funds")] * 6
+    assert await balance(ledger.wallet(anna, "EUR")) == 500
+
+
+async def test_one_attempt_that_many_ask_the_gateway_for(outside: Outside) -> None:
+    order = await open_order()
+    [begun] = await in_processes(db, begin_attempts, [[Begin(ChargeRequest(order.id, "card", "tok_visa", None, new_id()))]])
+    assert isinstance(begun, Begun) and begun.attempt and begun.asked
+    answers = await asyncio.gather(*(calling.ask_charge(begun.attempt, begun.asked, again=False) for _ in range(8)))
+    # Whoever is told that another is at it knows nothing yet.
+    assert {answer.status for answer in answers if answer} == {"captured"}
+    assert await outside.book_of(order.id) == [("capture", 10_000)]
 
 
 @pytest.mark.usefixtures("test_gateway")
