@@ -6,6 +6,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from tests.batches import in_processes
+from tests.waiting import until
 
 from souk import inventory
 from souk.app import Shop
@@ -135,6 +136,25 @@ async def test_an_unpaid_order_loses_its_stock_and_a_paid_one_takes_it_again(sho
     confirmed = await inventory.confirm_stock(ConfirmStock(order.order_id, order.lines))
     assert (confirmed.status, confirmed.expires_at) == ("confirmed", None)
     assert await available("MUG") == 0
+
+
+async def test_what_is_paid_while_its_time_ends_is_kept(shop: Shop) -> None:
+    await put_in_store("MUG", 1)
+    order = ask(("MUG", 1))
+    await inventory.reserve_stock(order)
+    async with db.transaction() as tx:
+        await tx.run("UPDATE inventory.reservation SET expires_at = now() - interval '1 second'")
+    async with db.pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM inventory.stock FOR UPDATE")
+        sweeping = asyncio.create_task(reservations.release_expired())
+        await until(somebody_waits)  # the sweeper, which has found the order and waits for its level
+        assert (await inventory.confirm_stock(ConfirmStock(order.order_id, order.lines))).status == "confirmed"
+    assert await sweeping == 0
+    assert await available("MUG") == 0
+
+
+async def somebody_waits() -> bool:
+    return bool(await db.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
 
 
 async def test_a_paid_order_whose_stock_went_to_another_is_refused(shop: Shop) -> None:
