@@ -19,7 +19,7 @@ TABLE = ROOT / ".mutants" / "table.md"
 COPIED = ("src", "tests", "pyproject.toml")
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
-FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
+FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 # Only a failed test has seen a bug; what cannot be imported or set up says nothing about the tests.
 TESTS_FAILED = 1
 # What an interrupted run gets to stop its servers.
