@@ -35,6 +35,10 @@ test: check ## run check, then the tests (ARGS="..." are passed to pytest)
 torture: setup-dev ## run the tests of crashes and races with their full counts (ARGS="..." are passed to pytest)
 	@TORTURE=1 $(BIN)/python -m pytest -s --timeout 3600 $(or $(ARGS),tests/crashes tests/payments/test_behaviours.py)
 
+.PHONY: mutants
+mutants: setup-dev ## see that the tests find each of the bugs in mutants/ (ARGS="--only 07")
+	@$(BIN)/python mutants/run.py $(ARGS)
+
 .PHONY: check
 check: setup-dev ## lint and check the types
 	@$(BIN)/ruff check .

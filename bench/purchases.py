@@ -26,6 +26,14 @@ ORDER = msgspec.json.encode({"cart_id": "%s", "shipping_address": ADDRESS, "paym
 WITH_COUPON = ORDER[:-1] + b',"coupon":"' + COUPON.encode() + b'"}'
 
 
+class PerMillion(msgspec.Struct, frozen=True):
+    """What a million purchases cost: CPU of the shop and PostgreSQL together, log written, and how much the database grows."""
+
+    cpu_s: float
+    wal_gb: float
+    disk_gb: float
+
+
 class Report(msgspec.Struct, frozen=True):
     """What a run showed. CPU in milliseconds per purchase, memory in MB (PSS)."""
 
@@ -40,6 +48,7 @@ class Report(msgspec.Struct, frozen=True):
     cpu_ms: dict[str, float]
     memory_mb: float
     wal_bytes_per_purchase: float
+    per_million: PerMillion
     audit_violations: int = -1
     bare_requests_per_s: float = 0.0
     tpcb_per_s: float | None = None
@@ -91,6 +100,7 @@ async def buy(dsn: str, port: int, goods: Goods, shop_pid: int, clients: int, se
     postgres_pid = machine.processes()[postgres_pid][1]
     await until_quiet(connection)
     wal = await connection.fetchval("SELECT pg_current_wal_lsn()")
+    disk = await connection.fetchval("SELECT pg_database_size(current_database())")
     before = machine.measure(shop_pid, postgres_pid)
     tally = await load.run(port, clients, shoppers(goods, time.perf_counter() + seconds, chance))
     ended = time.perf_counter()
@@ -101,6 +111,7 @@ async def buy(dsn: str, port: int, goods: Goods, shop_pid: int, clients: int, se
     purchases = len(tally.visits_s)
     oversold = await connection.fetchval("SELECT count(*) FROM inventory.stock WHERE on_hand - reserved < 0")
     written = await connection.fetchval("SELECT pg_current_wal_lsn() - $1::pg_lsn", wal)
+    grown = await connection.fetchval("SELECT pg_database_size(current_database()) - $1::bigint", disk)
     await connection.close()
     for problem, count in tally.problems.most_common(5):
         print(count, problem, file=sys.stderr)
@@ -120,6 +131,11 @@ async def buy(dsn: str, port: int, goods: Goods, shop_pid: int, clients: int, se
         cpu_ms=cpu,
         memory_mb=round(memory, 1),
         wal_bytes_per_purchase=round(float(written) / max(purchases, 1)),
+        per_million=PerMillion(
+            cpu_s=round((used.shop + used.postgres) * per * 1000, 0),
+            wal_gb=round(float(written) / max(purchases, 1) / 1000, 2),
+            disk_gb=round(float(grown) / max(purchases, 1) / 1000, 2),
+        ),
     )
 
 

@@ -5,12 +5,15 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from tests.batches import in_processes
+from tests.waiting import until
 
 from souk import inventory
 from souk.app import Shop
 from souk.inventory import reservations
 from souk.inventory.database import db
 from souk.inventory.types import ConfirmStock, OutOfStock, ReleaseStock, ReserveStock, Shortage, StockLine
+from souk.kit.batching import Asked
 from souk.kit.ids import new_id
 
 SELLER = new_id()
@@ -82,6 +85,14 @@ async def test_a_hundred_buyers_of_ten_pieces(shop: Shop) -> None:
     assert await available("MUG") == 0
 
 
+async def test_64_buyers_who_come_to_different_processes(shop: Shop) -> None:
+    await put_in_store("MUG", 10)
+    answers = await in_processes(db, inventory.reserve_stock.batcher._work, [[ask(("MUG", 1))] for _ in range(64)])
+    assert sum(isinstance(answer, inventory.Reservation) for answer in answers) == 10
+    assert sum(isinstance(answer, OutOfStock) for answer in answers) == 54
+    assert await available("MUG") == 0
+
+
 async def test_nobody_gets_another_sellers_pieces(shop: Shop) -> None:
     await put_in_store("MUG", 10, seller_id=new_id())
     with pytest.raises(OutOfStock):
@@ -127,6 +138,25 @@ async def test_an_unpaid_order_loses_its_stock_and_a_paid_one_takes_it_again(sho
     assert await available("MUG") == 0
 
 
+async def test_what_is_paid_while_its_time_ends_is_kept(shop: Shop) -> None:
+    await put_in_store("MUG", 1)
+    order = ask(("MUG", 1))
+    await inventory.reserve_stock(order)
+    async with db.transaction() as tx:
+        await tx.run("UPDATE inventory.reservation SET expires_at = now() - interval '1 second'")
+    async with db.pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM inventory.stock FOR UPDATE")
+        sweeping = asyncio.create_task(reservations.release_expired())
+        await until(somebody_waits)  # the sweeper, which has found the order and waits for its level
+        assert (await inventory.confirm_stock(ConfirmStock(order.order_id, order.lines))).status == "confirmed"
+    assert await sweeping == 0
+    assert await available("MUG") == 0
+
+
+async def somebody_waits() -> bool:
+    return bool(await db.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+
 async def test_a_paid_order_whose_stock_went_to_another_is_refused(shop: Shop) -> None:
     await put_in_store("MUG", 1)
     late, quick = ask(("MUG", 1)), ask(("MUG", 1))
@@ -157,3 +187,18 @@ async def test_crossing_orders_do_not_deadlock(shop: Shop) -> None:
     await asyncio.gather(*(buy_and_give_back(order) for order in orders))
     assert await db.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
     assert [await available(sku) for sku in ("A", "B", "C")] == [10_000] * 3
+
+
+async def test_orders_that_come_and_go_in_different_processes_do_not_deadlock(shop: Shop) -> None:
+    for sku in ("A", "B"):
+        await put_in_store(sku, 10_000)
+    orders = [ask(("A", 1), ("B", 1)) for _ in range(10)]
+    await asyncio.gather(*(inventory.reserve_stock(order) for order in orders))
+    coming, going = inventory.reserve_stock.batcher._work, inventory.release_stock.batcher._work
+
+    async def work(asked: tuple[Asked[ReserveStock | ReleaseStock], ...]) -> tuple[object, ...]:
+        return await (coming if isinstance(asked[0].request, ReserveStock) else going)(asked)
+
+    given_up = [ReleaseStock(order.order_id) for order in orders]
+    await in_processes(db, work, [batch for _ in range(8) for batch in (orders, given_up, orders[::-1], given_up[::-1])])
+    assert [await available(sku) for sku in ("A", "B")] == [10_000] * 2

@@ -84,7 +84,7 @@ class Process:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "tests.kit.process", *arguments],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src")))},
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )

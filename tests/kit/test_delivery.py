@@ -18,7 +18,7 @@ from souk.kit import deadletters
 from souk.kit.callers import SYSTEM, Caller, asking
 from souk.kit.deadletters import DeadLetter
 from souk.kit.delivery import Delivery, deliver_forever
-from souk.kit.errors import Forbidden, NotFound, Unauthenticated
+from souk.kit.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from souk.kit.events import CONSUMERS, Consumer, publish, subscribes
 from souk.kit.ids import new_id
 from souk.kit.migrations import continue_after_restore
@@ -181,8 +181,17 @@ async def test_a_delivery_goes_on_after_the_database_was_away(here: str) -> None
         await admin.execute(CUT_OFF)
         await admin.execute(WRITE_FACT, new_id(), '{"note_id": "01890a5d-ac96-774b-bcce-b302099a8057", "number": 1}')
         await admin.close()
+        await until(answers)
         await until_heard(2)
     assert await numbers_heard() == [0, 1]
+
+
+async def answers() -> bool:
+    """Whether the pool has noticed that its connections were cut."""
+    try:
+        return await notebook.db.value("SELECT true") is True
+    except Unavailable:
+        return False
 
 
 async def test_a_poisoned_event_is_parked_those_behind_it_wait_and_others_go_on(here: str) -> None:

@@ -22,6 +22,11 @@ def as_buyer(user_id: UUID, key: str | None = None) -> AbstractContextManager[No
     return asking(Caller(Principal("user", user_id, ("buyer",)), request_id="test", idempotency_key=key))
 
 
+def as_guest(token: str | None = None) -> AbstractContextManager[None]:
+    """Whatever runs inside is asked for by somebody without a name, with this token."""
+    return asking(Caller(request_id="test", guest_token=token))
+
+
 async def open_market() -> None:
     """A shop that takes test cards, ships everywhere for 5.00 and collects 19 % in Germany, inside the prices or not as it is set."""
     with as_system():

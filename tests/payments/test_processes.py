@@ -2,11 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
 import aiohttp
 import pytest
+from tests.batches import in_processes
 from tests.payments.conftest import PATIENCE, use_sandbox
 from tests.payments.money import announced, balance, check_books, fill_wallet, look_up, open_order, pay
 from tests.payments.outside import Outside, until
@@ -14,12 +13,10 @@ from tests.sandbox.conftest import Sandbox
 
 from souk import app
 from souk.app import Shop
-from souk.kit.batching import Asked
-from souk.kit.callers import SYSTEM, Caller
 from souk.kit.errors import DomainError
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.payments import ledger, reconciling
+from souk.payments import calling, ledger, reconciling
 from souk.payments.charging import Begin, Begun, begin_attempts
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured
@@ -30,24 +27,12 @@ from souk.payments.refunds import promise_refunds
 from souk.payments.settings import settings
 from souk.payments.types import AlreadyPaid, ChargeRequest, Payment, RefundPayment
 
-Q = TypeVar("Q")
-A = TypeVar("A")
-
-
-async def in_processes(work: Callable[[tuple[Asked[Q], ...]], Awaitable[tuple[A, ...]]], batches: Sequence[Sequence[Q]]) -> list[A]:
-    """Have each batch done by a process of its own, all at the same moment."""
-    who = Caller(SYSTEM)
-    loop = asyncio.get_running_loop()
-    done = await asyncio.gather(*(work(tuple(Asked(one, who, loop.create_future()) for one in batch)) for batch in batches))
-    assert await db.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
-    return [answer for answers in done for answer in answers]
-
 
 @pytest.mark.usefixtures("test_gateway")
 async def test_attempts_of_one_order(shop: Shop) -> None:
     order = await open_order()
     answers = await in_processes(
-        begin_attempts, [[Begin(ChargeRequest(order.id, "card", "tok_visa", None, new_id())) for _ in range(3)] for _ in range(12)]
+        db, begin_attempts, [[Begin(ChargeRequest(order.id, "card", "tok_visa", None, new_id())) for _ in range(3)] for _ in range(12)]
     )
     assert sum(isinstance(answer, Begun) for answer in answers) == 1
     assert sum(isinstance(answer, AlreadyPaid) for answer in answers) == 35
@@ -58,7 +43,7 @@ async def test_attempts_of_one_order(shop: Shop) -> None:
 async def test_the_same_attempt(shop: Shop) -> None:
     order, attempt_id = await open_order(), new_id()
     answers = await in_processes(
-        begin_attempts, [[Begin(ChargeRequest(order.id, "card", "tok_visa", None, attempt_id))] for _ in range(16)]
+        db, begin_attempts, [[Begin(ChargeRequest(order.id, "card", "tok_visa", None, attempt_id))] for _ in range(16)]
     )
     assert not any(isinstance(answer, DomainError) for answer in answers)
     assert await balance(ledger.order_funds("EUR")) == 10_000
@@ -73,16 +58,38 @@ async def test_crossing_orders_and_wallets(shop: Shop) -> None:
     for _ in range(12):
         orders = [await open_order(1_000, user) for user in dice.sample(users, len(users))]
         batches.append([Begin(ChargeRequest(order.id, "wallet", None, None, new_id())) for order in orders])
-    await in_processes(begin_attempts, [*batches, *(batch[::-1] for batch in batches)])
+    await in_processes(db, begin_attempts, [*batches, *(batch[::-1] for batch in batches)])
     assert [await balance(ledger.wallet(user, "EUR")) for user in users] == [13_000] * 5
     assert await balance(ledger.order_funds("EUR")) == 60_000
+
+
+async def test_orders_that_spend_the_same_wallet(shop: Shop) -> None:
+    anna = new_id()
+    await fill_wallet(anna, 2_500)
+    orders = [await open_order(1_000, anna) for _ in range(8)]
+    await in_processes(db, begin_attempts, [[Begin(ChargeRequest(order.id, "wallet", None, None, new_id()))] for order in orders])
+    stands = [await look_up(order) for order in orders]
+    assert sorted((one.status, one.decline_code) for one in stands) == [("captured", None)] * 2 + [("declined", "insufficient_funds")] * 6
+    assert await balance(ledger.wallet(anna, "EUR")) == 500
+
+
+async def test_one_attempt_that_many_ask_the_gateway_for(outside: Outside) -> None:
+    order = await open_order()
+    [begun] = await in_processes(db, begin_attempts, [[Begin(ChargeRequest(order.id, "card", "tok_visa", None, new_id()))]])
+    assert isinstance(begun, Begun) and begun.attempt and begun.asked
+    answers = await asyncio.gather(*(calling.ask_charge(begun.attempt, begun.asked, again=False) for _ in range(8)))
+    # Whoever is told that another is at it knows nothing yet.
+    assert {answer.status for answer in answers if answer} == {"captured"}
+    assert await outside.book_of(order.id) == [("capture", 10_000)]
 
 
 @pytest.mark.usefixtures("test_gateway")
 async def test_refunds_of_one_order(shop: Shop) -> None:
     order = await open_order(10_000)
     await pay(order)
-    answers = await in_processes(promise_refunds, [[RefundPayment(new_id(), order.id, Money(6_000, "EUR"), "a reason")] for _ in range(32)])
+    answers = await in_processes(
+        db, promise_refunds, [[RefundPayment(new_id(), order.id, Money(6_000, "EUR"), "a reason")] for _ in range(32)]
+    )
     assert sum(isinstance(answer, RefundRow) for answer in answers) == 1
     assert (await look_up(order)).refunded == Money(6_000, "EUR")
 
@@ -100,7 +107,7 @@ async def test_the_same_news(shop: Shop) -> None:
         News("webhook", "sandbox", f"evt_{number}", attempts=(AttemptNews(Reference(order.id, order.id), "captured", "ch"),))
         for number, order in enumerate(orders)
     ]
-    receipts = await in_processes(take_news, [told, told[::-1], told[5:] + told[:5], told])
+    receipts = await in_processes(db, take_news, [told, told[::-1], told[5:] + told[:5], told])
     assert sorted(receipts) == ["applied"] * 10 + ["repeated"] * 30
     assert len(await announced(PaymentCaptured)) == 10
 

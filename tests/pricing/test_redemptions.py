@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import msgspec
 import pytest
+from tests.batches import in_processes
 from tests.conftest import asked_by
 
 from souk import pricing
@@ -73,14 +74,8 @@ async def test_64_buyers_of_a_limited_coupon(shop: Shop, limit: int) -> None:
 @pytest.mark.parametrize("limit", [1, 10])
 async def test_64_processes_that_do_not_share_a_batch(shop: Shop, limit: int) -> None:
     """As if each request came to another process: batches of one, all at the database at once."""
-    work = pricing.redeem_coupon.batcher._work
     coupon = await make_coupon(usage_limit=limit)
-
-    async def redeem_alone(request: RedeemCoupon) -> object:
-        asked = type("Alone", (), {"request": request})()
-        return (await work((asked,)))[0]
-
-    answers = await asyncio.gather(*(redeem_alone(ask()) for _ in range(64)))
+    answers = await in_processes(db, pricing.redeem_coupon.batcher._work, [[ask()] for _ in range(64)])
     assert sum(isinstance(one, Redemption) for one in answers) == limit
     assert sum(isinstance(one, CouponUsedUp) for one in answers) == 64 - limit
     assert await uses(coupon) == limit

@@ -35,6 +35,7 @@ _open_transaction: ContextVar[str | None] = ContextVar("souk_open_transaction", 
 NOT_NOW = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server has said that it ends the session, and the end has not come yet
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.TooManyConnectionsError,

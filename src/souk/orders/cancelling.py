@@ -1,5 +1,6 @@
 """Cancel an order before anything is shipped: stock, coupon and money go back."""
 
+import asyncio
 from uuid import UUID
 
 from souk.kit.callers import caller
@@ -55,3 +56,6 @@ async def undo_as_far_as_possible(placement: placements.Placement, order: readin
         return
     except Unavailable:
         await placing.leave_to_others(placement)
+    except asyncio.CancelledError:
+        await asyncio.shield(placing.leave_to_others(placement))
+        raise

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from souk.kit.batching import Answers, Asked, Batcher
-from souk.kit.callers import caller
+from souk.kit.callers import NO_DEADLINE, caller
 from souk.kit.db import Transaction, columns
 from souk.kit.errors import DomainError, refusal_from_wire, refusal_to_wire
 from souk.kit.locks import OWNER_LIVES
@@ -40,10 +40,12 @@ WRITE_CHANGE = """
 # Before every UPDATE ... FROM unnest(...): such a statement that has to wait for another transaction's row may lose the
 # others, because PostgreSQL rechecks the join with the function's first rows only. Rows that are locked make nobody wait.
 LOCK = "SELECT FROM orders.placement WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE"
-# Who was nudged while at work does not go to sleep: the news may have come after the attempt had looked.
+# Who was nudged while at work does not go to sleep: the news may have come after the attempt had looked. And whoever gives up after it
+# was decided to undo names the step at which it began: what is half undone is never completed.
 LET_GO = """
     UPDATE orders.placement AS p SET
-        step = CASE WHEN p.nudged AND u.step = 'waiting' THEN 'completing' ELSE u.step END,
+        step = CASE WHEN u.step = 'done' THEN 'done' WHEN p.step = 'undoing' THEN 'undoing'
+                    WHEN p.nudged AND u.step = 'waiting' THEN 'completing' ELSE u.step END,
         cart_id = CASE WHEN u.frees_cart THEN NULL ELSE p.cart_id END,
         refusal = coalesce(u.refusal::jsonb, p.refusal), change = CASE WHEN u.step <> 'done' THEN p.change END,
         nudged = false, lease_until = '-infinity', updated_at = now()
@@ -184,7 +186,9 @@ async def wait_for_payment(placement: Placement) -> None:
 
 async def give_up_attempt(placement: Placement) -> None:
     """End this attempt in the middle: whoever comes next, or the sweeper, goes on at once."""
-    await _letting_go.ask(LetGo(placement.order_id, placement.attempt, placement.step), caller())
+    # Often it is the caller's deadline that ends an attempt: the lease is to be let go all the same.
+    who = msgspec.structs.replace(caller(), deadline=NO_DEADLINE)
+    await _letting_go.ask(LetGo(placement.order_id, placement.attempt, placement.step), who)
 
 
 async def nudge(tx: Transaction, order_ids: list[UUID]) -> None:

@@ -1,0 +1,161 @@
+"""Attempts at one order come one after the other, and what one has decided the next one keeps to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.orders.market import as_buyer, as_system, available, buy, fill_cart, make_seller, open_market, put_on_sale
+
+from souk import inventory, orders, payments, pricing
+from souk.app import Shop
+from souk.inventory import reservations
+from souk.inventory.database import db as inventory_db
+from souk.kit.callers import SYSTEM, Caller, asking
+from souk.kit.errors import Unavailable
+from souk.kit.ids import new_id
+from souk.kit.locks import SessionLocks
+from souk.orders import jobs, placements
+from souk.orders.database import db
+from souk.orders.placements import LostLease, Placement
+from souk.payments.database import db as payments_db
+
+BUYER = new_id()
+
+
+@pytest.fixture
+async def living(shop: Shop, dsn: str) -> AsyncIterator[None]:
+    """This process has the session by which it is known to live, so that its leases count."""
+    locks = SessionLocks(dsn)
+    await locks.open()
+    db.owner = locks.owner
+    yield
+    db.owner = 0
+    await locks.close()
+
+
+@pytest.fixture
+async def waiting(living: None) -> orders.Order:
+    """The last mug is set aside for an order that uses the only coupon and waits for its payment."""
+    await open_market()
+    await put_on_sale("MUG", 1200, 1, await make_seller())
+    with as_system():
+        await pricing.create_coupon(pricing.NewCoupon(name="Ten", kind="percentage", rate_ppm=100_000, code="TEN", usage_limit=1))
+    with as_buyer(BUYER):
+        return await orders.place_order(buy(await fill_cart(BUYER, ("MUG", 1)), None, coupon="TEN"))
+
+
+async def pay(order: orders.Order) -> payments.Payment:
+    with as_buyer(BUYER):
+        return await payments.charge(payments.ChargeRequest(order.id, "card", "tok_visa", None, new_id()))
+
+
+async def go_on() -> int:
+    with as_system():
+        return await jobs.resume_stuck_orders()
+
+
+async def status_of(order: orders.Order) -> tuple[str, str]:
+    with as_buyer(BUYER):
+        found = await orders.get_order(order.id)
+    return found.status, found.payment_status
+
+
+async def take(order: orders.Order) -> Placement:
+    placement = await placements.take_lease(order.id)
+    assert placement is not None
+    return placement
+
+
+async def lapse() -> None:
+    """The time of every order is over."""
+    async with db.transaction() as tx:
+        await tx.run("UPDATE orders.orders SET expires_at = now() - interval '1 second'")
+        await tx.run("UPDATE orders.placement SET expires_at = now() - interval '1 second'")
+
+
+async def lose_stock() -> int:
+    """The time of every reservation is over; how many were given back."""
+    async with inventory_db.transaction() as tx:
+        await tx.run("UPDATE inventory.reservation SET expires_at = now() - interval '1 second' WHERE expires_at IS NOT NULL")
+    return await reservations.release_expired()
+
+
+async def test_one_attempt_at_a_time(waiting: orders.Order) -> None:
+    taken = await asyncio.gather(*(placements.take_lease(waiting.id) for _ in range(16)))
+    (mine,) = (placement for placement in taken if placement is not None)
+    with as_system():
+        assert not await orders.resume_order(waiting.id)
+    with as_buyer(BUYER), pytest.raises(Unavailable):
+        await orders.cancel_order(waiting.id, "no")
+    await placements.give_up_attempt(mine)
+    assert (await take(waiting)).attempt == mine.attempt + 1
+
+
+async def test_an_attempt_that_was_taken_over_writes_nothing_more(waiting: orders.Order) -> None:
+    slow = await take(waiting)
+    async with db.transaction() as tx:
+        await tx.run("UPDATE orders.placement SET lease_until = now() - interval '1 second'")
+    quick = await take(waiting)
+    with pytest.raises(LostLease):
+        await placements.remember_undoing(slow, None)
+    await placements.give_up_attempt(slow)
+    assert await placements.take_lease(waiting.id) is None
+    await placements.remember_undoing(quick, None)
+
+
+async def test_news_that_come_while_somebody_is_at_work_are_not_slept_through(waiting: orders.Order) -> None:
+    looked_too_early = await take(waiting)
+    await pay(waiting)
+    async with db.transaction() as tx:
+        await placements.nudge(tx, [waiting.id])
+    await placements.wait_for_payment(looked_too_early)
+    assert await go_on() == 1
+    assert await status_of(waiting) == ("placed", "paid")
+
+
+async def test_the_stock_of_a_paid_order_does_not_expire(waiting: orders.Order) -> None:
+    await pay(waiting)
+    with as_system():
+        await orders.resume_order(waiting.id)
+    assert await lose_stock() == 0
+    assert await available("MUG") == 0
+
+
+async def test_who_pays_in_the_last_moment_gets_the_order(waiting: orders.Order) -> None:
+    await pay(waiting)
+    await lapse()
+    assert await lose_stock() == 1
+    assert await go_on() == 1
+    assert await status_of(waiting) == ("placed", "paid")
+    assert await available("MUG") == 0
+
+
+async def test_who_pays_when_the_stock_is_gone_gets_the_money_back(waiting: orders.Order) -> None:
+    await pay(waiting)
+    await lose_stock()
+    quick = new_id()
+    with as_buyer(quick):
+        assert (await orders.place_order(buy(await fill_cart(quick, ("MUG", 1))))).status == "placed"
+    with as_system():
+        assert await orders.resume_order(waiting.id)
+    assert await status_of(waiting) == ("rejected", "refunded")
+    with as_system():
+        assert (await payments.get_payment(waiting.id)).status == "refunded"
+
+
+@pytest.mark.parametrize("because", ["its time is over", "its buyer cancels it"])
+async def test_what_began_to_be_undone_is_undone_whatever_comes_in_between(waiting: orders.Order, because: str) -> None:
+    """Payments cannot be reached in the middle of it, and then the buyer pays after all."""
+    who = Caller(SYSTEM, request_id="test", deadline=asyncio.get_running_loop().time() + 1.0)
+    async with payments_db.pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM payments.payment FOR UPDATE")
+        if because == "its time is over":
+            await lapse()
+        with asking(who), pytest.raises(Unavailable):
+            await (orders.resume_order(waiting.id) if because == "its time is over" else orders.cancel_order(waiting.id, "no"))
+    await pay(waiting)
+    assert await go_on() == 1
+    assert await status_of(waiting) == ("rejected" if because == "its time is over" else "canceled", "refunded")
+    assert await available("MUG") == 1
+    with as_system():
+        assert (await inventory.release_stock(inventory.ReleaseStock(waiting.id))).status == "released"
