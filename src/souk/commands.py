@@ -109,7 +109,7 @@ def replay_command(file: Path, as_json: bool) -> None:
 
 @click.command("audit")
 @as_json_option
-@click.option("--settled", is_flag=True, help="Check the rules, too, that hold only when nothing is under way.")
+@click.option("--settled", is_flag=True, help="Read the books of gateways; check the rules, too, that hold only when nothing is under way.")
 def audit_command(as_json: bool, settled: bool) -> None:
     """Prove the rules that the books keep, on a shop that may be running; exit code 1 and the rows if one is broken."""
     report = on_the_shop(lambda: audit.check_books(settled=settled), working=False)

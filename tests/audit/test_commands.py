@@ -7,6 +7,7 @@ import sys
 import msgspec
 import pytest
 from tests.audit.test_checking import FAULTS, plant
+from tests.ports import find_free_port
 
 
 async def run_audit(dsn: str, *options: str) -> tuple[int | None, str]:
@@ -43,3 +44,13 @@ async def test_what_may_be_under_way_is_asked_for(dsn: str) -> None:
     await plant(dsn, FAULTS["I4.saga"])
     assert (await run_audit(dsn))[0] == 0
     assert (await run_audit(dsn, "--settled"))[0] == 1
+
+
+async def test_the_books_of_gateways_are_read_when_all_is_settled(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOUK_PAYMENTS_SANDBOX_URL", f"http://127.0.0.1:{find_free_port()}")
+    monkeypatch.setenv("SOUK_PAYMENTS_SANDBOX_API_KEY", "sk_test")
+    assert (await run_audit(dsn))[0] == 0
+    code, printed = await run_audit(dsn, "--settled")
+    assert code == 1
+    assert printed.splitlines()[0] == "BROKEN I6.read: Every gateway's book can be read (1)"
+    assert printed.splitlines()[1].startswith('  sandbox: {"could not be read":')

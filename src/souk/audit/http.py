@@ -9,7 +9,9 @@ from souk import audit
 from souk.audit import Report
 from souk.kit.http import ADMIN, route
 
-Settled = Annotated[bool, QueryParameter(description="Check the rules, too, that hold only when nothing is under way")]
+Settled = Annotated[
+    bool, QueryParameter(description="Read the books of gateways; check the rules, too, that hold only when nothing is under way")
+]
 
 
 @route("GET", "/audit", ADMIN, tags=["operations"])
