@@ -111,7 +111,7 @@ def check_import(copy: Path, environment: dict[str, str]) -> None:
 
 def run_tests(mutant: Mutant, copy: Path, environment: dict[str, str], limit_s: float) -> tuple[int | None, str]:
     """How pytest ended, None if it had to be stopped, and what it told."""
-    options = ("-x", "-q", "--tb=line", "--timeout=60", "-p", "no:cacheprovider")
+    options = ("-x", "-q", "--tb=line", "-p", "no:cacheprovider")
     command = [sys.executable, "-m", "pytest", *options, *mutant.tests]
     with subprocess.Popen(
         command, cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
