@@ -119,13 +119,21 @@ def run_tests(mutant: Mutant, copy: Path, environment: dict[str, str], limit_s: 
         try:
             told, _ = running.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            running.send_signal(signal.SIGINT)
-            try:
-                running.communicate(timeout=STOP_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(running.pid, signal.SIGKILL)
+            stop(running)
             return None, ""
+        except KeyboardInterrupt:
+            stop(running)
+            raise
     return running.returncode, told
+
+
+def stop(running: "subprocess.Popen[str]") -> None:
+    """Interrupt the tests, so that they stop their servers; they are in a session of their own, where no key reaches them."""
+    running.send_signal(signal.SIGINT)
+    try:
+        running.communicate(timeout=STOP_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
 
 
 def main() -> int:
