@@ -111,7 +111,7 @@ def check_import(copy: Path, environment: dict[str, str]) -> None:
 
 def run_tests(mutant: Mutant, copy: Path, environment: dict[str, str], limit_s: float) -> tuple[int | None, str]:
     """How pytest ended, None if it had to be stopped, and what it told."""
-    options = ("-x", "-q", "--tb=line", "--timeout=60", "-p", "no:cacheprovider")
+    options = ("-x", "-q", "--tb=line", "-p", "no:cacheprovider")
     command = [sys.executable, "-m", "pytest", *options, *mutant.tests]
     with subprocess.Popen(
         command, cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -119,13 +119,21 @@ def run_tests(mutant: Mutant, copy: Path, environment: dict[str, str], limit_s: 
         try:
             told, _ = running.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            running.send_signal(signal.SIGINT)
-            try:
-                running.communicate(timeout=STOP_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(running.pid, signal.SIGKILL)
+            stop(running)
             return None, ""
+        except KeyboardInterrupt:
+            stop(running)
+            raise
     return running.returncode, told
+
+
+def stop(running: "subprocess.Popen[str]") -> None:
+    """Interrupt the tests, so that they stop their servers; they are in a session of their own, where no key reaches them."""
+    running.send_signal(signal.SIGINT)
+    try:
+        running.communicate(timeout=STOP_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
 
 
 def main() -> int:

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
 from tests.orders.market import as_buyer, as_system, available, buy, fill_cart, make_seller, open_market, put_on_sale
+from tests.waiting import until
 
 from souk import inventory, orders, payments, pricing
 from souk.app import Shop
@@ -16,7 +18,7 @@ from souk.kit.ids import new_id
 from souk.kit.locks import SessionLocks
 from souk.orders import jobs, placements
 from souk.orders.database import db
-from souk.orders.placements import LostLease, Placement
+from souk.orders.placements import LetGo, LostLease, Placement
 from souk.payments.database import db as payments_db
 
 BUYER = new_id()
@@ -111,6 +113,28 @@ async def test_news_that_come_while_somebody_is_at_work_are_not_slept_through(wa
     await placements.wait_for_payment(looked_too_early)
     assert await go_on() == 1
     assert await status_of(waiting) == ("placed", "paid")
+
+
+async def test_attempts_that_end_together_all_end_though_one_has_to_wait(waiting: orders.Order) -> None:
+    with as_system():
+        await put_on_sale("CUP", 700, 10, await make_seller("Other"))
+    with as_buyer(BUYER):
+        drafts = [waiting, *[await orders.place_order(buy(await fill_cart(BUYER, ("CUP", 1)), None)) for _ in range(7)]]
+    ended = tuple([LetGo((await take(order)).order_id, 2, "waiting") for order in drafts])
+    async with db.pool.acquire() as other, other.transaction():
+        await other.execute("UPDATE orders.placement SET updated_at = now() WHERE order_id = $1", drafts[3].id)
+        ending = asyncio.create_task(end(ended))
+        await until(somebody_waits)
+    assert await ending == {order.id for order in drafts}
+
+
+async def end(ended: tuple[LetGo, ...]) -> frozenset[UUID]:
+    async with db.transaction() as tx:
+        return await placements.let_go(tx, ended)
+
+
+async def somebody_waits() -> bool:
+    return bool(await db.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
 
 
 async def test_the_stock_of_a_paid_order_does_not_expire(waiting: orders.Order) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 import pytest
+from tests.conftest import asked_by
 from tests.orders.market import as_buyer, as_guest, as_system, available, buy, fill_cart, make_seller, open_market, put_on_sale
 from tests.waiting import until
 
@@ -177,6 +178,20 @@ async def test_a_marketplace_order_has_a_part_per_seller_and_the_parts_add_up(se
     assert {part.seller_id for part in order.parts} == {seller_id, other_id}
     assert sum(part.total.amount for part in order.parts) == order.total.amount
     assert order.shipping == Money(1000, "USD")
+
+
+async def test_a_seller_sees_their_own_part_and_not_who_bought(seller_id: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    await put_on_sale("CUP", 700, 10, await make_seller("Other"))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(await fill_cart(BUYER, ("MUG", 1), ("CUP", 3)), email="ada@buyers.example"))
+    with asked_by("seller", sells_for=(seller_id,)):
+        seen = await orders.get_order(order.id)
+        (listed,) = (await orders.list_orders(None, seller_id, None, 10, None)).items
+    assert [item.sku for item in seen.items] == [item.sku for item in listed.items] == ["MUG"]
+    assert [part.seller_id for part in seen.parts] == [seller_id]
+    assert seen.total == seen.parts[0].total != order.total
+    assert {(one.email, one.user_id, one.cart_id, one.coupon, one.payment) for one in (seen, listed)} == {(None,) * 5}
 
 
 async def test_nobody_sees_or_orders_what_is_anothers(seller_id: UUID) -> None:
