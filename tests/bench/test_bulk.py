@@ -5,9 +5,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 import uvloop
+from bench.bulk import Growth, grown
 from tests.ports import find_free_port
 
-from bench.bulk import Growth, grown
 from souk import app, audit
 from souk.kit.callers import SYSTEM, Caller, asking
 
