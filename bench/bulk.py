@@ -26,14 +26,8 @@ MOST_TOKENS = 50_000
 # Copies are made from the oldest to the newest, as a shop grows; so many of a shop's copies at once.
 STEPS = 50
 
-# A copy of a UUIDv7: its time is that much earlier.
-MAKE_EARLIER = """
-    CREATE FUNCTION pg_temp.earlier(id uuid, ms bigint) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN
-        CASE WHEN ms = 0 THEN id ELSE (
-            lpad(to_hex(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint - ms), 12, '0')
-            || '7' || left(md5(id::text || ms), 3) || 'a' || substr(md5(id::text || ms), 4, 15)
-        )::uuid END
-"""
+# A copy of a UUIDv7 is that much earlier. (Its time has had eleven digits since 2004.)
+HALVES = "('x' || left(replace({column}::text, '-', ''), 12))::bit(48)::bigint AS {column}_at, right({column}::text, 23) AS {column}_end"
 FIND_COLUMNS = """
     SELECT a.attname AS name, format_type(a.atttypid, NULL) AS kind
     FROM pg_attribute AS a
@@ -106,12 +100,17 @@ class Growth(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table whose rows are copied: which rows, how long the shop keeps them, and columns that are copied in a way of their own."""
+    """A table whose rows are copied: which rows, for how long the shop keeps them, and columns that are copied in a way of their own.
+
+    `buyers` are texts that are a buyer's id, what is `left_out` gets its default.
+    """
 
     name: str
     where: str = "true"
     months: float = PAST_MONTHS
-    columns: dict[str, str | None] = {}  # an expression; None: the column's default
+    columns: dict[str, str] = {}
+    buyers: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -140,17 +139,17 @@ PRODUCTS = (
 )
 BUYERS = (Table("users.users", "email LIKE 'buyer%'", columns={"email": "t.email || '.' || buyer"}),)
 ORDERS = (
-    Table("orders.orders", columns={"number": None}),
+    Table("orders.orders", left_out=("number",)),
     Table("orders.order_line"),
     Table("orders.order_part"),
     Table("orders.timeline"),
     # Sagas that ended are kept for a month.
-    Table("orders.placement", months=0.9, columns={"subject": "pg_temp.earlier(t.subject::uuid, buyer_ms)::text"}),
+    Table("orders.placement", months=0.9, buyers=("subject",)),
     Table("payments.payment"),
     # Transfers name the attempt in their reference, so it keeps its id; that of its payment comes first in the key.
     Table("payments.attempt", columns={"id": "t.id"}),
     Table("payments.transfer"),
-    Table("pricing.redemption", columns={"buyer": "pg_temp.earlier(t.buyer::uuid, buyer_ms)::text"}),
+    Table("pricing.redemption", buyers=("buyer",)),
     Table("inventory.reservation"),
     Table("inventory.reservation_line"),
     Table("carts.cart"),
@@ -215,7 +214,6 @@ async def copy(dsn: str, tables: tuple[Table, ...], count: int, times: Times) ->
     """Make the copies of what lies in these tables until it is there so many times; triggers and foreign keys sleep."""
     connection = await asyncpg.connect(dsn)
     await connection.execute("SET session_replication_role = replica; SET synchronous_commit = off; SET work_mem = '64MB'")
-    await connection.execute(MAKE_EARLIER)
     statements = [await prepare_copy(connection, table, count, times) for table in tables]
     at_once = max(1, count // STEPS)
     for newest in range((count - 1) // at_once * at_once, -1, -at_once):
@@ -226,15 +224,15 @@ async def copy(dsn: str, tables: tuple[Table, ...], count: int, times: Times) ->
 
 async def prepare_copy(connection: asyncpg.Connection, table: Table, count: int, times: Times) -> str:
     """Keep aside the rows that are really there; the statement that writes the copies from one number to another of them."""
-    template = "pg_temp." + table.name.replace(".", "_")
-    await connection.execute(f"CREATE TEMP TABLE {template.removeprefix('pg_temp.')} AS SELECT * FROM {table.name} WHERE {table.where}")
-    await connection.execute(f"ANALYZE {template}")
+    kinds = {row["name"]: row["kind"] for row in await connection.fetch(FIND_COLUMNS, table.name)}
+    halves = "".join(", " + HALVES.format(column=name) for name, kind in kinds.items() if kind == "uuid" or name in table.buyers)
+    template = table.name.replace(".", "_")
+    await connection.execute(f"CREATE TEMP TABLE {template} AS SELECT t.*{halves} FROM {table.name} AS t WHERE {table.where}")
+    copies = {name: table.columns.get(name) or copy_of(name, kind, table) for name, kind in kinds.items() if name not in table.left_out}
     step = PAST_MS // count
-    expressions = {row["name"]: copy_of(row["name"], row["kind"]) for row in await connection.fetch(FIND_COLUMNS, table.name)}
-    expressions = {name: how for name, how in (expressions | table.columns).items() if how is not None}
     return f"""
-        INSERT INTO {table.name} ({", ".join(expressions)})
-        SELECT {", ".join(expressions.values())}
+        INSERT INTO {table.name} ({", ".join(copies)})
+        SELECT {", ".join(copies.values())}
         FROM (
             SELECT n, n * {step}::bigint AS ms,
                    n % {times.products} AS product, n % {times.products} * {PAST_MS // times.products}::bigint AS product_ms,
@@ -246,15 +244,17 @@ async def prepare_copy(connection: asyncpg.Connection, table: Table, count: int,
     """
 
 
-def copy_of(column: str, kind: str) -> str:
+def copy_of(column: str, kind: str, table: Table) -> str:
     """What stands in a column of a copy; the same copy of an id is the same id in every table."""
     if column == "sku":
         return "t.sku || CASE product WHEN 0 THEN '' ELSE '-' || product END"
     if kind == "timestamp with time zone":
         return f"t.{column} - ms * interval '1 millisecond'"
-    if kind != "uuid" or column in SHARED:
+    if column in SHARED or (kind != "uuid" and column not in table.buyers):
         return f"t.{column}"
-    return f"pg_temp.earlier(t.{column}, {'product_ms' if column in OF_PRODUCT else 'buyer_ms' if column in OF_BUYER else 'ms'})"
+    of_buyer = column in OF_BUYER or column in table.buyers
+    ms = "product_ms" if column in OF_PRODUCT else "buyer_ms" if of_buyer else "ms"
+    return f"('0' || to_hex({column}_at - {ms}) || {column}_end)::{kind}"
 
 
 async def add_past_partitions(connection: asyncpg.Connection) -> None:

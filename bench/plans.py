@@ -35,7 +35,7 @@ def find_statements() -> dict[str, str]:
     """Every SQL constant of the product by its module and name."""
     found = {}
     for info in pkgutil.walk_packages(souk.__path__, "souk."):
-        if not info.name.endswith("__main__"):
+        if info.name.split(".")[1] in (*app.CONTEXTS, "kit"):
             for name, value in vars(importlib.import_module(info.name)).items():
                 if name.isupper() and isinstance(value, str) and re.match(rf"\s*({'|'.join(STATEMENTS)})\b", value):
                     found.setdefault(value, f"{info.name}.{name}")
