@@ -192,13 +192,21 @@ async def multiply(dsn: str, growth: Growth) -> None:
     await add_past_partitions(connection)
     there = await connection.fetchrow(COUNT)
     times = Times(*(max(1, round(wanted / there[name])) for name, wanted in msgspec.structs.asdict(growth).items() if name in there))
+    await set_autovacuum(connection, "off")
     await asyncio.gather(copy_products(dsn, times), copy_orders(dsn, times))
     await connection.execute("SET session_replication_role = replica")
     for statement in SUMS:
         await connection.execute(statement)
     await connection.execute("VACUUM (ANALYZE)")
+    await set_autovacuum(connection, "on")
     await connection.execute("CHECKPOINT")
     await connection.close()
+
+
+async def set_autovacuum(connection: asyncpg.Connection, value: str) -> None:
+    """For the server of the bench: while rows pour in it would read the same tables again and again."""
+    await connection.execute(f"ALTER SYSTEM SET autovacuum = {value}")
+    await connection.execute("SELECT pg_reload_conf()")
 
 
 async def copy_products(dsn: str, times: Times) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import re
+from fnmatch import fnmatch
 from typing import Any
 
 import asyncpg
@@ -15,7 +16,12 @@ STATEMENTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 LARGE = 100_000
 
 # Statements that may, and why.
-REVIEWED: dict[str, str] = {}
+REVIEWED = {
+    "souk.*.rules.*": "the audit proves a rule on every row, when an admin asks for it",
+    "souk.carts.*.SELECT_CARTS": "the beginning of statements that choose by id or user, never run alone",
+    "souk.orders.*.SELECT_ORDERS": "the beginning of statements that choose by id or user, never run alone",
+    "souk.catalog.suggestions.SUGGEST": "planned for its values (Database.search): only a known beginning is a range of the index",
+}
 
 # A partition counts as the table that it is a part of: whoever reads all of a year's partitions reads a large table.
 FIND_LARGE = """
@@ -49,16 +55,17 @@ async def find_scans(dsn: str) -> list[str]:
     large = {row["name"]: row["whole"] for row in await connection.fetch(FIND_LARGE, LARGE)}
     found = []
     for name, sql in sorted(statements.items()):
-        if name not in REVIEWED:
-            for context in app.CONTEXTS if "{schema}" in sql else ("",):
-                read = scanned(await explain(connection, sql.replace("{schema}", context)))
-                found += [f"{name} reads {table}" for table in sorted({large[one] for one in read if one in large})]
+        if any(fnmatch(name, reviewed) for reviewed in REVIEWED):
+            continue
+        for context in app.CONTEXTS if "{schema}" in sql else ("",):
+            read = scanned(await explain(connection, sql.replace("{schema}", context)))
+            found += [f"{name} reads {table}" for table in sorted({large[one] for one in read if one in large})]
     await connection.close()
-    return list(dict.fromkeys(found))
+    return found
 
 
 async def explain(connection: asyncpg.Connection, sql: str) -> Any:
-    """The generic plan of a statement."""
+    """The plan of a statement for any values, as it is made in the pool."""
     prepared = await connection.prepare(sql)
     values = ", ".join("NULL" for _ in prepared.get_parameters())
     async with connection.transaction():
