@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import flash_sale, overload, purchases, reads
+from bench import flash_sale, growth, overload, purchases, reads
 
 Command = Callable[..., Any]
 
@@ -77,6 +77,19 @@ def measure_reads(home: Path, port: int, **size: float) -> None:
 def measure_overload(home: Path, port: int, **size: float) -> None:
     """Orders at twice and five times what the shop can take, on one core."""
     show(overload.measure(home, msgspec.convert(size, overload.Size), port))
+
+
+@main.command("growth")
+@click.option("--products", default=1_000_000, show_default=True, help="Products of the large shop.")
+@click.option("--orders", default=1_000_000, show_default=True, help="Orders of the large shop.")
+@connections(64)
+@workers
+@click.option("--seconds", default=30.0, show_default=True, help="Of each run, three on each shop.")
+@home
+@port
+def measure_growth(home: Path, port: int, **size: float) -> None:
+    """What a purchase costs in a large shop, compared with one of ten thousand products and orders."""
+    show(growth.measure(home, msgspec.convert(size, growth.Size), port))
 
 
 def show(report: msgspec.Struct) -> None:

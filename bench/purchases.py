@@ -55,8 +55,8 @@ class Report(msgspec.Struct, frozen=True):
     share_of_tpcb: float | None = None
 
 
-def shoppers(goods: Goods, until: float, chance: random.Random) -> Callable[[], load.Visitor | None]:
-    """Buyers who come one after the other until the time is over; what they buy follows Zipf's law."""
+def shoppers(goods: Goods, chance: random.Random) -> Callable[[float], Callable[[], load.Visitor | None]]:
+    """Buyers who come one after the other until a time; what they buy follows Zipf's law."""
     count = len(goods.skus)
     weights = list(itertools.accumulate(1 / rank for rank in range(1, count + 1)))
     pages = [GET % product_id.encode() for product_id in goods.product_ids]
@@ -88,13 +88,13 @@ def shoppers(goods: Goods, until: float, chance: random.Random) -> Callable[[], 
         status, answer = yield POST % (b"/orders", token, len(body), body)
         return status == 201 and b'"status":"placed"' in answer
 
-    return lambda: shop() if time.perf_counter() < until else None
+    return lambda until: lambda: shop() if time.perf_counter() < until else None
 
 
 async def buy(dsn: str, port: int, goods: Goods, shop_pid: int, clients: int, seconds: float) -> Report:
     """Buy for so long, after a warm-up; then wait for the events."""
-    chance = random.Random(7)
-    await load.run(port, clients, shoppers(goods, time.perf_counter() + min(5.0, seconds / 3), chance))
+    buyers_until = shoppers(goods, random.Random(7))
+    await load.run(port, clients, buyers_until(time.perf_counter() + min(5.0, seconds / 3)))
     connection = await asyncpg.connect(dsn)
     postgres_pid = int(await connection.fetchval("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"))
     postgres_pid = machine.processes()[postgres_pid][1]
@@ -102,7 +102,7 @@ async def buy(dsn: str, port: int, goods: Goods, shop_pid: int, clients: int, se
     wal = await connection.fetchval("SELECT pg_current_wal_lsn()")
     disk = await connection.fetchval("SELECT pg_database_size(current_database())")
     before = machine.measure(shop_pid, postgres_pid)
-    tally = await load.run(port, clients, shoppers(goods, time.perf_counter() + seconds, chance))
+    tally = await load.run(port, clients, buyers_until(time.perf_counter() + seconds))
     ended = time.perf_counter()
     bought_s = ended - before.at
     memory = machine.memory_mb(shop_pid, postgres_pid)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -138,16 +138,18 @@ async def make_products(sellers: list[tuple[UUID, UUID]], stock: Stock) -> Goods
 
 async def make_tokens(buyers: int) -> tuple[str, ...]:
     """Access tokens of new buyers, as a sign-in would give them."""
-    tokens = []
-    now = time.time()
+    tokens: list[str] = []
     for start in range(0, buyers, 5000):
         new = tuple(users.NewUser(id=new_id(), email=f"buyer{number}@bench.example") for number in range(start, min(start + 5000, buyers)))
-        ids = await users.register_users(new)
-        async with app.database_of("users").transaction() as tx:
-            for user_id in ids:
-                claims = Claims(ISSUER, AUDIENCE, user_id, new_id(), now, now + TOKEN_S, ("buyer",))
-                tokens.append(await sign(tx, claims))
+        tokens += await sign_tokens(await users.register_users(new))
     return tuple(tokens)
+
+
+async def sign_tokens(buyers: Iterable[UUID]) -> tuple[str, ...]:
+    """An access token of each."""
+    now = time.time()
+    async with app.database_of("users").transaction() as tx:
+        return tuple([await sign(tx, Claims(ISSUER, AUDIENCE, buyer, new_id(), now, now + TOKEN_S, ("buyer",))) for buyer in buyers])
 
 
 async def until_told(within_s: float = 300.0) -> None:
