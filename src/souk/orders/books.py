@@ -11,7 +11,7 @@ from souk.orders.types import OrderStatus
 
 READ_BOOKS = """
     SELECT o.id, o.status, o.currency, o.total, o.captured, o.refunded, o.coupon,
-           EXISTS (SELECT FROM orders.placement AS p WHERE p.order_id = o.id AND p.step <> 'done') AS under_way,
+           coalesce((SELECT p.step <> 'done' FROM orders.placement AS p WHERE p.order_id = o.id), false) AS under_way,
            (SELECT string_agg(l.pieces || ' ' || l.sku, ', ' ORDER BY l.sku COLLATE "C")
             FROM (SELECT line.sku, sum(line.quantity) AS pieces FROM orders.order_line AS line
                   WHERE line.order_id = o.id GROUP BY line.sku) AS l) AS pieces

@@ -77,13 +77,14 @@ FIND_DUE = f"""
 """
 
 
-# What may still be cancelled keeps its saga, through which stock and money go back.
+# What may still be cancelled keeps its saga, through which stock and money go back. Each order is looked up by its id: for a join
+# all orders were read.
 FORGET_SETTLED = """
     DELETE FROM orders.placement WHERE order_id IN (
         SELECT p.order_id FROM orders.placement AS p
         WHERE p.step = 'done' AND p.expires_at < now() - make_interval(days => $1)
-          AND NOT EXISTS (SELECT FROM orders.orders AS o
-                          WHERE o.id = p.order_id AND o.status = 'placed' AND o.fulfillment_status IN ('unfulfilled', 'partial'))
+          AND NOT coalesce((SELECT o.status = 'placed' AND o.fulfillment_status IN ('unfulfilled', 'partial')
+                            FROM orders.orders AS o WHERE o.id = p.order_id), false)
         ORDER BY p.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 
