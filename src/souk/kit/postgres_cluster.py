@@ -41,7 +41,8 @@ SETTINGS: Mapping[str, str] = {
     "shared_buffers": "256MB",
     "huge_pages": "off",  # asking for them kills the server in containers that only pretend to have them
     "wal_compression": "lz4" if sys.platform == "linux" else "pglz",
-    "max_wal_size": "2GB",
+    # A server that was killed replays some 150 MB a second, and is to be back within five.
+    "max_wal_size": "600MB",
     "checkpoint_timeout": "15min",
     "random_page_cost": "1.1",
     "jit": "off",
