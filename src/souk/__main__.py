@@ -96,7 +96,7 @@ def sandbox(host: str, port: int, shop_url: str) -> None:
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
-    """Measure this shop's speed on this machine, in a checkout: purchases, flash-sale, reads."""
+    """Measure this shop's speed on this machine, in a checkout: purchases, flash-sale, reads, overload, growth."""
     checkout = Path(__file__).parents[2]
     if not (checkout / "bench" / "__main__.py").exists():
         raise click.ClickException("The measurements lie in bench/ of a checkout of Souk, and this is none")
