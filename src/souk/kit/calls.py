@@ -98,7 +98,7 @@ class Exposed:
 
 
 async def by(deadline: float, work: Awaitable[R]) -> R:
-    """The answer, or TimeoutError at the deadline (event loop's clock): asyncio.timeout_at at a fifth of its cost, for it is everywhere."""
+    """The answer, or TimeoutError at the deadline (event loop's clock): asyncio.timeout_at at half of its cost, for it is everywhere."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  a coroutine runs in one
     cancelled_before, late = task.cancelling(), False
