@@ -262,6 +262,37 @@ async def test_batches_take_turns_so_that_those_that_wait_grow() -> None:
     assert short.batches == [list(range(1, 30))]
 
 
+async def test_what_has_begun_is_finished_before_anything_new() -> None:
+    order: list[str] = []
+
+    def step(name: str) -> Batcher[int, int]:
+        async def work(batch: tuple[Asked[int], ...]) -> tuple[int, ...]:
+            order.append(f"{name} {len(batch)}")
+            await asyncio.sleep(0.01)
+            return tuple(one.request for one in batch)
+
+        return Batcher(work, lanes=1)
+
+    first, second, third, other = step("first"), step("second"), step("third"), step("other")
+
+    async def go() -> None:
+        for one in (first, second, third):
+            await one.ask(1, NOBODY)
+
+    gates = [asyncio.Event(), asyncio.Event()]
+    busy = [asyncio.create_task(Batcher(Work(lasts=gate.wait)).ask(1, NOBODY)) for gate in gates]
+    await ticks(3)
+    together = [asyncio.create_task(go()) for _ in range(5)]
+    await ticks(3)
+    later = [asyncio.create_task(other.ask(1, NOBODY)) for _ in range(3)]
+    await ticks(3)
+    gates[0].set()
+    await asyncio.gather(*together, *later)
+    gates[1].set()
+    await asyncio.gather(*busy)
+    assert order == ["first 5", "second 5", "third 5", "other 3"]
+
+
 async def test_a_batch_that_asks_another_does_not_wait_for_a_turn() -> None:
     inner = Batcher(Work(), lanes=1)
 

@@ -22,15 +22,18 @@ A = TypeVar("A")
 TURNS = 2
 # A batch that takes longer than this waits for something, and lets others go on meanwhile.
 TURN_S = 0.2
+# Rounds of the event loop between a batch's answers and the next turn: who got one is to ask for their next step by then.
+ROUNDS = 3
 
 _in_batch: ContextVar[bool] = ContextVar("souk_in_batch", default=False)
+_begun: ContextVar[bool] = ContextVar("souk_begun", default=False)
 
 
 class Turn:
     """The right to work on a batch now. It ends once: when the batch is done, or when it has taken too long."""
 
-    def __init__(self, free: asyncio.Semaphore) -> None:
-        self._free = free
+    def __init__(self, turns: "Turns") -> None:
+        self._turns = turns
         self._over = False
         self._alarm = asyncio.get_running_loop().call_later(TURN_S, self.end)
 
@@ -38,36 +41,81 @@ class Turn:
         if not self._over:
             self._over = True
             self._alarm.cancel()
-            self._free.release()
+            self._turns.pass_on(ROUNDS)
 
 
-# Per event loop: how many more batches may work now. Who waits gets the next turn, first come, first served.
-_free_turns: WeakKeyDictionary[AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+class Turns:
+    """Who works next. What has been begun is finished before anything new: the items of a batch stay together from step to step.
+
+    If steps were served in the order in which they ask, the requests under way would spread over all steps, and a batch would be
+    as much smaller as there are steps.
+    """
+
+    def __init__(self) -> None:
+        self._free = TURNS
+        self._begun: deque[asyncio.Future[None]] = deque()
+        self._new: deque[asyncio.Future[None]] = deque()
+
+    async def take(self, *, begun: bool) -> Turn:
+        """Wait for our turn."""
+        if self._free:
+            self._free -= 1
+            return Turn(self)
+        waiting = asyncio.get_running_loop().create_future()
+        (self._begun if begun else self._new).append(waiting)
+        try:
+            await waiting
+        except BaseException:
+            if waiting.done() and not waiting.cancelled():
+                self.pass_on()
+            raise
+        return Turn(self)
+
+    def pass_on(self, rounds: int = 0) -> None:
+        """A turn is over, so many rounds of the event loop from now."""
+        if rounds:
+            asyncio.get_running_loop().call_soon(self.pass_on, rounds - 1)
+            return
+        for queue in (self._begun, self._new):
+            while queue:
+                waiting = queue.popleft()
+                if not waiting.done():
+                    waiting.set_result(None)
+                    return
+        self._free += 1
 
 
-async def take_turn() -> Turn:
-    """Wait for our turn."""
-    loop = asyncio.get_running_loop()
-    if loop not in _free_turns:
-        _free_turns[loop] = asyncio.Semaphore(TURNS)
-    free = _free_turns[loop]
-    await free.acquire()
-    return Turn(free)
+_turns: WeakKeyDictionary[AbstractEventLoop, Turns] = WeakKeyDictionary()
+
+
+def turns_of(loop: AbstractEventLoop) -> Turns:
+    """The turns of an event loop, of which a process has one."""
+    if loop not in _turns:
+        _turns[loop] = Turns()
+    return _turns[loop]
 
 
 class Asked(Generic[Q]):
     """One item of a batch: the request, and who asked for it."""
 
-    __slots__ = ("answer", "asked_at", "caller", "request", "urgent")
+    __slots__ = ("answer", "asked_at", "begun", "caller", "request", "urgent")
 
     def __init__(
-        self, request: Q, caller: Caller, answer: "asyncio.Future[object]", asked_at: float = 0.0, *, urgent: bool = False
+        self,
+        request: Q,
+        caller: Caller,
+        answer: "asyncio.Future[object]",
+        asked_at: float = 0.0,
+        *,
+        urgent: bool = False,
+        begun: bool = False,
     ) -> None:
         self.request = request
         self.asked_at = asked_at
         self.caller = caller
         self.answer = answer
         self.urgent = urgent  # asked by another batch, which has its turn and waits for us
+        self.begun = begun  # a step of a request that has had its turn in an earlier step
 
 
 Answers = tuple[A | DomainError, ...]
@@ -97,7 +145,9 @@ class Batcher(Generic[Q, A]):
     async def ask(self, request: Q, caller: Caller) -> A:
         """The answer to this request; raises its refusal, or Unavailable, which it also is when the caller's deadline passes."""
         loop = asyncio.get_running_loop()
-        asked = Asked(request, caller, loop.create_future(), loop.time(), urgent=_in_batch.get())
+        asked = Asked(request, caller, loop.create_future(), loop.time(), urgent=_in_batch.get(), begun=_begun.get())
+        if self._turns:
+            _begun.set(True)
         self._waiting.append(asked)
         self._urgent += asked.urgent
         if self._busy < self._lanes and (asked.urgent or not self._queued):
@@ -122,17 +172,17 @@ class Batcher(Generic[Q, A]):
             elif self._queued:
                 return
             else:
-                turn = await self._queue()
+                turn = await self._queue(begun=self._waiting[0].begun)
                 try:
                     if self._busy < self._lanes:
                         await self._work_on_next()
                 finally:
                     turn.end()
 
-    async def _queue(self) -> Turn:
+    async def _queue(self, *, begun: bool) -> Turn:
         self._queued = True
         try:
-            return await take_turn()
+            return await turns_of(asyncio.get_running_loop()).take(begun=begun)
         finally:
             self._queued = False
 
@@ -147,7 +197,7 @@ class Batcher(Generic[Q, A]):
     def _next_batch(self) -> tuple[Asked[Q], ...]:
         batch: list[Asked[Q]] = []
         now = asyncio.get_running_loop().time()
-        if self._turns and self._waiting and not self._waiting[0].urgent:
+        if self._turns and self._waiting and not (self._waiting[0].urgent or self._waiting[0].begun):
             overload.turns.note(now - self._waiting[0].asked_at, now)
         while self._waiting and len(batch) < self._size:
             asked = self._waiting.popleft()
