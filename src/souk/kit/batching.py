@@ -3,9 +3,9 @@
 import asyncio
 from asyncio import AbstractEventLoop
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, ContextVar
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from souk.kit.callers import NO_DEADLINE, Caller
@@ -95,6 +95,16 @@ def turns_of(loop: AbstractEventLoop) -> Turns:
     return _turns[loop]
 
 
+class Answer(Protocol):
+    """Where the answer to an item goes: a future, or a place among those that are awaited together."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, answer: object, /) -> None: ...
+
+    def set_exception(self, refusal: Exception, /) -> None: ...
+
+
 class Asked(Generic[Q]):
     """One item of a batch: the request, and who asked for it."""
 
@@ -104,7 +114,7 @@ class Asked(Generic[Q]):
         self,
         request: Q,
         caller: Caller,
-        answer: "asyncio.Future[object]",
+        answer: Answer,
         asked_at: float = 0.0,
         *,
         urgent: bool = False,
@@ -118,7 +128,51 @@ class Asked(Generic[Q]):
         self.begun = begun  # a step of a request that has had its turn in an earlier step
 
 
-Answers = tuple[A | DomainError, ...]
+class Place:
+    """The place of one answer among many."""
+
+    __slots__ = ("_answers", "_index", "_taken")
+
+    def __init__(self, answers: "ManyAnswers", index: int) -> None:
+        self._answers = answers
+        self._index = index
+        self._taken = False
+
+    def done(self) -> bool:
+        return self._taken or self._answers.all_there.done()
+
+    def set_result(self, answer: object, /) -> None:
+        self._taken = True
+        self._answers.put(self._index, answer)
+
+    def set_exception(self, refusal: Exception, /) -> None:
+        self.set_result(refusal)
+
+
+class ManyAnswers:
+    """Answers and refusals that one caller awaits together, in the order of what they asked."""
+
+    def __init__(self, count: int) -> None:
+        self.all_there: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answers: list[object] = [None] * count
+        self.places = [Place(self, index) for index in range(count)]
+        self._missing = count
+
+    def put(self, index: int, answer: object) -> None:
+        self.answers[index] = answer
+        self._missing -= 1
+        if not self._missing and not self.all_there.done():
+            self.all_there.set_result(None)
+
+    def give_up(self) -> None:
+        """The deadline has passed: what has no answer yet gets none."""
+        for place in self.places:
+            if not place.done():
+                place.set_result(Unavailable("the deadline passed before there was an answer"))
+
+
+# An answer that is another exception than a refusal says that nobody can tell: it is raised at who asked, and nowhere else.
+Answers = tuple[A | DomainError | Exception, ...]
 Work = Callable[[tuple[Asked[Q], ...]], Awaitable[Answers[A]]]
 
 
@@ -140,30 +194,56 @@ class Batcher(Generic[Q, A]):
         self._urgent = 0  # how many of those that wait are
         self._busy = 0
         self._queued = False
+        self._starting = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, request: Q, caller: Caller) -> A:
         """The answer to this request; raises its refusal, or Unavailable, which it also is when the caller's deadline passes."""
         loop = asyncio.get_running_loop()
-        asked = Asked(request, caller, loop.create_future(), loop.time(), urgent=_in_batch.get(), begun=_begun.get())
+        answer: asyncio.Future[A] = loop.create_future()
+        asked = Asked(request, caller, answer, loop.time(), urgent=_in_batch.get(), begun=_begun.get())  # type: ignore[arg-type]
         if self._turns:
             _begun.set(True)
-        self._waiting.append(asked)
-        self._urgent += asked.urgent
-        if self._busy < self._lanes and (asked.urgent or not self._queued):
-            # A context of its own: the batch belongs to all of its callers, not to the one that happened to start it.
-            task = loop.create_task(self._drain(), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._put(asked)
         if caller.deadline == NO_DEADLINE:
-            return await asked.answer  # type: ignore[return-value]
+            return await answer
         alarm = loop.call_at(caller.deadline, _give, asked, Unavailable("the deadline passed before there was an answer"))
         try:
-            return await asked.answer  # type: ignore[return-value]
+            return await answer
         finally:
             alarm.cancel()
 
+    async def ask_many(self, requests: Sequence[tuple[Q, Caller]], deadline: float) -> tuple[A | Exception, ...]:
+        """The answer or the refusal to each of these requests, in their order; Unavailable for those that have none at the deadline."""
+        if not requests:
+            return ()
+        loop = asyncio.get_running_loop()
+        now, urgent, begun = loop.time(), _in_batch.get(), _begun.get()
+        many = ManyAnswers(len(requests))
+        for (request, who), place in zip(requests, many.places, strict=True):
+            self._put(Asked(request, who, place, now, urgent=urgent, begun=begun))
+        alarm = loop.call_at(deadline, many.give_up)
+        try:
+            await many.all_there
+        finally:
+            alarm.cancel()
+        return tuple(many.answers)  # type: ignore[arg-type]
+
+    def _put(self, asked: Asked[Q]) -> None:
+        self._waiting.append(asked)
+        self._urgent += asked.urgent
+        self._start()
+
+    def _start(self) -> None:
+        if self._waiting and self._busy < self._lanes and not self._starting and (self._urgent or not self._queued):
+            self._starting = True
+            # A context of its own: the batch belongs to all of its callers, not to the one that happened to start it.
+            task = asyncio.get_running_loop().create_task(self._drain(), context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
     async def _drain(self) -> None:
+        self._starting = False
         _in_batch.set(True)
         # Nothing is awaited between a look at the queue and what follows from it, so no caller can fall in between.
         while self._waiting and self._busy < self._lanes:
@@ -189,6 +269,7 @@ class Batcher(Generic[Q, A]):
     async def _work_on_next(self) -> None:
         if batch := self._next_batch():
             self._busy += 1
+            self._start()
             try:
                 await self._answer(batch, first_try=True)
             finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
@@ -169,6 +169,25 @@ class BatchedFunction(Exposed, Generic[Q, A]):
             # A batch keeps the deadline of each of its items.
             return await self.batcher.ask(request, self.admit())
         return cast(A, await self.ask(request))
+
+    async def many(self, requests: Sequence[tuple[Q, Caller]]) -> tuple[A | Exception, ...]:
+        """The answer or the refusal to each request of these callers, in their order: for a batch that asks on for all of its items."""
+        refuse_open_transaction(self.path)
+        deadline = asyncio.get_running_loop().time() + self.timeout_s
+        asked = [(request, who.entering(self.path, min(who.deadline, deadline))) for request, who in requests]
+        peer = topology.peer_of(self.context)
+        if peer is None:
+            return await self.batcher.ask_many(asked, deadline)
+        answers = await asyncio.gather(*(by(who.deadline, peer.ask(self, request, who)) for request, who in asked), return_exceptions=True)
+        return tuple(self.settle(answer) for answer in answers)
+
+    def settle(self, answer: Any) -> Any:
+        """What a peer's answer is to who asked: silence is Unavailable."""
+        if isinstance(answer, TimeoutError):
+            return Unavailable(f"{self.path} did not answer in time")
+        if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def run_here(self, arguments: Any, who: Caller) -> Any:
         return await self.batcher.ask(arguments, who)
