@@ -1,7 +1,6 @@
 """Complete an order: stock, payment, placed. The API, the payment's webhook and the sweeper all come through here."""
 
 import asyncio
-import hashlib
 import logging
 from datetime import UTC, datetime
 from uuid import UUID
@@ -14,7 +13,7 @@ from souk.kit.calls import exposed
 from souk.kit.db import NOT_NOW
 from souk.kit.errors import DomainError, NotFound, Unavailable
 from souk.kit.money import Money
-from souk.orders import drafting, placements, reading, requoting, settling
+from souk.orders import drafting, placements, reading, requoting, securing, settling
 from souk.orders.drafting import Written
 from souk.orders.drafts import parts_to_pay
 from souk.orders.placements import LostLease, Placement
@@ -178,11 +177,8 @@ async def leave_to_others(placement: Placement) -> None:
 
 async def advance(placement: Placement, order: StoredOrder, choice: PaymentChoice | None) -> Outcome:
     """Coupon, stock, payment, and when that is there: placed."""
-    lines = lines_of(order)
     try:
-        if order.coupon:
-            await pricing.redeem_coupon(redemption_of(order))
-        reservation = await inventory.reserve_stock(inventory.ReserveStock(order.id, lines))
+        reservation = await securing.secure(order)
     except DomainError as refusal:
         if placement.attempt == 1 and order.coupon is None:
             # Nothing was done for it yet, so nothing is to be undone: a sold-out flash sale stays cheap.
@@ -195,11 +191,11 @@ async def advance(placement: Placement, order: StoredOrder, choice: PaymentChoic
     payment = await pay(order, None if late else choice)
     if payment is None or is_paid(payment):
         try:
-            await inventory.confirm_stock(inventory.ConfirmStock(order.id, lines))
+            placed = await settling.settle_placed(placement, order)
         except DomainError as refusal:
             await reject(placement, order, refusal)
             raise
-        return Outcome(await settling.settle_placed(placement, order), payment)
+        return Outcome(placed, payment)
     if late:
         await reject(placement, order, PaymentExpired())
         raise PaymentExpired
@@ -252,17 +248,6 @@ def payment_status_of(payment: payments.Payment | None, total: int) -> PaymentSt
     if payment.refunded.amount:
         return "partially_refunded"
     return "paid" if payment.captured.amount >= total else "partially_paid"
-
-
-def lines_of(order: StoredOrder) -> tuple[inventory.StockLine, ...]:
-    return tuple(inventory.StockLine(line.sku, line.seller_id, line.quantity) for line in order.lines)
-
-
-def redemption_of(order: StoredOrder) -> pricing.RedeemCoupon:
-    """Under whose name the coupon's use is counted: the user, or the guest's e-mail address, of which only a hash is told."""
-    guest = hashlib.sha256((order.email or "").strip().lower().encode()).hexdigest()
-    buyer = str(order.user_id) if order.user_id else f"guest:{guest}"
-    return pricing.RedeemCoupon(order.id, order.coupon or "", buyer, Money(order.coupon_discount, order.currency))
 
 
 def payment_of(order: StoredOrder) -> payments.OpenPayment:

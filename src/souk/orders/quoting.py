@@ -1,12 +1,14 @@
 """What a cart, or an order that is not paid yet, costs at an address: shipping of every seller's part, discounts and tax."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
 
 from souk import carts, catalog, pricing, shipping
+from souk.kit.batching import Answers, Asked, Batcher
+from souk.kit.callers import Caller, caller
 from souk.kit.calls import exposed
 from souk.kit.ids import new_id
 from souk.kit.money import Money, add_up
@@ -50,8 +52,15 @@ class PricedCart(Priced, frozen=True):
     cart: carts.CartLines
 
 
+# How the rate of a seller's part is chosen out of those that are offered for it, the cheapest first.
+Choose = Callable[[UUID, tuple[shipping.Rate, ...]], shipping.Rate]
+
+# As many SKUs as the catalogue answers at once.
+SKUS_AT_ONCE = 500
+
+
 class Selection(msgspec.Struct, frozen=True):
-    """What is to be priced: lines of one currency at these prices, for whom, and with which coupon."""
+    """What is to be priced: lines of one currency at these prices, for whom, where to, and with which coupon."""
 
     currency: str
     lines: tuple[carts.CartLine, ...]
@@ -59,11 +68,9 @@ class Selection(msgspec.Struct, frozen=True):
     prices: Mapping[str, Money]
     user_id: UUID | None
     coupon: str | None
+    address: Address | None
+    choose: Choose
     order_id: UUID | None = None
-
-
-# How the rate of a seller's part is chosen out of those that are offered for it, the cheapest first.
-Choose = Callable[[UUID, tuple[shipping.Rate, ...]], shipping.Rate]
 
 
 @exposed(timeout=10.0)
@@ -89,37 +96,98 @@ async def quote_cart(request: QuoteCart) -> CartQuote:
 
 async def price_cart(request: QuoteCart) -> PricedCart:
     """Read the cart and price it: catalogue, then shipping, then discounts and tax."""
-    cart = await carts.get_cart_lines(request.cart_id)
+    return await _pricing.ask(request, caller())
+
+
+async def price_carts(asked: tuple[Asked[QuoteCart], ...]) -> Answers[PricedCart]:
+    """Price many carts with a question to each context for all of them."""
+    found = await carts.get_cart_lines.many([(one.request.cart_id, one.caller) for one in asked])
+    variants = await find_variants({line.sku for cart in found if isinstance(cart, carts.CartLines) for line in cart.lines})
+    selected = [select_cart(one.request, cart, variants) for one, cart in zip(asked, found, strict=True)]
+    wanted = [(one, asker.caller) for one, asker in zip(selected, asked, strict=True) if isinstance(one, Selection)]
+    priced = iter(await price_selections(wanted))
+    return tuple(add_cart(next(priced), cart) if isinstance(one, Selection) else one for one, cart in zip(selected, found, strict=True))
+
+
+def add_cart(priced: Priced | Exception, cart: carts.CartLines | Exception) -> PricedCart | Exception:
+    assert isinstance(cart, carts.CartLines)  # noqa: S101  else there was nothing to price
+    return priced if isinstance(priced, Exception) else PricedCart(priced.items, priced.parts, priced.quote, cart)
+
+
+_pricing: Batcher[QuoteCart, PricedCart] = Batcher(price_carts)
+
+
+async def find_variants(skus: set[str]) -> dict[str, catalog.Variant]:
+    """The variants of these SKUs that there are."""
+    wanted = sorted(skus)
+    found: dict[str, catalog.Variant] = {}
+    for start in range(0, len(wanted), SKUS_AT_ONCE):
+        found |= {variant.sku: variant for variant in await catalog.get_variants(tuple(wanted[start : start + SKUS_AT_ONCE]))}
+    return found
+
+
+def select_cart(request: QuoteCart, cart: carts.CartLines | Exception, variants: Mapping[str, catalog.Variant]) -> Selection | Exception:
+    """What is to be priced of a cart, or why it cannot be."""
+    if isinstance(cart, Exception):
+        return cart
     if not cart.lines:
-        raise CartEmpty
-    variants = {variant.sku: variant for variant in await catalog.get_variants(tuple(line.sku for line in cart.lines))}
-    prices = {sku: price for sku, variant in variants.items() if (price := price_in(variant, cart.currency)) is not None}
+        return CartEmpty()
+    prices: dict[str, Money] = {}
+    for line in cart.lines:
+        if (variant := variants.get(line.sku)) and (price := price_in(variant, cart.currency)):
+            prices[line.sku] = price
     if missing := tuple(line.sku for line in cart.lines if line.sku not in prices):
-        raise ItemsUnavailable(missing)
-    selection = Selection(cart.currency, cart.lines, variants, prices, cart.user_id, request.coupon or cart.coupon)
-    priced = await price_selection(selection, request.shipping_address, lambda seller_id, offered: choose_rate(seller_id, offered, request))
-    return PricedCart(priced.items, priced.parts, priced.quote, cart)
-
-
-async def price_selection(selection: Selection, address: Address | None, choose: Choose) -> Priced:
-    """Shipping, then discounts and tax; without an address shipping and tax stay open."""
-    rates = await find_rates(selection, address) if address else {}
-    chosen = {seller_id: choose(seller_id, offered) for seller_id, offered in rates.items()}
-    variants, prices = selection.variants, selection.prices
-    quote = await pricing.quote(
-        pricing.QuoteRequest(
-            currency=selection.currency,
-            lines=tuple(price_line(variants[line.sku], line.quantity, prices[line.sku]) for line in selection.lines),
-            shipping=tuple(pricing.ShippingCharge(seller_id, rate.price) for seller_id, rate in chosen.items()),
-            coupon=selection.coupon,
-            user_id=selection.user_id,
-            country=address.country if address else None,
-            region=address.region if address else None,
-            order_id=selection.order_id,
-        )
+        return ItemsUnavailable(missing)
+    return Selection(
+        currency=cart.currency,
+        lines=cart.lines,
+        variants=variants,
+        prices=prices,
+        user_id=cart.user_id,
+        coupon=request.coupon or cart.coupon,
+        address=request.shipping_address,
+        choose=lambda seller_id, offered: choose_rate(seller_id, offered, request),
     )
-    items = tuple(make_item(variants[line.sku], line) for line in quote.lines)
-    return Priced(items, make_parts(quote, items, rates, chosen), quote)
+
+
+async def price_selection(selection: Selection) -> Priced:
+    """Shipping, then discounts and tax; without an address shipping and tax stay open."""
+    (priced,) = await price_selections([(selection, caller())])
+    if isinstance(priced, Exception):
+        raise priced
+    return priced
+
+
+async def price_selections(wanted: Sequence[tuple[Selection, Caller]]) -> list[Priced | Exception]:
+    """The prices of what these callers have selected, or why there are none."""
+    rated = await rate_selections(wanted)
+    asked = [(make_quote_request(one), who) for one, (_, who) in zip(rated, wanted, strict=True) if isinstance(one, Rated)]
+    quotes = iter(await pricing.quote.many(asked))
+    return [make_priced(one, next(quotes)) if isinstance(one, Rated) else one for one in rated]
+
+
+async def rate_selections(wanted: Sequence[tuple[Selection, Caller]]) -> list["Rated | Exception"]:
+    """What shipping costs, for those who have said where to."""
+    found = iter(await shipping.quote_rates.many([(make_rate_request(one, one.address), who) for one, who in wanted if one.address]))
+    return [choose_rates(one, next(found) if one.address else ()) for one, _ in wanted]
+
+
+class Rated(msgspec.Struct, frozen=True):
+    """A selection, and how it is shipped: the rates of each seller's part, the cheapest first, and which is taken."""
+
+    selection: Selection
+    rates: Mapping[UUID, tuple[shipping.Rate, ...]]
+    chosen: Mapping[UUID, shipping.Rate]
+
+
+def choose_rates(selection: Selection, found: tuple[shipping.SellerRates, ...] | Exception) -> Rated | Exception:
+    if isinstance(found, Exception):
+        return found
+    rates = {one.seller_id: one.rates for one in found}
+    try:
+        return Rated(selection, rates, {seller_id: selection.choose(seller_id, offered) for seller_id, offered in rates.items()})
+    except UnknownShippingOption as refusal:
+        return refusal
 
 
 def price_in(variant: catalog.Variant, currency: str) -> Money | None:
@@ -141,8 +209,8 @@ def price_line(variant: catalog.Variant, quantity: int, price: Money) -> pricing
     )
 
 
-async def find_rates(selection: Selection, address: Address) -> dict[UUID, tuple[shipping.Rate, ...]]:
-    """What shipping costs for every seller's part, the cheapest first."""
+def make_rate_request(selection: Selection, address: Address) -> shipping.RateRequest:
+    """What is to be asked about shipping: a parcel per seller."""
     weights: defaultdict[UUID, int] = defaultdict(int)
     values: defaultdict[UUID, list[Money]] = defaultdict(list)
     shipped: set[UUID] = set()
@@ -156,8 +224,29 @@ async def find_rates(selection: Selection, address: Address) -> dict[UUID, tuple
         shipping.Parcel(seller_id, weight_g, add_up(values[seller_id], selection.currency), seller_id in shipped)
         for seller_id, weight_g in weights.items()
     )
-    found = await shipping.quote_rates(shipping.RateRequest(selection.currency, address.country, parcels, address.postal_code))
-    return {one.seller_id: one.rates for one in found}
+    return shipping.RateRequest(selection.currency, address.country, parcels, address.postal_code)
+
+
+def make_quote_request(rated: Rated) -> pricing.QuoteRequest:
+    selection = rated.selection
+    variants, prices, address = selection.variants, selection.prices, selection.address
+    return pricing.QuoteRequest(
+        currency=selection.currency,
+        lines=tuple(price_line(variants[line.sku], line.quantity, prices[line.sku]) for line in selection.lines),
+        shipping=tuple(pricing.ShippingCharge(seller_id, rate.price) for seller_id, rate in rated.chosen.items()),
+        coupon=selection.coupon,
+        user_id=selection.user_id,
+        country=address.country if address else None,
+        region=address.region if address else None,
+        order_id=selection.order_id,
+    )
+
+
+def make_priced(rated: Rated, quote: pricing.Quote | Exception) -> Priced | Exception:
+    if isinstance(quote, Exception):
+        return quote
+    items = tuple(make_item(rated.selection.variants[line.sku], line) for line in quote.lines)
+    return Priced(items, make_parts(quote, items, rated.rates, rated.chosen), quote)
 
 
 def choose_rate(seller_id: UUID, offered: tuple[shipping.Rate, ...], request: QuoteCart) -> shipping.Rate:

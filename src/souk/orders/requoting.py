@@ -68,9 +68,11 @@ async def quote_again(order: StoredOrder, address: Address, options: Mapping[UUI
         prices={line.sku: Money(line.unit_price, order.currency) for line in order.lines},
         user_id=order.user_id,
         coupon=order.coupon,
+        address=address,
+        choose=choose,
         order_id=order.id,
     )
-    return make_change(order, address, await price_selection(selection, address, choose))
+    return make_change(order, address, await price_selection(selection))
 
 
 def make_change(order: StoredOrder, address: Address, priced: Priced) -> Change:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from souk import inventory
 from souk.kit.batching import Answers, Asked, Batcher
 from souk.kit.callers import caller
 from souk.kit.db import Transaction, columns
@@ -18,6 +19,7 @@ from souk.orders.database import db
 from souk.orders.events import OrderCancelled, OrderedLine, OrderPaid, OrderPlaced, OrderRejected
 from souk.orders.placements import LetGo, LostLease, Placement
 from souk.orders.reading import StoredOrder
+from souk.orders.securing import lines_of
 from souk.orders.types import OrderStatus, PaymentStatus
 
 LOCK_ORDERS = "SELECT FROM orders.orders WHERE id = ANY($1) ORDER BY id FOR UPDATE"
@@ -85,37 +87,48 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """An attempt that has brought its order to the end: stock and money are there."""
+    """An attempt that has brought its order to the end: stock is set aside, and the money is there."""
 
     placement: Placement
     order: StoredOrder
 
 
-async def _write_placed(asked: tuple[Asked[Settled], ...]) -> Answers[StoredOrder | None]:
-    settled = {one.request.order.id: one.request for one in asked}
-    ended = tuple(LetGo(order_id, one.placement.attempt, "done") for order_id, one in settled.items())
-    placed: dict[UUID, StoredOrder] = {}
-    async with db.transaction() as tx:
-        ours = sorted(await placements.let_go(tx, ended))
-        if ours:
-            await tx.run(LOCK_ORDERS, ours)
-            placed = {row.id: as_placed(settled[row.id].order, row) for row in await tx.all(_Placed, MARK_PLACED, ours)}
-            await announce_placed(tx, placed.values())
-    # An order of ours that was no draft had been placed before.
-    return tuple(
-        placed.get(order_id, settled[order_id].order) if order_id in ours else None for order_id in (one.request.order.id for one in asked)
-    )
-
-
-_placing: Batcher[Settled, StoredOrder | None] = Batcher(_write_placed)
-
-
 async def settle_placed(placement: Placement, order: StoredOrder) -> StoredOrder:
-    """The order is placed: stock and money are there. The order as it is now; raises LostLease if another attempt has taken over."""
+    """The order is paid: confirm its stock and write that it is placed. The order as it is now.
+
+    Raises OutOfStock if its stock was given back meanwhile and is gone, LostLease if another attempt has taken over.
+    """
     placed = await _placing.ask(Settled(placement, order), caller())
     if placed is None:
         raise LostLease
     return placed
+
+
+async def place_orders(asked: tuple[Asked[Settled], ...]) -> Answers[StoredOrder | None]:
+    """What is confirmed is placed."""
+    orders = [(one.request.order, one.caller) for one in asked]
+    confirmed = await inventory.confirm_stock.many([(inventory.ConfirmStock(order.id, lines_of(order)), who) for order, who in orders])
+    refused = {one.request.order.id: answer for one, answer in zip(asked, confirmed, strict=True) if isinstance(answer, Exception)}
+    settled = {one.request.order.id: one.request for one in asked if one.request.order.id not in refused}
+    placed = await write_placed(settled) if settled else {}
+    return tuple(refused.get(order.id) or placed.get(order.id) for order, _ in orders)
+
+
+_placing: Batcher[Settled, StoredOrder | None] = Batcher(place_orders)
+
+
+async def write_placed(settled: dict[UUID, Settled]) -> dict[UUID, StoredOrder]:
+    """Write down that these orders are placed; those whose attempt was still the newest, as they are now."""
+    ended = tuple(LetGo(order_id, one.placement.attempt, "done") for order_id, one in settled.items())
+    async with db.transaction() as tx:
+        ours = sorted(await placements.let_go(tx, ended))
+        if not ours:
+            return {}
+        await tx.run(LOCK_ORDERS, ours)
+        placed = {row.id: as_placed(settled[row.id].order, row) for row in await tx.all(_Placed, MARK_PLACED, ours)}
+        await announce_placed(tx, placed.values())
+    # An order of ours that was no draft had been placed before.
+    return {order_id: placed.get(order_id, settled[order_id].order) for order_id in ours}
 
 
 def as_placed(order: StoredOrder, row: _Placed) -> StoredOrder:
