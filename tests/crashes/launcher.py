@@ -75,6 +75,17 @@ async def leave_transaction(self: Transaction, kind: type[BaseException] | None,
         reach(f"{author}: after commit")
 
 
+async def write(self: db.Database, kind: type[Any], sql: str, *values: Any) -> tuple[Any, ...]:
+    """A statement that is a transaction of its own."""
+    author = find_author(sys._getframe(1))
+    if author:
+        reach(f"{author}: before commit")
+    rows: tuple[Any, ...] = await plain["write"](self, kind, sql, *values)
+    if author:
+        reach(f"{author}: after commit")
+    return rows
+
+
 async def publish(tx: db.Transaction, *news: events.Event) -> None:
     """The outbox: written, and not committed yet."""
     author = find_author(sys._getframe(1)) if news else None
@@ -115,6 +126,7 @@ def wrap() -> None:
     """Put ours around theirs. The outbox comes first, for contexts take what stands there when they are loaded."""
     plain["publish"], events.publish = events.publish, publish  # type: ignore[assignment]
     plain["leave"], Transaction.__aexit__ = Transaction.__aexit__, leave_transaction
+    plain["write"], db.Database.write = db.Database.write, write  # type: ignore[method-assign]
     plain["answer"], front.Front.__call__ = front.Front.__call__, answer_request  # type: ignore[method-assign]
     line = import_module("souk.payments.gateways.line").Line
     plain["ask"], line.ask = line.ask, ask

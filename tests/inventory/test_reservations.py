@@ -134,7 +134,9 @@ async def test_an_unpaid_order_loses_its_stock_and_a_paid_one_takes_it_again(sho
     assert await reservations.release_expired() == 1
     assert await available("MUG") == 1
     confirmed = await inventory.confirm_stock(ConfirmStock(order.order_id, order.lines))
-    assert (confirmed.status, confirmed.expires_at) == ("confirmed", None)
+    assert confirmed.status == "confirmed"
+    again = await inventory.reserve_stock(order)
+    assert (again.status, again.expires_at, [line.sku for line in again.lines]) == ("confirmed", None, ["MUG"])
     assert await available("MUG") == 0
 
 

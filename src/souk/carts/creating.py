@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from souk import pricing
 from souk.carts.changing import check_currency
 from souk.carts.database import db
-from souk.carts.items import Item, make_items, write_items
+from souk.carts.items import ITEM_COLUMNS, Item, make_items
 from souk.carts.keys import Claim, claim_keys, make_claim
 from souk.carts.offers import Offers, find_offers
 from souk.carts.reading import FIND_CARTS, StoredCart, StoredItem, hash_token
@@ -18,20 +19,26 @@ from souk.carts.totals import price_carts
 from souk.carts.types import Cart, NewCart
 from souk.kit.batching import Asked
 from souk.kit.calls import exposed
-from souk.kit.db import Transaction, columns
+from souk.kit.db import Row, columns
 from souk.kit.errors import DomainError, NotFound
 from souk.kit.idempotency import IdempotencyKeyReused
 from souk.kit.ids import new_id
 
+# One statement for a cart, what lies in it, and that it is its user's current one: with no key to claim it is the whole transaction.
 WRITE_CARTS = """
-    INSERT INTO carts.cart (id, user_id, guest_token_hash, email, currency)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[])
-    RETURNING id, created_at
-"""
-SET_CURRENT = """
-    INSERT INTO carts.current_cart (user_id, cart_id)
-    SELECT u.user_id, u.cart_id FROM unnest($1::uuid[], $2::uuid[]) AS u (user_id, cart_id) ORDER BY u.user_id
-    ON CONFLICT (user_id) DO UPDATE SET cart_id = excluded.cart_id, updated_at = now()
+    WITH made AS (
+        INSERT INTO carts.cart (id, user_id, guest_token_hash, email, currency)
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[])
+        RETURNING id, created_at
+    ), filled AS (
+        INSERT INTO carts.cart_item (cart_id, sku, id, product_id, variant_id, seller_id, name, quantity)
+        SELECT * FROM unnest($6::uuid[], $7::text[], $8::uuid[], $9::uuid[], $10::uuid[], $11::uuid[], $12::text[], $13::bigint[])
+    ), chosen AS (
+        INSERT INTO carts.current_cart (user_id, cart_id)
+        SELECT u.user_id, u.cart_id FROM unnest($14::uuid[], $15::uuid[]) AS u (user_id, cart_id) ORDER BY u.user_id
+        ON CONFLICT (user_id) DO UPDATE SET cart_id = excluded.cart_id, updated_at = now()
+    )
+    SELECT id, created_at FROM made
 """
 
 
@@ -49,6 +56,12 @@ class Draft(msgspec.Struct, frozen=True):
     @property
     def guest_token_hash(self) -> bytes | None:
         return hash_token(self.token) if self.token else None
+
+
+class Write(Protocol):
+    """Runs a statement, in a transaction or as one of its own."""
+
+    async def __call__(self, kind: type[Row], sql: str, *values: object) -> tuple[Row, ...]: ...
 
 
 class _Created(msgspec.Struct, frozen=True):
@@ -109,11 +122,13 @@ def make_draft(one: Asked[NewCart], offers: Offers, currencies: tuple[str, ...])
 
 async def write_drafts(drafts: tuple[Draft, ...]) -> dict[UUID, StoredCart | DomainError]:
     """Write carts; for each draft its cart, or the one that was made under its key before."""
+    claims = tuple(draft.claim for draft in drafts if draft.claim)
+    if not claims:
+        return {**await write_fresh(db.write, drafts)}
     async with db.transaction() as tx:
-        earlier = await claim_keys(tx, tuple(draft.claim for draft in drafts if draft.claim))
+        earlier = await claim_keys(tx, claims)
         repeated = {draft.id: holder for draft in drafts if (holder := find_holder(draft, earlier)) is not None}
-        fresh = tuple(draft for draft in drafts if draft.id not in repeated)
-        made = await write_fresh(tx, fresh) if fresh else {}
+        made = await write_fresh(tx.all, tuple(draft for draft in drafts if draft.id not in repeated))
         found = await tx.all(StoredCart, FIND_CARTS, [holder.cart_id for holder in repeated.values()]) if repeated else ()
     known = {cart.id: cart for cart in found}
     written: dict[UUID, StoredCart | DomainError] = {**made}
@@ -132,15 +147,20 @@ def find_holder(draft: Draft, earlier: Mapping[tuple[str, str], Claim]) -> Claim
     return None if holder == draft.claim else holder
 
 
-async def write_fresh(tx: Transaction, drafts: tuple[Draft, ...]) -> dict[UUID, StoredCart]:
+async def write_fresh(write: Write, drafts: tuple[Draft, ...]) -> dict[UUID, StoredCart]:
     """Write new carts and their items; a user's is the current one from now on."""
-    created = await tx.all(_Created, WRITE_CARTS, *columns(drafts, "id", "user_id", "guest_token_hash", "email", "currency"))
-    items = [item for draft in drafts for item in draft.items]
-    if items:
-        await write_items(tx, items)
+    if not drafts:
+        return {}
+    items = tuple(item for draft in drafts for item in draft.items)
     current = {draft.user_id: draft.id for draft in drafts if draft.user_id}
-    if current:
-        await tx.run(SET_CURRENT, list(current), list(current.values()))
+    created = await write(
+        _Created,
+        WRITE_CARTS,
+        *columns(drafts, "id", "user_id", "guest_token_hash", "email", "currency"),
+        *columns(items, *ITEM_COLUMNS),
+        list(current),
+        list(current.values()),
+    )
     created_at = {row.id: row.created_at for row in created}
     return {draft.id: make_stored(draft, created_at[draft.id]) for draft in drafts}
 

@@ -24,6 +24,7 @@ WRITE_ITEMS = """
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::bigint[])
     ON CONFLICT (cart_id, sku) DO UPDATE SET quantity = i.quantity + excluded.quantity, updated_at = now()
 """
+ITEM_COLUMNS = ("cart_id", "sku", "id", "product_id", "variant_id", "seller_id", "name", "quantity")
 SET_QUANTITY = "UPDATE carts.cart_item SET quantity = $3, updated_at = now() WHERE cart_id = $1 AND id = $2"
 REMOVE_ITEM = "DELETE FROM carts.cart_item WHERE cart_id = $1 AND id = $2"
 REMOVE_ITEMS = "DELETE FROM carts.cart_item WHERE cart_id = $1"
@@ -103,8 +104,7 @@ async def empty_cart(cart_id: UUID) -> Cart:
 
 async def write_items(tx: Transaction, items: Iterable[Item]) -> None:
     """Put lines into carts, added to what is there; a cart and a SKU come once."""
-    names = ("cart_id", "sku", "id", "product_id", "variant_id", "seller_id", "name", "quantity")
-    await tx.run(WRITE_ITEMS, *columns(tuple(items), *names))
+    await tx.run(WRITE_ITEMS, *columns(tuple(items), *ITEM_COLUMNS))
 
 
 def make_items(cart_id: UUID, currency: str, asked: Mapping[str, NewItem], offers: Offers) -> tuple[Item, ...]:

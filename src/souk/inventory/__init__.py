@@ -11,6 +11,7 @@ from souk.inventory.stores import create_store, delete_store, get_store, list_st
 from souk.inventory.types import (
     Alert,
     Availability,
+    Confirmation,
     ConfirmStock,
     Movement,
     NewMovement,
@@ -40,6 +41,7 @@ __all__ = [
     "Alert",
     "Availability",
     "ConfirmStock",
+    "Confirmation",
     "Movement",
     "NewMovement",
     "NewStore",

@@ -10,6 +10,7 @@ import msgspec
 from souk.inventory.database import db
 from souk.inventory.levels import Delta, Place, move_levels
 from souk.inventory.types import (
+    Confirmation,
     ConfirmStock,
     OutOfStock,
     ReleaseStock,
@@ -71,6 +72,15 @@ FIND_SKUS = "SELECT DISTINCT sku FROM inventory.reservation_line WHERE order_id 
 SETTLE = """
     UPDATE inventory.reservation SET status = $2, expires_at = NULL, updated_at = now() WHERE order_id = ANY($1)
 """
+# Locked in the order of their keys first. What is not held (any more) is left out.
+CONFIRM_HELD = """
+    WITH held AS MATERIALIZED (
+        SELECT order_id FROM inventory.reservation WHERE order_id = ANY($1) AND status = 'held' ORDER BY order_id FOR UPDATE
+    )
+    UPDATE inventory.reservation AS r SET status = 'confirmed', expires_at = NULL, updated_at = now()
+    FROM held WHERE r.order_id = held.order_id
+    RETURNING r.order_id, r.status
+"""
 FIND_EXPIRED = """
     SELECT order_id FROM inventory.reservation WHERE status = 'held' AND expires_at < now() ORDER BY expires_at LIMIT $1
 """
@@ -126,35 +136,32 @@ async def reserve_stock(asked: tuple[Asked[ReserveStock], ...]) -> tuple[Reserva
 
 
 @exposed.batched(timeout=5.0)
-async def confirm_stock(asked: tuple[Asked[ConfirmStock], ...]) -> tuple[Reservation | DomainError, ...]:
+async def confirm_stock(asked: tuple[Asked[ConfirmStock], ...]) -> tuple[Confirmation | DomainError, ...]:
     """Take the expiry off what is set aside for a paid order; if it was given back meanwhile set it aside again.
 
-    Raises OutOfStock if that is not possible any more. Asking again for the same order returns the same reservation.
+    Raises OutOfStock if that is not possible any more. Asking again for the same order changes nothing.
     """
     wanted = {one.request.order_id: one.request.lines for one in asked}
-    async with db.transaction() as tx:
-        answers = await confirm_held(tx, wanted)
+    # Counters do not move, so that no level is locked: the hot rows of a sale are left to those who reserve.
+    answers = {one.order_id: one for one in await db.write(Confirmation, CONFIRM_HELD, list(wanted))}
     decisions: Decisions = {}
-    if lost := {order_id: lines for order_id, lines in wanted.items() if order_id not in answers}:
+    if others := {order_id: lines for order_id, lines in wanted.items() if order_id not in answers}:
         async with db.transaction() as tx:
-            levels = await tx.all(Level, LOCK_LEVELS, skus_of(lost))
-            answers |= await confirm_held(tx, lost)
-            decisions = allocate({order_id: lines for order_id, lines in lost.items() if order_id not in answers}, levels)
-            answers |= await set_aside(tx, decisions, "confirmed")
+            levels = await tx.all(Level, LOCK_LEVELS, skus_of(others))
+            kept = await keep_confirmed(tx, others)
+            decisions = allocate({order_id: lines for order_id, lines in others.items() if order_id not in kept}, levels)
+            made = await set_aside(tx, decisions, "confirmed")
+        answers |= kept | {order_id: Confirmation(order_id, one.status) for order_id, one in made.items()}
     return tuple(answers.get(one.request.order_id) or refusal_of(decisions, one.request.order_id) for one in asked)
 
 
-async def confirm_held(tx: Transaction, order_ids: Iterable[UUID]) -> dict[UUID, Reservation]:
-    """Take the expiry off what is still set aside; the reservations that are final now.
-
-    Counters do not move, so that no level is locked: the hot rows of a sale are left to those who reserve.
-    """
+async def keep_confirmed(tx: Transaction, order_ids: Iterable[UUID]) -> dict[UUID, Confirmation]:
+    """Those of these orders whose stock is final, some of them since now."""
     known = await find_reservations(tx, order_ids)
-    held = [order_id for order_id, found in known.items() if found.status == "held"]
-    if held:
+    if held := [order_id for order_id, found in known.items() if found.status == "held"]:
         await tx.run(SETTLE, held, "confirmed")
     return {
-        order_id: msgspec.structs.replace(found, status="confirmed", expires_at=None) if found.status == "held" else found
+        order_id: Confirmation(order_id, "confirmed" if found.status == "held" else found.status)
         for order_id, found in known.items()
         if found.status in ("held", "confirmed", "shipped")
     }
@@ -233,7 +240,8 @@ async def set_aside(tx: Transaction, decisions: Decisions, status: ReservationSt
     headers = await tx.all(_Header, SET_ASIDE, list(granted), status, float(HOLD_S))
     made = {row.order_id: Reservation(row.order_id, row.status, row.expires_at, granted[row.order_id]) for row in headers}
     if made:
-        await tx.run(FORGET_LINES, list(made))
+        if status == "confirmed":
+            await tx.run(FORGET_LINES, list(made))  # what was released and is set aside again
         lines = [line for one in made.values() for line in one.lines]
         owners = [one.order_id for one in made.values() for _ in one.lines]
         await tx.run(WRITE_LINES, owners, *columns(lines, "store_id", "sku", "quantity"))

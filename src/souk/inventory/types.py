@@ -82,6 +82,13 @@ class Reservation(msgspec.Struct, frozen=True):
     shipments: tuple[UUID, ...] = ()
 
 
+class Confirmation(msgspec.Struct, frozen=True):
+    """What is set aside for an order stays so: it is confirmed, or has been shipped already."""
+
+    order_id: UUID
+    status: ReservationStatus
+
+
 class Shortage(msgspec.Struct, frozen=True):
     """A SKU of which there is less than was asked for."""
 

@@ -266,6 +266,10 @@ class Database:
         with unavailable(self.context):
             return to_rows(await self.pool.fetch(sql, *values), kind, sql)
 
+    async def write(self, kind: type[Row], sql: str, *values: Any) -> tuple[Row, ...]:
+        """What one statement that writes gives back: a transaction of its own, committed when it returns, in one round trip."""
+        return await self.all(kind, sql, *values)
+
     async def search(self, kind: type[Row], sql: str, *values: Any) -> tuple[Row, ...]:
         """Every row of one statement whose best plan depends on its values (filters that may be left out): it is planned for them."""
         async with self.transaction(readonly=True) as tx:

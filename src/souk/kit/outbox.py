@@ -37,6 +37,8 @@ SOON_S = 0.005
 QUIET_S = 0.25
 # How long a feed waits at its source for news: no longer than that process may take to stop.
 WAIT_S = 2.0
+# What comes shortly after other news waits for more: consumers then apply it in fewer and larger batches.
+REST_S = 0.2
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -141,10 +143,12 @@ class Feed:
 
     async def _follow(self) -> None:
         await self._begun.wait()
+        loop = asyncio.get_running_loop()
         while True:
             facts = await read_outbox(self.source, self._end, self.BATCH, WAIT_S)
             if not facts:
                 continue
+            read_at = loop.time()
             async with self._more:
                 self._facts.extend(facts)
                 self._end = facts[-1].position
@@ -153,3 +157,5 @@ class Feed:
                     self._facts = self._facts[-self.KEEP :]
                     self._start = dropped[-1].position
                 self._more.notify_all()
+            if len(facts) < self.BATCH:
+                await asyncio.sleep(read_at + REST_S - loop.time())

@@ -2,7 +2,6 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import msgspec
 
@@ -21,41 +20,46 @@ from souk.orders.reading import StoredLine, StoredOrder, StoredPart
 from souk.orders.settings import settings
 from souk.orders.types import PlaceOrder
 
-# A cart or a key that is taken leaves the row out: who comes second finds the first one's saga.
-CLAIM = f"""
-    INSERT INTO orders.placement
-        (order_id, cart_id, subject, key, fingerprint, step, expires_at, lease_owner, lease_until)
-    SELECT u.order_id, u.cart_id, u.subject, u.key, u.fingerprint, 'completing', u.expires_at, $7, now() + make_interval(secs => $8)
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::timestamptz[])
-        AS u (order_id, cart_id, subject, key, fingerprint, expires_at)
-    ON CONFLICT DO NOTHING
-    RETURNING {placements.COLUMNS}
-"""
-WRITE_ORDERS = """
-    INSERT INTO orders.orders (id, user_id, guest_token_hash, email, cart_id, status, currency, subtotal, discount, shipping, tax, total,
-                               tax_included, coupon, coupon_discount, country, shipping_address, note, expires_at, placed_at)
-    SELECT u.id, u.user_id, u.guest_token_hash, u.email, u.cart_id, 'draft', u.currency, u.subtotal, u.discount, u.shipping, u.tax, u.total,
-           u.tax_included, u.coupon, u.coupon_discount, u.country, u.shipping_address, u.note, u.expires_at, u.placed_at
-    FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::uuid[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[],
-                $10::bigint[], $11::bigint[], $12::bool[], $13::text[], $14::bigint[], $15::text[], $16::jsonb[], $17::text[],
-                $18::timestamptz[], $19::timestamptz[])
-        AS u (id, user_id, guest_token_hash, email, cart_id, currency, subtotal, discount, shipping, tax, total,
-              tax_included, coupon, coupon_discount, country, shipping_address, note, expires_at, placed_at)
-    RETURNING id, number, version, created_at, updated_at
-"""
-WRITE_LINES = """
-    INSERT INTO orders.order_line (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
-                                   discount, tax, tax_rate_ppm, total, discounts)
-    SELECT u.order_id, u.id, u.seller_id, u.product_id, u.variant_id, u.sku, u.name, u.image_url, u.quantity, u.unit_price,
-           u.discount, u.tax, u.tax_rate_ppm, u.total, u.discounts::jsonb
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::bigint[],
-                $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[])
-        AS u (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
-              discount, tax, tax_rate_ppm, total, discounts)
-"""
-WRITE_PARTS = """
-    INSERT INTO orders.order_part (order_id, seller_id, shipping_option, shipping, tax, total, commission, platform_discount)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+# One statement, and so one transaction, for all that an order begins with. A cart or a key that is taken leaves the order out: who
+# comes second finds the first one's saga.
+WRITE_DRAFTS = f"""
+    WITH claimed AS (
+        INSERT INTO orders.placement (order_id, cart_id, subject, key, fingerprint, step, expires_at, lease_owner, lease_until)
+        SELECT u.order_id, u.cart_id, u.subject, u.key, u.fingerprint, 'completing', u.expires_at, $1, now() + make_interval(secs => $2)
+        FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::timestamptz[])
+            AS u (order_id, cart_id, subject, key, fingerprint, expires_at)
+        ON CONFLICT DO NOTHING
+        RETURNING {placements.COLUMNS}
+    ), written AS (
+        INSERT INTO orders.orders (id, cart_id, expires_at, user_id, guest_token_hash, email, status, currency, subtotal, discount,
+                                   shipping, tax, total, tax_included, coupon, coupon_discount, country, shipping_address, note, placed_at)
+        SELECT c.order_id, c.cart_id, c.expires_at, u.user_id, u.guest_token_hash, u.email, 'draft', u.currency, u.subtotal, u.discount,
+               u.shipping, u.tax, u.total, u.tax_included, u.coupon, u.coupon_discount, u.country, u.shipping_address, u.note, u.placed_at
+        FROM claimed AS c
+        JOIN unnest($3::uuid[], $9::uuid[], $10::bytea[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[],
+                    $16::bigint[], $17::bigint[], $18::bool[], $19::text[], $20::bigint[], $21::text[], $22::jsonb[], $23::text[],
+                    $24::timestamptz[])
+            AS u (order_id, user_id, guest_token_hash, email, currency, subtotal, discount, shipping, tax, total, tax_included,
+                  coupon, coupon_discount, country, shipping_address, note, placed_at) ON u.order_id = c.order_id
+        RETURNING id, number, version, created_at, updated_at
+    ), lines AS (
+        INSERT INTO orders.order_line (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
+                                       discount, tax, tax_rate_ppm, total, discounts)
+        SELECT u.order_id, u.id, u.seller_id, u.product_id, u.variant_id, u.sku, u.name, u.image_url, u.quantity, u.unit_price,
+               u.discount, u.tax, u.tax_rate_ppm, u.total, u.discounts::jsonb
+        FROM unnest($25::uuid[], $26::uuid[], $27::uuid[], $28::uuid[], $29::uuid[], $30::text[], $31::text[], $32::text[], $33::bigint[],
+                    $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[], $39::text[])
+            AS u (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
+                  discount, tax, tax_rate_ppm, total, discounts)
+        WHERE u.order_id IN (SELECT order_id FROM claimed)
+    ), parts AS (
+        INSERT INTO orders.order_part (order_id, seller_id, shipping_option, shipping, tax, total, commission, platform_discount)
+        SELECT u.order_id, u.seller_id, u.shipping_option, u.shipping, u.tax, u.total, u.commission, u.platform_discount
+        FROM unnest($40::uuid[], $41::uuid[], $42::text[], $43::bigint[], $44::bigint[], $45::bigint[], $46::bigint[], $47::bigint[])
+            AS u (order_id, seller_id, shipping_option, shipping, tax, total, commission, platform_discount)
+        WHERE u.order_id IN (SELECT order_id FROM claimed)
+    )
+    SELECT c.*, w.number, w.version, w.created_at, w.updated_at FROM claimed AS c JOIN written AS w ON w.id = c.order_id
 """
 
 MILLION = 1_000_000
@@ -122,8 +126,9 @@ class Written(msgspec.Struct, frozen=True):
     order: StoredOrder
 
 
-class _NewRow(msgspec.Struct, frozen=True):
-    id: UUID
+class _Row(Placement, frozen=True, kw_only=True):
+    """What the database adds to a new order and its saga."""
+
     number: int
     version: int
     created_at: datetime
@@ -132,24 +137,19 @@ class _NewRow(msgspec.Struct, frozen=True):
 
 async def _write_drafts(asked: tuple[Asked[Draft], ...]) -> Answers[Written | None]:
     drafts = {one.request.order_id: one.request for one in asked}
-    claims = columns(tuple(drafts.values()), "order_id", "cart_id", "subject", "key", "fingerprint", "expires_at")
-    async with db.transaction() as tx:
-        claimed = {row.order_id: row for row in await tx.all(Placement, CLAIM, *claims, db.owner, float(LEASE_S))}
-        won = tuple(draft for order_id, draft in drafts.items() if order_id in claimed)
-        rows: dict[UUID, _NewRow] = {}
-        if won:
-            rows = {row.id: row for row in await tx.all(_NewRow, WRITE_ORDERS, *columns(won, *ORDER_COLUMNS))}
-            await tx.run(WRITE_LINES, *line_columns(won))
-            await tx.run(WRITE_PARTS, *part_columns(won))
-    written = {order_id: Written(claimed[order_id], as_stored(drafts[order_id], row)) for order_id, row in rows.items()}
+    new = tuple(drafts.values())
+    claims, orders = columns(new, *CLAIM_COLUMNS), columns(new, *ORDER_COLUMNS)
+    rows = await db.write(_Row, WRITE_DRAFTS, db.owner, float(LEASE_S), *claims, *orders, *line_columns(new), *part_columns(new))
+    written = {row.order_id: Written(as_placement(row), as_stored(drafts[row.order_id], row)) for row in rows}
     return tuple(written.get(one.request.order_id) for one in asked)
 
 
 _drafting: Batcher[Draft, Written | None] = Batcher(_write_drafts)
 
+CLAIM_COLUMNS = ("order_id", "cart_id", "subject", "key", "fingerprint", "expires_at")
 ORDER_COLUMNS = (
-    "order_id", "user_id", "guest_token_hash", "email", "cart_id", "currency", "subtotal", "discount", "shipping", "tax", "total",
-    "tax_included", "coupon", "coupon_discount", "country", "shipping_address", "note", "expires_at", "placed_at",
+    "user_id", "guest_token_hash", "email", "currency", "subtotal", "discount", "shipping", "tax", "total", "tax_included", "coupon",
+    "coupon_discount", "country", "shipping_address", "note", "placed_at",
 )  # fmt: skip
 PART_COLUMNS = ("seller_id", "shipping_option", "shipping", "tax", "total", "commission", "platform_discount")
 
@@ -159,7 +159,11 @@ async def write_draft(draft: Draft) -> Written | None:
     return await _drafting.ask(draft, caller())
 
 
-def as_stored(draft: Draft, row: _NewRow) -> StoredOrder:
+def as_placement(row: _Row) -> Placement:
+    return Placement(*(getattr(row, name) for name in Placement.__struct_fields__))
+
+
+def as_stored(draft: Draft, row: _Row) -> StoredOrder:
     """The order as reading it back would show it."""
     lines = (
         StoredLine(
