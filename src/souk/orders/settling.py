@@ -23,14 +23,21 @@ from souk.orders.securing import lines_of
 from souk.orders.types import OrderStatus, PaymentStatus
 
 LOCK_ORDERS = "SELECT FROM orders.orders WHERE id = ANY($1) ORDER BY id FOR UPDATE"
-# Money may have gone back between its capture and now.
+# Money may have gone back between its capture and now. With the entries of the timelines, whose ids are the second array.
 MARK_PLACED = """
-    UPDATE orders.orders SET
-        status = 'placed', captured = total, placed_at = coalesce(placed_at, now()), expires_at = NULL, version = version + 1,
-        payment_status = CASE WHEN refunded = 0 THEN 'paid' WHEN refunded < total THEN 'partially_refunded' ELSE 'refunded' END,
-        updated_at = now()
-    WHERE id = ANY($1) AND status = 'draft'
-    RETURNING id, payment_status, placed_at, version, updated_at
+    WITH placed AS (
+        UPDATE orders.orders SET
+            status = 'placed', captured = total, placed_at = coalesce(placed_at, now()), expires_at = NULL, version = version + 1,
+            payment_status = CASE WHEN refunded = 0 THEN 'paid' WHEN refunded < total THEN 'partially_refunded' ELSE 'refunded' END,
+            updated_at = now()
+        WHERE id = ANY($1) AND status = 'draft'
+        RETURNING id, payment_status, placed_at, version, updated_at, user_id
+    ), told AS (
+        INSERT INTO orders.timeline (order_id, id, type, data, actor_id)
+        SELECT p.id, u.entry_id, 'placed', '{}', p.user_id
+        FROM placed AS p JOIN unnest($1::uuid[], $2::uuid[]) AS u (order_id, entry_id) ON u.order_id = p.id
+    )
+    SELECT id, payment_status, placed_at, version, updated_at FROM placed
 """
 MARK_REJECTED = """
     UPDATE orders.orders AS o SET status = u.status, payment_status = u.payment_status, expires_at = NULL, version = o.version + 1,
@@ -125,7 +132,8 @@ async def write_placed(settled: dict[UUID, Settled]) -> dict[UUID, StoredOrder]:
         if not ours:
             return {}
         await tx.run(LOCK_ORDERS, ours)
-        placed = {row.id: as_placed(settled[row.id].order, row) for row in await tx.all(_Placed, MARK_PLACED, ours)}
+        rows = await tx.all(_Placed, MARK_PLACED, ours, [new_id() for _ in ours])
+        placed = {row.id: as_placed(settled[row.id].order, row) for row in rows}
         await announce_placed(tx, placed.values())
     # An order of ours that was no draft had been placed before.
     return {order_id: placed.get(order_id, settled[order_id].order) for order_id in ours}
@@ -144,7 +152,7 @@ def as_placed(order: StoredOrder, row: _Placed) -> StoredOrder:
 
 
 async def announce_placed(tx: Transaction, orders: Collection[StoredOrder]) -> None:
-    """Publish what became final, and write it into the timelines."""
+    """Publish what became final."""
     news: list[Event] = []
     for order in orders:
         total = Money(order.total, order.currency)
@@ -157,7 +165,6 @@ async def announce_placed(tx: Transaction, orders: Collection[StoredOrder]) -> N
             OrderPaid(order.id, total),
         )
     await publish(tx, *news)
-    await add_to_timeline(tx, tuple(Moment(order.id, "placed", {}, order.user_id) for order in orders))
 
 
 class Rejection(msgspec.Struct, frozen=True):
