@@ -64,6 +64,12 @@ async def test_a_page_shows_a_change_of_this_process_at_once(working_shop: Shop)
         await pages.get_product(product.id, None)
 
 
+async def test_a_page_in_memory_says_all_that_the_product_says(working_shop: Shop) -> None:
+    odd = {"huge": 1e20, "tiny": 1e-300, "whole": 2.0, "quote": '"\\\u2028é', "nothing": None, "many": ["a", "b"], "yes": True}
+    (product,) = await create(mug(variants=(variant("MUG-S", attributes=odd), variant("MUG-L")), attributes=odd, brand="Kumo"))
+    assert await warm_page(product.id) == product
+
+
 async def test_a_page_shows_a_change_of_another_process_a_moment_later(working_shop: Shop) -> None:
     (product,) = await create(mug())
     await warm_page(product.id)

@@ -19,15 +19,20 @@ from souk.kit.errors import NotFound
 from souk.kit.events import Delivered, remembers
 from souk.kit.memory import Memory
 
-# A page takes some kilobytes; those that are looked at most are few.
-PAGES_KEPT = 20_000
-SKUS_KEPT = 50_000
+# A page of one variant takes 1.5 kB, one of three variants and pictures 3 kB; those that are looked at most are few.
+PAGES_KEPT = 50_000
+SKUS_KEPT = 100_000
 
 
-async def load_pages(ids: Sequence[UUID]) -> Mapping[UUID, Product]:
-    """Published products, with prices in the shop's own currency first."""
+# As JSON a page takes less than half of what its objects do, and the collector does not walk through it; reading it costs 4 us.
+_decoder = msgspec.json.Decoder(Product)
+
+
+async def load_pages(ids: Sequence[UUID]) -> Mapping[UUID, bytes]:
+    """Published products as JSON, with prices in the shop's own currency first."""
     seen_by_everybody: tuple[object, ...] = (shop.now.currencies[0], media.base_url(), False, [])
-    return {product.id: product for product in await db.all(Product, READ_PRODUCTS, list(ids), *seen_by_everybody)}
+    products = await db.all(Product, READ_PRODUCTS, list(ids), *seen_by_everybody)
+    return {product.id: msgspec.json.encode(product) for product in products}
 
 
 pages = Memory(load_pages, PAGES_KEPT)
@@ -61,9 +66,10 @@ async def get_product(product_id: UUID, currency: str | None = None) -> Product:
         if not found:
             raise NotFound
         return found[0]
-    page = await pages.get(product_id)
-    if page is None:
+    kept = await pages.get(product_id)
+    if kept is None:
         raise NotFound
+    page = _decoder.decode(kept)
     return with_stock(page, await levels.find_available(page.seller_id, [variant.sku for variant in page.variants]))
 
 
