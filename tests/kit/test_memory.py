@@ -95,13 +95,35 @@ async def test_nothing_is_kept_before_or_after_somebody_tells(shelf: Shelf) -> N
     assert (memory.peek("a"), await memory.get("a"), memory.peek("a")) == (None, 1, None)
 
 
-async def test_nobody_needs_to_tell_of_what_is_kept_for_a_moment(shelf: Shelf) -> None:
-    memory = Memory(shelf.load, 10, age_s=0.05)
-    await memory.get("a")
-    shelf.values["a"] = 2
-    assert await memory.get("a") == 1
-    await asyncio.sleep(0.06)
-    assert await memory.get("a") == 2
+async def test_a_change_between_two_reads_that_overlap_is_not_forgotten(shelf: Shelf) -> None:
+    memory = told(shelf)
+    shelf.open.clear()
+    first = asyncio.create_task(memory.get("a"))
+    await asyncio.sleep(0.01)
+    shelf.values["a"] = 10
+    memory.forget(["a"])
+    second = asyncio.create_task(memory.get("a"))
+    await asyncio.sleep(0.01)
+    shelf.open.set()
+    assert (await first, await second, memory.peek("a")) == (1, 10, 10)
+
+
+async def test_what_is_part_of_something_is_forgotten_with_it(shelf: Shelf) -> None:
+    memory = Memory(shelf.load, 2, whole_of=lambda value: value % 2)
+    memory.need("news")
+    memory.begin("news")
+    await memory.get_many("ab")
+    await memory.get("c")
+    memory.forget_parts([1, 7])
+    assert [memory.peek(key) for key in "abc"] == [None, 2, None]
+    shelf.open.clear()
+    reading = asyncio.create_task(memory.get("c"))
+    await asyncio.sleep(0.01)
+    memory.forget_parts([1])
+    shelf.open.set()
+    assert (await reading, memory.peek("c")) == (3, None)
+    memory.forget_parts([0])
+    assert memory._parts == {}
 
 
 async def test_those_used_last_are_kept(shelf: Shelf) -> None:

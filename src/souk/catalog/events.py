@@ -77,3 +77,11 @@ class ListingsShown(Event, frozen=True):
     """What a seller offers can be found and bought again."""
 
     seller_id: UUID
+
+
+# By one of these it is told whatever changes of a product that others see: its words, variants, prices, images and whether it is sold.
+OF_A_PRODUCT = (ProductChanged, ProductPublished, ProductRemoved, PriceChanged, VariantAdded, VariantRemoved)
+OfAProduct = ProductChanged | ProductPublished | ProductRemoved | PriceChanged | VariantAdded | VariantRemoved
+# And by one of these, whatever changes of many at once.
+OF_MANY = (CategoryChanged, ListingsHidden, ListingsShown)
+OfMany = CategoryChanged | ListingsHidden | ListingsShown

@@ -12,7 +12,7 @@ import msgspec
 from souk.kit.callers import caller
 from souk.kit.db import Transaction
 from souk.kit.ids import new_id
-from souk.kit.memory import Memory
+from souk.kit.memory import Told
 
 APPEND = """
     INSERT INTO {schema}.outbox (event_id, type, aggregate_id, payload, request_id)
@@ -103,7 +103,7 @@ class Consumer:
     later, and keeps no position: it begins with what is new.
     """
 
-    def __init__(self, function: Consume, kind: Kind, events: tuple[type[Event], ...], keeps: Memory[Any, Any] | None = None) -> None:
+    def __init__(self, function: Consume, kind: Kind, events: tuple[type[Event], ...], keeps: Told | None = None) -> None:
         self.function = function
         self.kind = kind
         self.keeps = keeps
@@ -132,7 +132,7 @@ def subscribes(*events: type[Event], kind: Kind = "table") -> Callable[[Consume]
     return register
 
 
-def remembers(memory: Memory[Any, Any], *events: type[Event]) -> Callable[[Consume], Consume]:
+def remembers(memory: Told, *events: type[Event]) -> Callable[[Consume], Consume]:
     """Register the function by which a memory hears of changes: a consumer of the kind "memory"."""
 
     def register(function: Consume) -> Consume:

@@ -3,8 +3,6 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
-from math import inf
-from time import monotonic
 from typing import Generic, TypeVar
 
 from souk.kit.batching import Answers, Asked, Batcher
@@ -16,22 +14,17 @@ V = TypeVar("V")
 Load = Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]
 
 
-class Memory(Generic[K, V]):
-    """Up to `size` values, those used last. What is not there is loaded, many at once; what does not exist is not kept.
+class Told:
+    """A memory that is good while it is told of changes: everything in it is void when that begins, and when it breaks off."""
 
-    Values are kept for `age_s` seconds or, without it, while this process hears of changes: a consumer of the kind "memory" calls
-    `forget` for each. A value that changes while it is being loaded is given to who asked before, and not kept.
-    """
-
-    def __init__(self, load: Load[K, V], size: int, age_s: float | None = None) -> None:
-        self._load = load
-        self._size = size
-        self._age_s = age_s
-        self._kept: OrderedDict[K, tuple[float, V]] = OrderedDict()  # until when, and what
-        self._loading: dict[K, bool] = {}  # and whether it is to be kept when it comes
-        self._batcher: Batcher[K, V | None] = Batcher(self._work, lanes=2, turns=False)
+    def __init__(self) -> None:
         self._needed: set[Hashable] = set()
-        self._heard: set[Hashable] = set()
+        self._begun: set[Hashable] = set()
+
+    @property
+    def hears(self) -> bool:
+        """Whether all changes come through."""
+        return bool(self._needed) and self._needed <= self._begun
 
     def need(self, source: Hashable) -> None:
         """Changes are told by this source, among others."""
@@ -40,20 +33,42 @@ class Memory(Generic[K, V]):
     def begin(self, source: Hashable) -> None:
         """From now on each change that this source tells of comes through; what changed before may have been missed."""
         self.clear()
-        self._heard.add(source)
+        self._begun.add(source)
 
     def end(self, source: Hashable) -> None:
         """This source tells nothing any more."""
-        self._heard.discard(source)
+        self._begun.discard(source)
         self.clear()
+
+    def clear(self) -> None:
+        """Anything may have changed."""
+        raise NotImplementedError
+
+
+class Memory(Told, Generic[K, V]):
+    """Up to `size` values, those used last. What is not there is loaded, many at once; what does not exist is not kept.
+
+    Values are kept while this process hears of changes: a consumer of the kind "memory" calls `forget` for each. A value that
+    changes while it is being loaded is given to who asked before, and not kept. A fact may name less than the key: `whole_of` says
+    what a value is part of, and `forget_parts` forgets all parts of that.
+    """
+
+    def __init__(self, load: Load[K, V], size: int, whole_of: Callable[[V], Hashable] | None = None) -> None:
+        super().__init__()
+        self._load = load
+        self._size = size
+        self._whole_of = whole_of
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._parts: dict[Hashable, set[K]] = {}
+        self._loading: list[set[K]] = []  # what each batch under way may keep when it comes
+        self._batcher: Batcher[K, V | None] = Batcher(self._work, lanes=2, turns=False)
 
     def peek(self, key: K) -> V | None:
         """The value if it is here."""
         kept = self._kept.get(key)
-        if kept is None or kept[0] < monotonic():
-            return None
-        self._kept.move_to_end(key)
-        return kept[1]
+        if kept is not None:
+            self._kept.move_to_end(key)
+        return kept
 
     async def get(self, key: K) -> V | None:
         """The value; None if there is none."""
@@ -72,26 +87,54 @@ class Memory(Generic[K, V]):
     def forget(self, keys: Iterable[K]) -> None:
         """These have changed."""
         for key in keys:
-            self._kept.pop(key, None)
-            if key in self._loading:
-                self._loading[key] = False
+            self._drop(key)
+            for batch in self._loading:
+                batch.discard(key)
+
+    def forget_parts(self, wholes: Iterable[Hashable]) -> None:
+        """Whatever is part of these has changed; what is being loaded may be."""
+        for whole in wholes:
+            for key in tuple(self._parts.get(whole, ())):
+                self._drop(key)
+        self._keep_none_of_those_under_way()
 
     def clear(self) -> None:
         """Anything may have changed."""
         self._kept.clear()
-        self._loading = dict.fromkeys(self._loading, False)
+        self._parts.clear()
+        self._keep_none_of_those_under_way()
 
     async def _work(self, asked: tuple[Asked[K], ...]) -> Answers[V | None]:
         keys = list(dict.fromkeys(one.request for one in asked))
-        self._loading.update(dict.fromkeys(keys, True))
-        found: Mapping[K, V] = {}
+        unchanged = set(keys)
+        self._loading.append(unchanged)
         try:
             found = await self._load(keys)
         finally:
-            unchanged = {key for key in keys if self._loading.pop(key, False)}
-        if self._age_s is not None or (self._needed and self._needed <= self._heard):
-            until = inf if self._age_s is None else monotonic() + self._age_s
-            self._kept.update((key, (until, found[key])) for key in keys if key in unchanged and key in found)
+            self._loading = [batch for batch in self._loading if batch is not unchanged]
+        if self.hears:
+            for key in keys:
+                if key in unchanged and key in found:
+                    self._keep(key, found[key])
         while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
+            self._drop(next(iter(self._kept)))
         return tuple(found.get(one.request) for one in asked)
+
+    def _keep_none_of_those_under_way(self) -> None:
+        for batch in self._loading:
+            batch.clear()
+
+    def _keep(self, key: K, value: V) -> None:
+        self._drop(key)
+        self._kept[key] = value
+        if self._whole_of is not None:
+            self._parts.setdefault(self._whole_of(value), set()).add(key)
+
+    def _drop(self, key: K) -> None:
+        value = self._kept.pop(key, None)
+        if value is None or self._whole_of is None:
+            return
+        whole = self._whole_of(value)
+        self._parts[whole].discard(key)
+        if not self._parts[whole]:
+            del self._parts[whole]
