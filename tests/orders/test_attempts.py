@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -14,12 +15,15 @@ from souk.inventory import reservations
 from souk.inventory.database import db as inventory_db
 from souk.kit.callers import SYSTEM, Caller, asking
 from souk.kit.errors import Unavailable
+from souk.kit.events import Delivered
 from souk.kit.ids import new_id
 from souk.kit.locks import SessionLocks
-from souk.orders import jobs, placements
+from souk.orders import consumers, jobs, placements, placing
 from souk.orders.database import db
+from souk.orders.drafting import Written
 from souk.orders.placements import LetGo, LostLease, Placement
 from souk.payments.database import db as payments_db
+from souk.payments.events import PaymentCaptured
 
 BUYER = new_id()
 
@@ -113,6 +117,29 @@ async def test_news_that_come_while_somebody_is_at_work_are_not_slept_through(wa
     await placements.wait_for_payment(looked_too_early)
     assert await go_on() == 1
     assert await status_of(waiting) == ("placed", "paid")
+
+
+async def test_only_a_capture_that_an_attempt_may_have_missed_wakes_the_order(waiting: orders.Order) -> None:
+    for at_once, step in ((True, "waiting"), (False, "completing")):
+        await placements.wait_for_payment(await take(waiting))
+        event = PaymentCaptured(waiting.id, waiting.id, waiting.total, at_once=at_once)
+        async with db.transaction() as tx:
+            await consumers.nudge_paid_orders(tx, (Delivered(event, new_id(), datetime.now(UTC)),))
+        assert await db.value("SELECT step FROM orders.placement WHERE order_id = $1", waiting.id) == step
+
+
+async def test_whose_answer_of_a_capture_is_lost_leaves_the_order_to_the_sweeper(living: None) -> None:
+    """The payment is captured at once, so that nobody is nudged, and whoever asked for it never hears of it."""
+    await open_market()
+    await put_on_sale("MUG", 1200, 1, await make_seller())
+    with as_buyer(BUYER):
+        begun = await placing.begin(buy(await fill_cart(BUYER, ("MUG", 1))))
+        assert isinstance(begun, Written)
+        await payments.pay_order(payments.PayOrder(placing.payment_of(begun.order), "card", "tok_visa"))
+        await placements.give_up_attempt(begun.placement)
+    assert await payments_db.value("SELECT payload ->> 'at_once' FROM payments.outbox WHERE type = 'payments.PaymentCaptured'") == "true"
+    assert await go_on() == 1
+    assert await db.value("SELECT status || ' ' || payment_status FROM orders.orders") == "placed paid"
 
 
 async def test_attempts_that_end_together_all_end_though_one_has_to_wait(waiting: orders.Order) -> None:

@@ -74,7 +74,8 @@ async def test_a_card_is_charged(shop: Shop) -> None:
     assert await balance(ledger.clearing("test", "EUR")) == -12_900
     assert await balance(ledger.order_funds("EUR")) == 12_900
     [event] = await announced(PaymentCaptured)
-    assert event == {"order_id": str(order.id), "payment_id": str(order.id), "amount": {"amount": 12_900, "currency": "EUR"}}
+    money = {"amount": 12_900, "currency": "EUR"}
+    assert event == {"order_id": str(order.id), "payment_id": str(order.id), "amount": money, "at_once": False}
 
 
 async def test_a_declined_card_may_be_followed_by_another(shop: Shop) -> None:

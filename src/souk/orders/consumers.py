@@ -9,8 +9,12 @@ from souk.users.events import UserErased
 
 @subscribes(PaymentCaptured)
 async def nudge_paid_orders(tx: Transaction, news: tuple[Delivered[PaymentCaptured], ...]) -> None:
-    """Let the sweeper go on with orders that a webhook has paid. One that its own request has completed is left alone."""
-    await placements.nudge(tx, [one.event.order_id for one in news])
+    """Let the sweeper go on with orders that were paid after they had been looked at. One that its own request completes is left alone."""
+    # Of a payment that was captured at once nobody can have seen less. An attempt goes to sleep only after it has seen the payment
+    # unpaid, so none of this order ever has: whoever is at work sees the money, or gives up and leaves the order "completing", or
+    # dies or loses the lease, and then it is due as well. Whoever decides to undo closes the payment: it is not captured after that.
+    if late := [one.event.order_id for one in news if not one.event.at_once]:
+        await placements.nudge(tx, late)
 
 
 @subscribes(PaymentRefunded)

@@ -57,7 +57,7 @@ def book_capture(case: Case, attempt: Attempt, changes: Changes) -> None:
     elif payment.kind == "order" and payment.closed_at is not None:
         promise_refund(case, taken, attempt.amount, CLOSED, changes)
     elif payment.kind == "order":
-        changes.events.append(PaymentCaptured(payment.id, payment.id, payment.money(attempt.amount)))
+        changes.events.append(PaymentCaptured(payment.id, payment.id, payment.money(attempt.amount), at_once=case.is_new))
 
 
 def withdraw_questions(case: Case, changes: Changes) -> None:

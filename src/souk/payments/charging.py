@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Protocol
@@ -22,6 +23,7 @@ from souk.payments.database import db
 from souk.payments.gateways.gateway import ChargeAsked, Reference
 from souk.payments.ledger import Account
 from souk.payments.methods import INSTANT, TEST, WALLET, find_method, is_demo
+from souk.payments.new_payments import new_case, open_payments
 from souk.payments.news import follow_up, tell
 from souk.payments.records import (
     FIND_PAYMENT,
@@ -31,7 +33,6 @@ from souk.payments.records import (
     Changes,
     PaymentRow,
     lock_cases,
-    open_payments,
     show_payment,
     write,
 )
@@ -126,28 +127,54 @@ async def begin_attempts(asked: tuple[Asked[Begin], ...]) -> tuple[Begun | Domai
     changes = Changes()
     openings = {one.request.opening.order_id: one.request.opening for one in asked if one.request.opening}
     async with db.transaction() as tx:
-        demo = await is_demo(tx)
-        opened = await open_payments(tx, list(openings.values())) if openings else {}
-        cases = {row.id: Case(row) for row in opened.values()}
-        if others := {one.request.charge.order_id for one in asked} - cases.keys():
-            cases |= await lock_cases(tx, others)
-        wallets = await lock_wallets(tx, asked, cases)
-        find = cache(partial(find_method, demo=demo))
-        decisions = [begin(one, cases, find, wallets, changes) for one in asked]
+        find = cache(partial(find_method, demo=await is_demo(tx)))
+        rows, decisions = await begin_new(tx, asked, find, changes)
+        late = [one for one in asked if one not in decisions]
+        if late:
+            opened = await open_payments(tx, [one for order_id, one in openings.items() if order_id not in rows])
+            cases = {row.id: Case(row, is_new=True) for row in opened.values()}
+            if others := {one.request.charge.order_id for one in late} - cases.keys():
+                cases |= await lock_cases(tx, others)
+            wallets = await lock_wallets(tx, late, cases)
+            decisions |= {one: begin(one, cases, find, wallets, changes) for one in late}
         written = await write(tx, changes)
     follow_up(changes)
-    return tuple(
-        msgspec.structs.replace(decided, payment=written.payments.get(decided.payment.id, decided.payment))
-        if isinstance(decided, Begun)
-        else decided
-        for decided in decisions
-    )
+    rows |= written.payments
+    return tuple(show_begun(decisions[one], rows) for one in asked)
+
+
+async def begin_new(
+    tx: Transaction, asked: tuple[Asked[Begin], ...], find: FindMethod, changes: Changes
+) -> tuple[dict[UUID, PaymentRow], dict[Asked[Begin], Begun | DomainError]]:
+    """Decide on payments that are not there yet, and write each of them once, as it comes out; their rows, and what was decided.
+
+    Those that are there nevertheless are left out. So are those that a wallet is to pay: wallets are locked after payments.
+    """
+    by_wallet = {one.request.charge.order_id for one in asked if one.request.charge.method == WALLET}
+    openings = {one.order_id: one for begun in asked if (one := begun.request.opening) and one.order_id not in by_wallet}
+    if not openings:
+        return {}, {}
+    cases = {order_id: new_case(opening) for order_id, opening in openings.items()}
+    decided = {order_id: Changes() for order_id in cases}
+    new = [one for one in asked if one.request.charge.order_id in cases]
+    decisions = {one: begin(one, cases, find, {}, decided[one.request.charge.order_id]) for one in new}
+    rows = await open_payments(tx, list(openings.values()), cases)
+    for order_id in rows:
+        changes.add_new(decided[order_id])
+    return rows, {one: decision for one, decision in decisions.items() if one.request.charge.order_id in rows}
+
+
+def show_begun(decided: Begun | DomainError, rows: dict[UUID, PaymentRow]) -> Begun | DomainError:
+    """What was decided, with the payment as it is written."""
+    if isinstance(decided, DomainError) or decided.payment.id not in rows:
+        return decided
+    return Begun(rows[decided.payment.id], decided.attempt, decided.asked, decided.again)
 
 
 _beginning: Batcher[Begin, Begun] = Batcher(begin_attempts, lanes=1)
 
 
-async def lock_wallets(tx: Transaction, asked: tuple[Asked[Begin], ...], cases: dict[UUID, Case]) -> dict[Account, int]:
+async def lock_wallets(tx: Transaction, asked: Sequence[Asked[Begin]], cases: dict[UUID, Case]) -> dict[Account, int]:
     """The balances of the wallets that are to pay, locked."""
     charges = [one.request.charge for one in asked]
     paying = [cases[charge.order_id].payment for charge in charges if charge.method == WALLET and charge.order_id in cases]

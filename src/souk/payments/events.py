@@ -7,11 +7,15 @@ from souk.kit.money import Money
 
 
 class PaymentCaptured(Event, frozen=True):
-    """The whole amount of an order's payment is with us. It happens once per order, and never after the payment was closed."""
+    """The whole amount of an order's payment is with us. It happens once per order, and never after the payment was closed.
+
+    At once: the payment was written down as captured, so that whoever has seen it at all, has seen it paid.
+    """
 
     order_id: UUID
     payment_id: UUID
     amount: Money
+    at_once: bool = False
 
 
 class PaymentFailed(Event, frozen=True):

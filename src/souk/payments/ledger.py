@@ -8,6 +8,7 @@ before they grow; this way each balance is true at any moment and the database i
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 import msgspec
@@ -47,7 +48,12 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> UUID:
-        return uuid5(ACCOUNTS, f"{self.kind}:{self.owner}:{self.currency}")
+        return _account_id(self)
+
+
+@lru_cache(maxsize=4096)
+def _account_id(account: Account) -> UUID:
+    return uuid5(ACCOUNTS, f"{account.kind}:{account.owner}:{account.currency}")
 
 
 def clearing(gateway: str, currency: str) -> Account:

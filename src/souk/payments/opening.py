@@ -9,6 +9,7 @@ from souk.kit.errors import DomainError
 from souk.payments.charging import may_see, refuse_change
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured
+from souk.payments.new_payments import open_payments
 from souk.payments.records import (
     COLUMNS,
     FIND_PAYMENT,
@@ -16,7 +17,6 @@ from souk.payments.records import (
     Changes,
     PaymentRow,
     lock_cases,
-    open_payments,
     show_payment,
     write,
 )

@@ -1,6 +1,6 @@
 """The rows of payments, attempts and refunds: how they are locked, and the one place that writes them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -12,27 +12,16 @@ from souk.kit.events import Event, publish
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.payments import ledger
-from souk.payments.events import PaymentCaptured
 from souk.payments.ledger import Account, Transfer
 from souk.payments.methods import WALLET
 from souk.payments.settings import settings
-from souk.payments.types import Destination, NextAction, OpenPayment, Payment, PaymentStatus, Refund, RefundStatus
+from souk.payments.types import Destination, NextAction, Payment, PaymentStatus, Refund, RefundStatus
 
 COLUMNS = """
     p.id, p.kind, p.user_id, p.guest_token_hash, p.currency, p.amount, p.expires_at, p.closed_at, p.captured, p.refunding, p.refunded,
     p.status, p.method, p.decline_code, p.redirect_url, p.created_at, p.updated_at
 """
 FIND_PAYMENT = f"SELECT {COLUMNS} FROM payments.payment AS p WHERE p.id = $1"
-OPEN_PAYMENTS = f"""
-    INSERT INTO payments.payment AS p (id, kind, user_id, guest_token_hash, currency, amount, parts, expires_at, status)
-    SELECT u.id, 'order', u.user_id, u.guest_token_hash, u.currency, u.amount, u.parts, u.expires_at,
-           CASE WHEN u.amount = 0 THEN 'captured' ELSE 'none' END
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::jsonb[], $7::timestamptz[])
-        AS u (id, user_id, guest_token_hash, currency, amount, parts, expires_at)
-    ORDER BY u.id
-    ON CONFLICT (id) DO NOTHING
-    RETURNING {COLUMNS}
-"""
 # Attempts and refunds change only under the lock of their payment, so they are read after it.
 LOCK_PAYMENTS = f"SELECT {COLUMNS} FROM payments.payment AS p WHERE p.id = ANY($1) ORDER BY p.id FOR NO KEY UPDATE"
 FIND_ATTEMPTS = """
@@ -75,8 +64,9 @@ WRITE_REFUNDS = """
     RETURNING payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code,
               created_at, updated_at
 """
-# The one writer of amounts and statuses: whatever happened, they follow from the attempts and the refunds. Shown is the attempt
-# that brought the money, else one that may have, else the last one.
+# The writer of amounts and statuses: whatever happened, they follow from the attempts and the refunds. Shown is the attempt that
+# brought the money, else one that may have, else the last one. What a new payment is written with follows
+# by the same rules from new_payments.derive.
 DERIVE_PAYMENTS = f"""
     UPDATE payments.payment AS p SET
         captured = come.captured, refunding = gone.refunding, refunded = gone.refunded,
@@ -227,6 +217,7 @@ class Case(msgspec.Struct):
     payment: PaymentRow
     attempts: dict[UUID, Attempt] = {}
     refunds: dict[UUID, NewRefund] = {}
+    is_new: bool = False  # its row is written in this transaction: nobody has seen it without these attempts
 
     @property
     def captured(self) -> Attempt | None:
@@ -269,18 +260,14 @@ class Changes:
         self.refunds[refund.payment_id, refund.id] = refund
         self.touched.setdefault(refund.payment_id, None)
 
+    def add_new(self, other: "Changes") -> None:
+        """Take over what was decided about a new payment, whose row was written as it came out and is not derived again."""
+        self.attempts |= other.attempts
+        self.transfers += other.transfers
+        self.events += other.events
+
     def move(self, cause_id: UUID, reference: str, kind: str, way: tuple[Account, Account], amount: int) -> None:
         self.transfers.append(Transfer(cause_id, reference, kind, *way, amount))
-
-
-async def open_payments(tx: Transaction, asked: Sequence[OpenPayment]) -> dict[UUID, PaymentRow]:
-    """Write payments of orders down; those that are new. Where nothing is to be paid the payment is captured at once."""
-    parts = [one.parts for one in asked]
-    amounts = columns([one.amount for one in asked], "currency", "amount")
-    owners = columns(asked, "order_id", "user_id", "guest_token_hash")
-    rows = await tx.all(PaymentRow, OPEN_PAYMENTS, *owners, *amounts, parts, [one.expires_at for one in asked])
-    await publish(tx, *(PaymentCaptured(row.id, row.id, row.money(0)) for row in rows if row.amount == 0))
-    return {row.id: row for row in rows}
 
 
 async def lock_cases(tx: Transaction, payment_ids: Iterable[UUID]) -> dict[UUID, Case]:
