@@ -1,8 +1,10 @@
 """Rows come back as Structs, transactions are all or nothing, and a database that cannot answer is Unavailable."""
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import FrameType
 from uuid import UUID
 
 import asyncpg
@@ -168,3 +170,19 @@ async def test_a_server_that_is_not_there_is_unavailable(here: str, elsewhere: D
 def test_a_context_that_is_not_hosted_has_no_database() -> None:
     with pytest.raises(RuntimeError, match="not hosted"):
         Database("nowhere").pool  # noqa: B018
+
+
+async def test_the_driver_does_not_look_into_the_elements_of_an_array(here: str) -> None:
+    looks = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal looks
+        looks += event == "call" and frame.f_code.co_name == "__instancecheck__"
+
+    sys.setprofile(count)
+    try:
+        total = await notebook.db.value("SELECT sum(one) FROM unnest($1::int[]) AS one", list(range(1000)))
+    finally:
+        sys.setprofile(None)
+    assert total == 499_500
+    assert looks < 100

@@ -1,8 +1,6 @@
 """Who is asking, for which request and until when: what travels beside every call."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 from uuid import UUID
@@ -108,14 +106,19 @@ def caller() -> Caller:
     return _caller.get()
 
 
-@contextmanager
-def asking(who: Caller) -> Iterator[None]:
+class asking:
     """Whatever runs inside is asked for by `who`."""
-    token = _caller.set(who)
-    try:
-        yield
-    finally:
-        _caller.reset(token)
+
+    __slots__ = ("_token", "_who")
+
+    def __init__(self, who: Caller) -> None:
+        self._who = who
+
+    def __enter__(self) -> None:
+        self._token = _caller.set(self._who)
+
+    def __exit__(self, *_: object) -> None:
+        _caller.reset(self._token)
 
 
 def set_caller(who: Caller) -> None:

@@ -81,7 +81,10 @@ class Exposed:
         """Run the function wherever its context lives, within its time-out and the caller's deadline."""
         who = self.admit()
         peer = topology.peer_of(self.context)
-        work = self.run_here(arguments, who) if peer is None else peer.ask(self, arguments, who)
+        return await self.in_time(who, self.run_here(arguments, who) if peer is None else peer.ask(self, arguments, who))
+
+    async def in_time(self, who: Caller, work: Awaitable[R]) -> R:
+        """The answer, or Unavailable at the caller's deadline."""
         try:
             return await by(who.deadline, work)
         except TimeoutError as silence:
@@ -132,10 +135,16 @@ class ExposedFunction(Exposed, Generic[P, R]):
         if bound is not None:
             bound.apply_defaults()
             args = bound.args  # type: ignore[assignment]
-        return cast(R, await self.ask(self.argument_type(*args)))
+        if topology.peer_of(self.context) is not None:
+            return cast(R, await self.ask(self.argument_type(*args)))
+        who = self.admit()
+        return cast(R, await self.in_time(who, self.run(args, who)))
 
     async def run_here(self, arguments: Any, who: Caller) -> Any:
-        values = msgspec.structs.astuple(arguments)
+        return await self.run(msgspec.structs.astuple(arguments), who)
+
+    async def run(self, values: tuple[Any, ...], who: Caller) -> Any:
+        """Run the function with these arguments."""
         with asking(who):
             try:
                 return await self.function(*values)
