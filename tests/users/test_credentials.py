@@ -187,7 +187,7 @@ async def test_asking_for_an_unknown_mailbox_is_answered_alike_and_as_late(shop:
 
     known = sorted([await time_of("ada", f"198.51.100.{turn}") for turn in range(5)])
     unknown = sorted([await time_of("nobody", f"198.51.100.{turn}") for turn in range(5)])
-    assert known[2] >= 0.1
+    assert known[2] >= 0.099, "the event loop's clock has milliseconds"
     assert abs(known[2] - unknown[2]) < 0.1
     assert len(await events_of("PasswordResetRequested")) == 5
 
