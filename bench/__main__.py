@@ -1,6 +1,6 @@
 """The measurements as commands; each fills a shop of its own, serves it by real processes, and reports as JSON."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from bench import flash_sale, growth, overload, purchases, reads
+from bench.summary import summarise
 
 Command = Callable[..., Any]
 
@@ -18,6 +19,7 @@ port = click.option("--port", default=8077, show_default=True)
 workers = click.option("--workers", default=2, show_default=True, help="Processes that serve the shop.")
 products = click.option("--products", default=100_000, show_default=True)
 seconds = click.option("--seconds", default=60.0, show_default=True)
+runs = click.option("--runs", default=1, show_default=True, help="Of several the medians and ranges are told.")
 
 
 def connections(count: int) -> Callable[[Command], Command]:
@@ -35,6 +37,7 @@ def main() -> None:
 @connections(128)
 @workers
 @seconds
+@runs
 @click.option("--sandbox", is_flag=True, help="Pay at the fake card processor, a process of its own, and not in the shop's process.")
 @home
 @port
@@ -49,11 +52,12 @@ def measure_purchases(home: Path, port: int, **size: float) -> None:
 @click.option("--pieces", default=500, show_default=True, help="Pieces in each sale.")
 @connections(64)
 @workers
+@runs
 @home
 @port
-def measure_flash_sale(home: Path, port: int, **size: float) -> None:
+def measure_flash_sale(home: Path, port: int, runs: int, **size: float) -> None:
     """Attempts a second after a SKU that sells out, beside ordinary orders on the same footing."""
-    show(flash_sale.measure(home, msgspec.convert(size, flash_sale.Size), port))
+    show([flash_sale.measure(home, msgspec.convert(size, flash_sale.Size), port) for _ in range(runs)])
 
 
 @main.command("reads")
@@ -61,6 +65,7 @@ def measure_flash_sale(home: Path, port: int, **size: float) -> None:
 @connections(64)
 @workers
 @seconds
+@runs
 @home
 @port
 def measure_reads(home: Path, port: int, **size: float) -> None:
@@ -72,11 +77,12 @@ def measure_reads(home: Path, port: int, **size: float) -> None:
 @click.option("--products", default=2_000, show_default=True)
 @click.option("--carts", default=60_000, show_default=True, help="Carts that are filled before, one for each order.")
 @click.option("--seconds", default=20.0, show_default=True, help="Of each phase.")
+@runs
 @home
 @port
-def measure_overload(home: Path, port: int, **size: float) -> None:
+def measure_overload(home: Path, port: int, runs: int, **size: float) -> None:
     """Orders at twice and five times what the shop can take, on one core."""
-    show(overload.measure(home, msgspec.convert(size, overload.Size), port))
+    show([overload.measure(home, msgspec.convert(size, overload.Size), port) for _ in range(runs)])
 
 
 @main.command("growth")
@@ -89,10 +95,12 @@ def measure_overload(home: Path, port: int, **size: float) -> None:
 @port
 def measure_growth(home: Path, port: int, **size: float) -> None:
     """What a purchase costs in a large shop, compared with one of ten thousand products and orders."""
-    show(growth.measure(home, msgspec.convert(size, growth.Size), port))
+    show([growth.measure(home, msgspec.convert(size, growth.Size), port)])
 
 
-def show(report: msgspec.Struct) -> None:
+def show(reports: Sequence[msgspec.Struct]) -> None:
+    """One report as it is, several as their medians and ranges."""
+    report = reports[0] if len(reports) == 1 else summarise(reports)
     click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
 
 

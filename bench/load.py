@@ -20,6 +20,7 @@ class Tally:
     def __init__(self) -> None:
         self.visits_s: list[float] = []
         self.requests = 0
+        self.requests_s: list[float] = []
         self.statuses: Counter[int] = Counter()
         self.failed = 0
         self.problems: Counter[bytes] = Counter()
@@ -34,7 +35,7 @@ class Connection(asyncio.Protocol):
         self.on_end = on_end
         self.pending = b""
         self.visitor: Visitor | None = None
-        self.began = 0.0
+        self.began = self.asked = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -46,7 +47,7 @@ class Connection(asyncio.Protocol):
         if self.visitor is None:
             self.transport.close()
             return
-        self.began = time.perf_counter()
+        self.began = self.asked = time.perf_counter()
         self.write(next(self.visitor))
 
     def data_received(self, data: bytes) -> None:
@@ -67,6 +68,9 @@ class Connection(asyncio.Protocol):
         status = int(data[9:12])
         tally = self.tally
         tally.requests += 1
+        now = time.perf_counter()
+        tally.requests_s.append(now - self.asked)
+        self.asked = now
         tally.statuses[status] += 1
         if status >= 400:
             tally.problems[data[head + 4 :][:160]] += 1
@@ -74,7 +78,7 @@ class Connection(asyncio.Protocol):
             self.write(self.visitor.send((status, data[head + 4 :])))  # type: ignore[union-attr]
         except StopIteration as end:
             if end.value:
-                tally.visits_s.append(time.perf_counter() - self.began)
+                tally.visits_s.append(now - self.began)
             else:
                 tally.failed += 1
             if status == 503:

@@ -57,9 +57,10 @@ class Size(msgspec.Struct, frozen=True):
     clients: int
     workers: int
     seconds: float
+    runs: int = 1
 
 
-def measure(home: Path, size: Size, port: int) -> Report:
+def measure(home: Path, size: Size, port: int) -> list[Report]:
     """Fill a shop, serve it, read its pages."""
     with filled(home, Stock(size.products), 1) as (dsn, goods), served(dsn, port, size.workers):
-        return uvloop.run(read(port, goods, size.clients, size.seconds))
+        return [uvloop.run(read(port, goods, size.clients, size.seconds)) for _ in range(size.runs)]

@@ -10,10 +10,11 @@ import pytest
 from tests.kit import notebook
 from tests.kit.notebook import Note
 
-from souk.kit.batching import TURN_S, TURNS, Asked, Batcher
+from souk.kit.batching import Asked, Batcher
 from souk.kit.callers import NOBODY, Caller, caller
 from souk.kit.errors import DomainError, NotFound, Unavailable
 from souk.kit.ids import new_id
+from souk.kit.turns import TURN_S, TURNS
 
 Batch = tuple[Asked[int], ...]
 
