@@ -74,6 +74,7 @@ async def test_one_brand_and_one_name_of_many_products_do_not_hide_the_others(sh
 async def test_the_index_finds_them_however_many_there_are(shop: Shop) -> None:
     await create(*(mug(f"A{number}", name=f"Item {number}", brand=f"Brand {number}") for number in range(500)))
     async with db.transaction() as tx:
+        await tx.run("ANALYZE catalog.product")
         await tx.run("SET LOCAL plan_cache_mode = force_custom_plan")
         await tx.run("SET LOCAL enable_seqscan = off")
         rows = await tx.connection.fetch(f"EXPLAIN {SUGGEST}", "item 49", 10, 3)

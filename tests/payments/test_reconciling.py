@@ -58,6 +58,14 @@ async def close_it(found: Discrepancy, reason: str = "asked the bank") -> Discre
         return await payments.close_discrepancy(found.id, reason)
 
 
+# The processor is that of all tests: it may tell us of a charge of an earlier one, which is none of ours.
+OPEN_OF_OURS = """
+    SELECT d.source, d.reason, d.told FROM payments.discrepancy AS d
+    WHERE d.closed_at IS NULL
+      AND EXISTS (SELECT FROM payments.payment AS p WHERE p.id = d.payment_id OR strpos(d.told::text, p.id::text) > 0)
+"""
+
+
 async def listed(status: DiscrepancyStatus) -> set[UUID]:
     with asking(Caller(SYSTEM)):
         return {one.id for one in await payments.list_discrepancies(100, status=status)}
@@ -83,12 +91,9 @@ async def test_what_the_book_has_too_is_no_discrepancy(outside: Outside) -> None
     assert in_the_app.redirect_url is not None
     await outside.visit(in_the_app.redirect_url, "approve")
     await heard(in_the_app)
-    # Without a margin, what comes between a page of the book and its time is missed until the book is read again.
-    for _ in range(5):
-        await settle()
-        if not await listed("open"):
-            break
-    assert await listed("open") == set()
+    await settle()
+    await settle()
+    assert await db.pool.fetch(OPEN_OF_OURS) == []
     known = {row["reference"].split(":")[0] for row in await db.pool.fetch("SELECT reference FROM payments.book_entry")}
     assert known == {"capture", "refund"}
 
