@@ -16,7 +16,12 @@ home = click.option(
     "--home", type=click.Path(path_type=Path), default=Path(".bench"), show_default=True, help="The shop's data, made anew."
 )
 port = click.option("--port", default=8077, show_default=True)
-workers = click.option("--workers", default=2, show_default=True, help="Processes that serve the shop.")
+
+
+def processes(count: int) -> Callable[[Command], Command]:
+    return click.option("--workers", default=count, show_default=True, help="Processes that serve the shop.")
+
+
 products = click.option("--products", default=100_000, show_default=True)
 seconds = click.option("--seconds", default=60.0, show_default=True)
 runs = click.option("--runs", default=1, show_default=True, help="Of several the medians and ranges are told.")
@@ -35,7 +40,7 @@ def main() -> None:
 @products
 @click.option("--buyers", default=100_000, show_default=True)
 @connections(128)
-@workers
+@processes(1)
 @seconds
 @runs
 @click.option("--sandbox", is_flag=True, help="Pay at the fake card processor, a process of its own, and not in the shop's process.")
@@ -51,7 +56,7 @@ def measure_purchases(home: Path, port: int, **size: float) -> None:
 @click.option("--buyers", default=5_000, show_default=True, help="Buyers in each sale.")
 @click.option("--pieces", default=500, show_default=True, help="Pieces in each sale.")
 @connections(64)
-@workers
+@processes(1)
 @runs
 @home
 @port
@@ -63,7 +68,7 @@ def measure_flash_sale(home: Path, port: int, runs: int, **size: float) -> None:
 @main.command("reads")
 @products
 @connections(64)
-@workers
+@processes(2)
 @seconds
 @runs
 @home
@@ -89,7 +94,7 @@ def measure_overload(home: Path, port: int, runs: int, **size: float) -> None:
 @click.option("--products", default=1_000_000, show_default=True, help="Products of the large shop.")
 @click.option("--orders", default=1_000_000, show_default=True, help="Orders of the large shop.")
 @connections(64)
-@workers
+@processes(2)
 @click.option("--seconds", default=30.0, show_default=True, help="Of each run, three on each shop.")
 @home
 @port
