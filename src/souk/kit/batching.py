@@ -4,8 +4,10 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, ContextVar
+from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
+from souk.kit.alarms import alarms_of
 from souk.kit.callers import NO_DEADLINE, Caller
 from souk.kit.db import BAD_DATA, TRY_AGAIN
 from souk.kit.errors import DomainError, Unavailable
@@ -51,6 +53,11 @@ class Asked(Generic[Q]):
         self.answer = answer
         self.urgent = urgent  # asked by another batch, which has its turn and waits for us
         self.begun = begun  # a step of a request that has had its turn in an earlier step
+
+    def give_up(self) -> None:
+        """The deadline has passed: if it has no answer yet it gets none."""
+        if not self.answer.done():
+            self.answer.set_exception(Unavailable("the deadline passed before there was an answer"))
 
 
 class Place:
@@ -126,13 +133,13 @@ class Batcher(Generic[Q, A]):
         """The answer to this request; raises its refusal, or Unavailable, which it also is when the caller's deadline passes."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[A] = loop.create_future()
-        asked = Asked(request, caller, answer, loop.time(), urgent=_in_batch.get(), begun=_begun.get())  # type: ignore[arg-type]
+        asked = Asked(request, caller, answer, monotonic(), urgent=_in_batch.get(), begun=_begun.get())  # type: ignore[arg-type]
         if self._turns:
             _begun.set(True)
         self._put(asked)
         if caller.deadline == NO_DEADLINE:
             return await answer
-        alarm = loop.call_at(caller.deadline, _give, asked, Unavailable("the deadline passed before there was an answer"))
+        alarm = alarms_of(loop).set(caller.deadline, asked.give_up)
         try:
             return await answer
         finally:
@@ -143,11 +150,11 @@ class Batcher(Generic[Q, A]):
         if not requests:
             return ()
         loop = asyncio.get_running_loop()
-        now, urgent, begun = loop.time(), _in_batch.get(), _begun.get()
+        now, urgent, begun = monotonic(), _in_batch.get(), _begun.get()
         many = ManyAnswers(len(requests))
         for (request, who), place in zip(requests, many.places, strict=True):
             self._put(Asked(request, who, place, now, urgent=urgent, begun=begun))
-        alarm = loop.call_at(deadline, many.give_up)
+        alarm = alarms_of(loop).set(deadline, many.give_up)
         try:
             await many.all_there
         finally:
@@ -202,7 +209,7 @@ class Batcher(Generic[Q, A]):
 
     def _next_batch(self) -> tuple[Asked[Q], ...]:
         batch: list[Asked[Q]] = []
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if self._turns and self._waiting and not (self._waiting[0].urgent or self._waiting[0].begun):
             overload.turns.note(now - self._waiting[0].asked_at, now)
         while self._waiting and len(batch) < self._size:

@@ -1,7 +1,7 @@
 """Who is asking, for which request and until when: what travels beside every call."""
 
-import asyncio
 from contextvars import ContextVar
+from time import monotonic
 from typing import Literal
 from uuid import UUID
 
@@ -79,7 +79,7 @@ NO_DEADLINE = float("inf")
 
 
 class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who asks, under which request id, with which keys and until when (event loop's clock, seconds)."""
+    """Who asks, under which request id, with which keys and until when (time.monotonic, seconds)."""
 
     principal: Principal = ANONYMOUS
     request_id: str = ""
@@ -94,7 +94,7 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
         return Caller(self.principal, self.request_id, key, self.guest_token, deadline, function)
 
     def seconds_left(self) -> float:
-        return self.deadline - asyncio.get_running_loop().time()
+        return self.deadline - monotonic()
 
 
 NOBODY = Caller()

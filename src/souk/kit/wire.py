@@ -154,21 +154,19 @@ async def answer_call(path: str, body: bytes) -> bytes:
 
 
 async def _answer_one(function: Exposed, envelope: Envelope) -> Answer:
-    deadline = asyncio.get_running_loop().time() + envelope.seconds_left
     who = Caller(
         principal=envelope.principal,
         request_id=envelope.request_id,
         idempotency_key=envelope.idempotency_key,
         guest_token=envelope.guest_token,
-        deadline=deadline,
+        deadline=time.monotonic() + envelope.seconds_left,
         inside=function.path,
     )
     try:
-        async with asyncio.timeout_at(deadline):
-            value = await function.run_here(function.argument_decoder.decode(envelope.arguments), who)
+        value = await function.run_here(function.argument_decoder.decode(envelope.arguments), who)
     except DomainError as refusal:
         return Answer(refusal=refusal_to_wire(refusal))
-    except (Unavailable, TimeoutError) as silence:
+    except Unavailable as silence:
         return Answer(silence=f"{function.path}: {silence}")
     except Exception:
         # A bug over here is silence over there: the neighbours of this item in the batch are not to suffer from it.
