@@ -5,12 +5,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import uvloop
-from granian.constants import Interfaces
-from granian.server.embed import Server
 
 from bench import load
+from souk.kit.server import Listener, serve_until_stopped
 
 BODY = b'{"items":[]}' * 40
 
@@ -46,14 +46,13 @@ def bare_server(port: int, clients: int, seconds: float) -> float:
         process.wait(10)
 
 
-async def answer(scope: dict[str, object], receive: object, send: load.Send) -> None:
+async def answer(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(BODY))]})
     await send({"type": "http.response.body", "body": BODY})
 
 
 async def serve(port: int) -> None:
-    server = Server(answer, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
-    await asyncio.create_task(server.serve())
+    await serve_until_stopped([Listener(answer, "127.0.0.1", port)], lambda: None, asyncio.Event())
 
 
 if __name__ == "__main__":

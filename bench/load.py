@@ -8,9 +8,8 @@ import asyncio
 import base64
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 
-Send = Callable[[dict[str, object]], Awaitable[None]]
 Visitor = Generator[bytes, tuple[int, bytes], bool]
 
 

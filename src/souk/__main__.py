@@ -126,9 +126,9 @@ async def serve_shop(shop: app.Shop, *, seed: bool) -> None:
         await app.learn_token_policy(verifier)
         if seed:
             await fill_demo(settings.home)
-        listeners = [server.make_listener(app.make_public_app(shop, verifier), settings.host, settings.port)]
+        listeners = [server.Listener(app.make_public_app(shop, verifier), settings.host, settings.port)]
         if settings.internal_port:
-            listeners.append(server.make_listener(app.make_internal_app(shop), settings.internal_host, settings.internal_port))
+            listeners.append(server.Listener(app.make_internal_app(shop), settings.internal_host, settings.internal_port))
         await server.serve_until_stopped(listeners, lambda: say(f"Souk is at http://{settings.host}:{settings.port}"), stopping)
     say("Stopped")
 

@@ -20,7 +20,7 @@ from souk.app import Shop
 from souk.catalog import http, settings
 from souk.kit.auth import AUDIENCE, ISSUER, TOKEN_TYPE, PublicKey, TokenPolicy, Verifier
 from souk.kit.ids import new_id
-from souk.kit.server import make_listener
+from souk.kit.server import Listener
 
 
 class Answer:
@@ -80,7 +80,7 @@ async def web(shop: Shop, tmp_path: Path) -> AsyncIterator[Web]:
 
     home = settings.place.now.home
     settings.place.replace(home=tmp_path)
-    listener = make_listener(app.make_rest_app(list(http.routes), verifier), "127.0.0.1", find_free_port())
+    listener = Listener(app.make_rest_app(list(http.routes), verifier), "127.0.0.1", find_free_port())
     serving = asyncio.create_task(listener.serve())
     url = f"http://127.0.0.1:{listener.bind_port}"
     async with aiohttp.ClientSession() as session:

@@ -171,7 +171,7 @@ async def serve_rest(origins: tuple[str, ...], *, fast: bool = True) -> AsyncIte
     front = app.make_rest_app(list(ROUTES), verifier, origins)
     if not fast:
         front._fast._routes.clear()
-    listener = server.make_listener(front, "127.0.0.1", port)
+    listener = server.Listener(front, "127.0.0.1", port)
     serving = asyncio.create_task(server.serve_until_stopped([listener], ready.set, stopping))
     await ready.wait()
     connector = aiohttp.TCPConnector(limit=0)

@@ -27,7 +27,7 @@ async def main(task: str, dsn: str, *options: str) -> None:
     expose_outbox(notebook.db)
     if task == "answer":
         port, secret = options
-        listener = server.make_listener(Internal((secret,)), "127.0.0.1", int(port))
+        listener = server.Listener(Internal((secret,)), "127.0.0.1", int(port))
         await server.serve_until_stopped([listener], say_ready, asyncio.Event())
     else:
         await deliver(dsn, options[0])

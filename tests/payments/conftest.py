@@ -49,7 +49,7 @@ def test_gateway(settings_of_a_test: None) -> None:
 async def listening(shop: Shop, port: int, verifier: Verifier | None = None) -> AsyncIterator[str]:
     """The shop's REST API at this port."""
     public = app.make_public_app(shop, verifier or Verifier())
-    listener = server.make_listener(public, "127.0.0.1", port)
+    listener = server.Listener(public, "127.0.0.1", port)
     serving = asyncio.create_task(listener.serve())
     await asyncio.sleep(0)
     yield f"http://127.0.0.1:{port}"

@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import msgspec
-
 from souk.kit.auth import Verifier
 from souk.kit.callers import ANONYMOUS, Caller, Principal, set_caller
 from souk.kit.cardnumbers import refuse_card_numbers
@@ -16,8 +14,8 @@ from souk.kit.cors import Cors, Header
 from souk.kit.errors import DomainError, InvalidField, Unauthenticated, Unavailable
 from souk.kit.fastpath import FastRoutes
 from souk.kit.ids import new_id
-from souk.kit.overload import READING, overload
-from souk.kit.problems import PROBLEM_JSON, make_problem
+from souk.kit.overload import overload
+from souk.kit.problems import encode_problem
 from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS, REQUESTS_SHED
 
 Scope = dict[str, Any]
@@ -30,16 +28,9 @@ NOSNIFF = (b"x-content-type-options", b"nosniff")
 # Answers are data: a browser that is made to show one as a page loads, runs and frames nothing. Pages bring a policy of their own.
 NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
 
-SHED = msgspec.json.encode(
-    make_problem(503, "overloaded", "The shop has more to do than it can at the moment; try again with the same Idempotency-Key.")
-)
-SHED_HEADERS: list[Header] = [
-    (b"content-type", PROBLEM_JSON.encode()),
-    (b"content-length", b"%d" % len(SHED)),
-    (b"retry-after", b"1"),
-    (b"cache-control", b"private, no-store"),
-    NOSNIFF,
-]
+OVERLOADED = "The shop has more to do than it can at the moment; try again with the same Idempotency-Key."
+SHED_HEADERS, SHED = encode_problem(503, "overloaded", OVERLOADED)
+SHED_HEADERS += [(b"retry-after", b"1"), (b"cache-control", b"private, no-store"), NOSNIFF]
 
 VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -53,18 +44,27 @@ class Front:
         self._verifier = verifier
         self._cors = cors
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if overload.sheds(scope["method"], scope["path"]):
-            await self._shed(scope, receive, send)
-            return
+    def enter(self, method: str, path: str) -> bool:
+        """Whether a request may come in. This is asked before anything is done for it, or sending it away would not help."""
+        if overload.sheds(method, path):
+            REQUESTS_SHED.labels(method).inc()
+            return False
         overload.under_way += 1
-        try:
+        return True
+
+    def leave(self) -> None:
+        """A request that came in has been answered."""
+        overload.under_way -= 1
+
+    def refuse(self, headers: list[Header]) -> tuple[int, list[Header], bytes]:
+        """The answer to a request that may not come in: ready, and without an id of the request."""
+        return 503, SHED_HEADERS + self._cors.describe(dict(headers)), SHED
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
             await self._answer(scope, receive, send)
-        finally:
-            overload.under_way -= 1
+        else:
+            await self.app(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -93,16 +93,6 @@ class Front:
                 await reply.answer(answer.status, answer.headers, answer.body)
         REQUESTS.labels(scope["method"], str(reply.status)).inc()
         REQUEST_SECONDS.observe(time.perf_counter() - began)
-
-    async def _shed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send a request away at next to no cost, or it would not help: the answer is ready, and has no id of the request."""
-        REQUESTS_SHED.labels(scope["method"]).inc()
-        if scope["method"] not in READING:
-            # A body that nobody has read would end the connection, and a new one costs more than this answer.
-            await receive()
-        headers = SHED_HEADERS + self._cors.describe(dict(scope["headers"]))
-        await send({"type": "http.response.start", "status": 503, "headers": headers})
-        await send({"type": "http.response.body", "body": SHED})
 
     def _find_caller(self, path: str, headers: dict[bytes, bytes], request_id: str) -> Caller:
         key = headers.get(b"idempotency-key", b"").decode("latin-1") or None
@@ -176,8 +166,7 @@ class _Reply:
 
 
 async def _refuse(reply: _Reply, status: int, code: str, detail: str) -> None:
-    body = msgspec.json.encode(make_problem(status, code, detail))
-    headers = [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", str(len(body)).encode())]
+    headers, body = encode_problem(status, code, detail)
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if status == 503:

@@ -8,6 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from souk.kit.callers import caller
+from souk.kit.cors import Header
 from souk.kit.errors import DomainError, TooMany, Unavailable
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,12 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 def make_problem(status: int, code: str, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Problem:
     """A problem about the request that is being answered."""
     return Problem(f"urn:souk:{code}", code.replace("_", " ").replace(".", ": "), status, code, detail, caller().request_id, errors)
+
+
+def encode_problem(status: int, code: str, detail: str) -> tuple[list[Header], bytes]:
+    """The headers and the body of an answer that is a problem."""
+    body = msgspec.json.encode(make_problem(status, code, detail))
+    return [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", b"%d" % len(body))], body
 
 
 class Explained(msgspec.Struct, frozen=True):

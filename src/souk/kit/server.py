@@ -6,18 +6,24 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Coroutine
+from email.utils import formatdate
+from time import monotonic
 from typing import Any
 
 import uvloop
-from granian.constants import Interfaces
-from granian.server.embed import Server
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
-from souk.kit.front import App
+from souk.kit.connection import Connection, Exchange, Gate
+from souk.kit.front import App, Front
 
 log = logging.getLogger(__name__)
 
 # How long a stop waits for the requests in flight; with what comes after it a stop takes less than five seconds.
 FINISH_WITHIN_S = 4.0
+# Connections that wait to be accepted, and those that are open at the most.
+BACKLOG = 2048
+MOST_CONNECTIONS = 10_000
 
 
 class PortTaken(Exception):
@@ -34,54 +40,88 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
             raise PortTaken(f"Port {port} on {host} cannot be used ({taken.strerror}); choose another with {option}") from taken
 
 
-def make_listener(app: App, host: str, port: int) -> Server:
-    """A server that is not started yet."""
-    return Server(
-        app,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        log_enabled=False,
-        websockets=False,
-        backlog=2048,
-        backpressure=2048,
-    )
+class Listener:
+    """An app at an address. Processes may share one (SO_REUSEPORT): each connection is then one of theirs."""
+
+    def __init__(self, app: App, host: str, port: int) -> None:
+        self.app = app
+        self.gate: Gate | None = app if isinstance(app, Front) else None
+        self.config = Config(
+            self.gated_app, interface="asgi3", lifespan="off", ws="none", log_config=None, access_log=False, proxy_headers=False
+        )
+        self.config.load()
+        self.state = ServerState()
+        self.exchanges: set[Exchange] = set()
+        self._address = (host, port)
+        self._server: asyncio.Server | None = None
+        self._tell_time()
+
+    async def gated_app(self, scope: Any, receive: Any, send: Any) -> None:
+        """The app for a request that uvicorn's cycle carries."""
+        if self.gate is None:
+            await self.app(scope, receive, send)
+        elif self.gate.enter(scope["method"], scope["path"]):
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.gate.leave()
+        else:
+            status, headers, body = self.gate.refuse(scope["headers"])
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+    async def open(self) -> None:
+        """Listen; raises OSError if that is not possible."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self, loop), *self._address, backlog=BACKLOG, reuse_port=True)
+
+    async def watch(self) -> None:
+        """Forever: know the time, and end the connections of clients that take too long."""
+        while True:
+            await asyncio.sleep(1.0)
+            self._tell_time()
+            now = monotonic()
+            for connection in list(self.state.connections):
+                connection.check(now)  # type: ignore[union-attr]
+
+    async def close(self) -> None:
+        """Take nothing new, and end when what is under way has been answered, or after FINISH_WITHIN_S."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.state.connections):
+            connection.shutdown()
+        under_way = {*self.state.tasks, *(exchange.task for exchange in self.exchanges if exchange.task is not None)}
+        if under_way:
+            _, unfinished = await asyncio.wait(under_way, timeout=FINISH_WITHIN_S)
+            if unfinished:
+                log.warning("requests_cut_off", extra={"count": len(unfinished), "after_s": FINISH_WITHIN_S})
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        for connection in list(self.state.connections):
+            connection.transport.close()
+
+    def _tell_time(self) -> None:
+        date = formatdate(usegmt=True).encode()
+        self.date = b"date: %s\r\n" % date
+        self.state.default_headers = [(b"date", date)]
 
 
-async def serve_until_stopped(listeners: list[Server], on_ready: Callable[[], None], stopping: asyncio.Event) -> None:
+async def serve_until_stopped(listeners: list[Listener], on_ready: Callable[[], None], stopping: asyncio.Event) -> None:
     """Serve until SIGINT, SIGTERM or `stopping`; requests in flight are finished first, if that takes no longer than FINISH_WITHIN_S."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    running = [asyncio.create_task(listener.serve()) for listener in listeners]
-    answering = asyncio.gather(*(_wait_until_it_answers(listener) for listener in listeners))
-    await asyncio.wait([answering, *running], return_when=asyncio.FIRST_COMPLETED)
-    if answering.done():
-        on_ready()
-    answering.cancel()
+    for listener in listeners:
+        await listener.open()
+    watching = [asyncio.create_task(listener.watch()) for listener in listeners]
+    on_ready()
     gc.freeze()
     gc.set_threshold(50_000, 25, 100)
-    waiting = asyncio.create_task(stopping.wait())
-    await asyncio.wait([waiting, *running], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    for listener in listeners:
-        listener.stop()  # type: ignore[no-untyped-call]
-    done, unfinished = await asyncio.wait(running, timeout=FINISH_WITHIN_S)
-    for task in done:
-        task.result()
-    if unfinished:
-        log.warning("requests_cut_off", extra={"after_s": FINISH_WITHIN_S})
-
-
-async def _wait_until_it_answers(listener: Server) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(listener.bind_addr, listener.bind_port)
-        except OSError:
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            return
+    await stopping.wait()
+    for task in watching:
+        task.cancel()
+    await asyncio.gather(*(listener.close() for listener in listeners))
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -4,14 +4,13 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
 from litestar import Litestar, Response, Router, get
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
+from uvicorn import Config, Server
 
 from souk.sandbox import approvals, book, calls, card_api, charges, checkout_api, checkouts, control, webhooks
 from souk.sandbox.refusals import Refused
@@ -24,8 +23,16 @@ log = logging.getLogger("souk.sandbox")
 Hook = Callable[[], Awaitable[None]]
 
 SCHEMA = "".join((book.SCHEMA, webhooks.SCHEMA, charges.SCHEMA, checkouts.SCHEMA, calls.SCHEMA))
-# Calls that play slow hang for half a minute each; they must not keep the others out.
-MOST_CONNECTIONS = 4096
+# Longer than a client keeps a connection that it does not use: then it is the client that ends it.
+NEXT_WITHIN_S = 75
+
+
+class Serving(Server):
+    """uvicorn's server, which leaves signals to `run`: the book is to be closed first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def create_app(settings: SandboxSettings) -> Litestar:
@@ -38,19 +45,16 @@ async def run(settings: SandboxSettings, host: str, port: int) -> None:
     refuse_taken_port(host, port)
     world = World(settings, SCHEMA)
     await world.open()
-    server = Server(
-        build_app(world),
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        log_level=LogLevels.error,
-        backpressure=MOST_CONNECTIONS,
-        websockets=False,
-    )
+    server = Serving(
+        Config(
+            build_app(world), host=host, port=port, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+            timeout_keep_alive=NEXT_WITHIN_S,
+        )
+    )  # fmt: skip
 
     def end() -> None:
         world.release_waiting()
-        server.stop()  # type: ignore[no-untyped-call] # granian leaves it without types
+        server.should_exit = True
 
     loop = asyncio.get_running_loop()
     for wanted in (signal.SIGTERM, signal.SIGINT):
@@ -62,7 +66,7 @@ async def run(settings: SandboxSettings, host: str, port: int) -> None:
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """Raise OSError when another process listens here: the server shares a port with its likes and would take half of the calls."""
+    """Raise OSError when another process listens here: the server would log it and leave."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
