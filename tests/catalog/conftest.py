@@ -1,11 +1,9 @@
 """The catalogue over real HTTP, and whoever asks there."""
 
-import asyncio
 import io
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -80,16 +78,10 @@ async def web(shop: Shop, tmp_path: Path) -> AsyncIterator[Web]:
 
     home = settings.place.now.home
     settings.place.replace(home=tmp_path)
-    listener = Listener(app.make_rest_app(list(http.routes), verifier), "127.0.0.1", find_free_port())
-    serving = asyncio.create_task(listener.serve())
-    url = f"http://127.0.0.1:{listener.bind_port}"
+    port = find_free_port()
+    listener = Listener(app.make_rest_app(list(http.routes), verifier), "127.0.0.1", port)
+    await listener.open()
     async with aiohttp.ClientSession() as session:
-        for _ in range(500):
-            with suppress(aiohttp.ClientConnectionError):
-                async with session.get(f"{url}/categories"):
-                    break
-            await asyncio.sleep(0.01)
-        yield Web(session, url, issue)
-    listener.stop()
-    await serving
+        yield Web(session, f"http://127.0.0.1:{port}", issue)
+    await listener.close()
     settings.place.replace(home=home)

@@ -1,6 +1,5 @@
 """Fixtures for payments: a shop whose books are checked when a test is over, and the sandbox as a process that tells it things."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -50,11 +49,9 @@ async def listening(shop: Shop, port: int, verifier: Verifier | None = None) -> 
     """The shop's REST API at this port."""
     public = app.make_public_app(shop, verifier or Verifier())
     listener = server.Listener(public, "127.0.0.1", port)
-    serving = asyncio.create_task(listener.serve())
-    await asyncio.sleep(0)
+    await listener.open()
     yield f"http://127.0.0.1:{port}"
-    listener.stop()
-    await serving
+    await listener.close()
 
 
 @pytest.fixture(scope="session")
