@@ -22,6 +22,7 @@ from souk.kit.bodies import METHODS, decoder_of, inspect_text, read_media_type
 from souk.kit.cors import Header
 from souk.kit.errors import DomainError
 from souk.kit.http import ACCESS, Access
+from souk.kit.ids import read_id
 from souk.kit.problems import PROBLEM_JSON, explain
 
 Message = dict[str, Any]
@@ -122,7 +123,7 @@ class FastRoutes:
         if route is None:
             return None
         try:
-            ids = [UUID(part) for part in parts if len(part) == ID_LENGTH]
+            ids = [read_id(part) for part in parts if len(part) == ID_LENGTH]
         except ValueError:
             return None
         return route, dict(zip(route.ids, ids, strict=True))

@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from prometheus_client import Counter
+from uuid_utils import uuid7
+
 from souk.kit.auth import Verifier
 from souk.kit.callers import ANONYMOUS, Caller, Principal, set_caller
 from souk.kit.cardnumbers import refuse_card_numbers
 from souk.kit.cors import Cors, Header
 from souk.kit.errors import DomainError, InvalidField, Unauthenticated, Unavailable
 from souk.kit.fastpath import FastRoutes
-from souk.kit.ids import new_id
 from souk.kit.overload import overload
 from souk.kit.problems import encode_problem
 from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS, REQUESTS_SHED
@@ -26,11 +28,12 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 # Answers are data: a browser that is made to show one as a page loads, runs and frames nothing. Pages bring a policy of their own.
-NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
+NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+PRIVATE = (b"cache-control", b"private, no-store")
 
 OVERLOADED = "The shop has more to do than it can at the moment; try again with the same Idempotency-Key."
 SHED_HEADERS, SHED = encode_problem(503, "overloaded", OVERLOADED)
-SHED_HEADERS += [(b"retry-after", b"1"), (b"cache-control", b"private, no-store"), NOSNIFF]
+SHED_HEADERS += [(b"retry-after", b"1"), PRIVATE, NOSNIFF]
 
 VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -68,21 +71,22 @@ class Front:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        headers = dict(scope["headers"])
+        method, headers = scope["method"], dict(scope["headers"])
         request_id = _read_request_id(headers)
-        set_caller(Caller(request_id=request_id))
         personal = b"authorization" in headers or b"souk-token" in headers
         added = [(b"x-request-id", request_id.encode()), *self._cors.describe(headers), NOSNIFF]
-        reply = _Reply(send, scope["method"], headers.get(b"if-none-match"), added, personal=personal)
-        if self._cors.is_preflight(scope["method"], headers):
+        reply = _Reply(send, method, headers.get(b"if-none-match"), added, personal=personal)
+        if self._cors.is_preflight(method, headers):
             await reply.answer(204, self._cors.permit(), b"")
             return
         try:
             _inspect_address(scope)
             set_caller(self._find_caller(scope["path"], headers, request_id))
         except DomainError as refusal:
+            set_caller(Caller(request_id=request_id))
             await _refuse(reply, refusal.status, refusal.code, str(refusal))
         except Unavailable as silence:
+            set_caller(Caller(request_id=request_id))
             await _refuse(reply, 503, "unavailable", f"Not available now: {silence}. Try again.")
         else:
             call, receive = await self._fast.take(scope, headers, receive)
@@ -91,7 +95,7 @@ class Front:
             else:
                 answer = await call()
                 await reply.answer(answer.status, answer.headers, answer.body)
-        REQUESTS.labels(scope["method"], str(reply.status)).inc()
+        _count(method, reply.status)
         REQUEST_SECONDS.observe(time.perf_counter() - began)
 
     def _find_caller(self, path: str, headers: dict[bytes, bytes], request_id: str) -> Caller:
@@ -118,8 +122,22 @@ class Front:
 
 
 def _read_request_id(headers: dict[bytes, bytes]) -> str:
-    given = headers.get(b"x-request-id", b"").decode("latin-1")
-    return given if VISIBLE.fullmatch(given) and len(given) <= 64 else str(new_id())
+    if (header := headers.get(b"x-request-id")) is not None:
+        given = header.decode("latin-1")
+        if VISIBLE.fullmatch(given) and len(given) <= 64:
+            return given
+    return str(uuid7())
+
+
+_counters: dict[tuple[str, int], Counter] = {}
+
+
+def _count(method: str, status: int) -> None:
+    """One more answer. Looking a counter up by its labels costs more than counting."""
+    counter = _counters.get((method, status))
+    if counter is None:
+        counter = _counters[method, status] = REQUESTS.labels(method, str(status))
+    counter.inc()
 
 
 class _Reply:
@@ -146,20 +164,28 @@ class _Reply:
     async def answer(self, status: int, headers: list[Header], body: bytes, *, whole: bool = True) -> None:
         """Send the head and the first part of the body, which may be all of it."""
         self.status = status
-        names = {name.lower(): value for name, value in headers}
-        shared = b"public" in names.get(b"cache-control", b"") and status < 400 and not self._personal
+        kept = etag = policy = None
+        for name, value in headers:
+            if name == b"cache-control":
+                kept = value
+            elif name == b"etag":
+                etag = value
+            elif name == b"content-security-policy":
+                policy = value
+        shared = kept is not None and b"public" in kept and status < 400 and not self._personal
         if not shared:
-            headers = [pair for pair in headers if pair[0].lower() != b"cache-control"]
-            headers.append((b"cache-control", b"private, no-store"))
-        headers += self._added
-        if b"content-security-policy" not in names:
-            headers.append((b"content-security-policy", NO_PAGE))
-        if shared and whole and status == 200 and self._method == "GET" and b"etag" not in names:
+            if kept is not None:
+                headers = [pair for pair in headers if pair[0] != b"cache-control"]
+            headers = [*headers, PRIVATE]
+        headers = [*headers, *self._added]
+        if policy is None:
+            headers.append(NO_PAGE)
+        if shared and whole and status == 200 and self._method == "GET" and etag is None:
             etag = b'W/"%s"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
             headers.append((b"etag", etag))
             if self._if_none_match is not None and etag in self._if_none_match:
                 self.status = 304
-                headers = [pair for pair in headers if pair[0].lower() not in (b"content-length", b"content-type")]
+                headers = [pair for pair in headers if pair[0] not in (b"content-length", b"content-type")]
                 body = b""
         await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": not whole})

@@ -14,6 +14,12 @@ def new_id() -> UUID:
     return made
 
 
+def read_id(text: str) -> UUID:
+    """The id that is written so; raises ValueError."""
+    read: UUID = FastUUID(text)
+    return read
+
+
 def derive_id(moment: datetime, name: str) -> UUID:
     """A UUIDv7 of another moment whose random bits are a hash of a name: the same moment and name give the same id."""
     random = int.from_bytes(hashlib.sha256(name.encode()).digest()[:10])
