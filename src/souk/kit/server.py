@@ -90,16 +90,18 @@ class Listener:
             self._server.close()
         for connection in list(self.state.connections):
             connection.shutdown()
-        under_way = {*self.state.tasks, *(exchange.task for exchange in self.exchanges if exchange.task is not None)}
-        if under_way:
-            _, unfinished = await asyncio.wait(under_way, timeout=FINISH_WITHIN_S)
-            if unfinished:
-                log.warning("requests_cut_off", extra={"count": len(unfinished), "after_s": FINISH_WITHIN_S})
-            for task in unfinished:
-                task.cancel()
-            await asyncio.gather(*unfinished, return_exceptions=True)
+        # Each of them ends with the answer to its request, which may still be coming in.
+        end = monotonic() + FINISH_WITHIN_S
+        while self.state.connections and monotonic() < end:
+            await asyncio.sleep(0.01)
+        if self.state.connections:
+            log.warning("requests_cut_off", extra={"connections": len(self.state.connections), "after_s": FINISH_WITHIN_S})
+        unfinished = {*self.state.tasks, *(exchange.task for exchange in self.exchanges if exchange.task is not None)}
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
         for connection in list(self.state.connections):
-            connection.transport.close()
+            connection.transport.abort()
 
     def _tell_time(self) -> None:
         date = formatdate(usegmt=True).encode()
