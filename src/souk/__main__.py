@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from souk import app, commands
+from souk import app, commands, supervising
 from souk.demo import seed_demo
 from souk.kit import server
 from souk.kit.callers import SYSTEM, Caller, asking
 from souk.kit.config import find_secret
-from souk.kit.supervisor import supervise
 from souk.kit.telemetry import configure_logging
 from souk.sandbox import SandboxSettings
 from souk.sandbox import run as run_sandbox
@@ -37,11 +36,15 @@ def up(host: str | None, port: int | None, workers: int, no_demo: bool) -> None:
         override("SOUK_HOST", host)
         override("SOUK_PORT", port)
         know_sandbox()
+        if workers > 1:
+            settings = app.read_shop(app.CONTEXTS, "checked").settings
+            server.check_port(settings.host, settings.port)
+            supervising.become(settings.home, settings.host, settings.port, workers, demo=not no_demo)
         with database(say) as dsn:
             shop = app.read_shop(app.CONTEXTS, dsn)
             configure_logging(shop.settings.log_level, as_json=not sys.stderr.isatty())
             server.check_port(shop.settings.host, shop.settings.port)
-            server.run(lambda: start_workers(shop, workers, dsn, seed=not no_demo) if workers > 1 else serve_shop(shop, seed=not no_demo))
+            server.run(lambda: serve_shop(shop, seed=not no_demo))
 
 
 @main.command()
@@ -67,12 +70,16 @@ def serve(contexts: tuple[str, ...], host: str | None, port: int | None, interna
 
 
 @main.command()
-def migrate() -> None:
+@click.option("--demo", is_flag=True, help="Make the demo in a shop that is empty, too.")
+def migrate(demo: bool) -> None:
     """Bring the database to this version."""
     with plain_errors(), database(say) as dsn:
+        know_sandbox()
         shop = app.read_shop(app.CONTEXTS, dsn)
         applied = asyncio.run(app.migrate_all(shop.dsns, say))
         say(f"{applied} files applied" if applied else "Nothing to do: the database is up to date")
+        if demo:
+            asyncio.run(seed(shop))
 
 
 @main.command()
@@ -133,17 +140,10 @@ async def serve_shop(shop: app.Shop, *, seed: bool) -> None:
     say("Stopped")
 
 
-async def start_workers(shop: app.Shop, count: int, dsn: str, *, seed: bool) -> None:
-    """Migrate and seed, then let several processes share the port."""
-    settings = shop.settings
-    await app.migrate_all(shop.dsns, lambda line: say(f"Migrating {line}"))
-    if seed:
-        async with app.at_work(shop):
-            await fill_demo(settings.home)
-    say(f"Souk is at http://{settings.host}:{settings.port}, with {count} workers")
-    environment = {"DATABASE_URL": dsn, "SOUK_HOST": settings.host, "SOUK_PORT": str(settings.port)}
-    await supervise(("serve", "all", "--share-port"), count, environment, asyncio.Event())
-    say("Stopped")
+async def seed(shop: app.Shop) -> None:
+    """Make the demo with nobody else at work."""
+    async with app.at_work(shop):
+        await fill_demo(shop.settings.home)
 
 
 async def fill_demo(home: Path) -> None:

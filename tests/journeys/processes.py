@@ -45,6 +45,11 @@ class Process:
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        assert self._popen is not None, f"{self.name} was not started"
+        return self._popen.pid
+
+    @property
     def runs(self) -> bool:
         return self._popen is not None and self._popen.poll() is None
 

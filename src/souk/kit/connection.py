@@ -67,6 +67,9 @@ class Listening(Protocol):
     async def gated_app(self, scope: Any, receive: Any, send: Any) -> None:
         """The app for a request that is not an Exchange: the gate is asked first."""
 
+    def leave(self) -> None:
+        """A connection has ended."""
+
 
 class Exchange:
     """A request that has come as a whole, and its answer, as the app sees them (ASGI 3).
@@ -282,6 +285,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle = None
         super().connection_lost(exc)
+        self.listener.leave()
 
     def on_response_complete(self) -> None:
         # As uvicorn's, but for a timer per answer: `check` looks after connections that are left idle.

@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from email.utils import formatdate
 from time import monotonic
 from typing import Any
@@ -54,6 +55,7 @@ class Listener:
         self.exchanges: set[Exchange] = set()
         self._address = (host, port)
         self._server: asyncio.Server | None = None
+        self._left = asyncio.Event()
         self._tell_time()
 
     async def gated_app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -84,6 +86,10 @@ class Listener:
             for connection in list(self.state.connections):
                 connection.check(now)  # type: ignore[union-attr]
 
+    def leave(self) -> None:
+        """A connection has ended."""
+        self._left.set()
+
     async def close(self) -> None:
         """Take nothing new, and end when what is under way has been answered, or after FINISH_WITHIN_S."""
         if self._server is not None:
@@ -91,9 +97,11 @@ class Listener:
         for connection in list(self.state.connections):
             connection.shutdown()
         # Each of them ends with the answer to its request, which may still be coming in.
-        end = monotonic() + FINISH_WITHIN_S
-        while self.state.connections and monotonic() < end:
-            await asyncio.sleep(0.01)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_WITHIN_S):
+                while self.state.connections:
+                    self._left.clear()
+                    await self._left.wait()
         if self.state.connections:
             log.warning("requests_cut_off", extra={"connections": len(self.state.connections), "after_s": FINISH_WITHIN_S})
         unfinished = {*self.state.tasks, *(exchange.task for exchange in self.exchanges if exchange.task is not None)}
