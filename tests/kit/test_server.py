@@ -40,6 +40,12 @@ class App:
             raise RuntimeError("broken")
         if path == "/injected":
             headers.append((b"location", b"/x\r\nset-cookie: a=b"))
+        if path == "/flood":
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            for _ in range(1000):
+                await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+            self.left.set()
+            return
         if path == "/leaves":
             assert (await receive())["type"] == "http.disconnect"
             self.left.set()
@@ -261,6 +267,15 @@ async def test_who_takes_too_long_is_let_go(shop: Shop, monkeypatch: pytest.Monk
     shop.app.go_on.set()
     assert (await working.read())[0] == 200, "it is us who take long"
     assert shop.app.asked == ["/slow", "/a"]
+
+
+async def test_who_does_not_read_the_answer_is_let_go(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BODY_WITHIN_S", 0.5)
+    client = await shop.connect()
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    client.say(get(b"/flood"))
+    async with asyncio.timeout(5):
+        await shop.app.left.wait()
 
 
 async def test_a_client_that_leaves_is_noticed(shop: Shop) -> None:

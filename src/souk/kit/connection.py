@@ -7,6 +7,7 @@ a whole at once, and so is its answer: an Exchange does these with a third of th
 import asyncio
 import logging
 from asyncio import AbstractEventLoop, Task
+from math import inf
 from time import monotonic
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
@@ -26,7 +27,8 @@ Message = dict[str, Any]
 # A head with all its headers, and the largest body that is waited for before the app is asked.
 MOST_HEAD_BYTES: Final = 64 * 1024
 MOST_WHOLE_BYTES: Final = 64 * 1024
-# A head has to be here after this time, the next part of a body after as much again, and the next request after the last.
+# A head has to be here after this time, the next part of a body, and room for the next part of an answer, after the second, and
+# the next request after the last.
 HEAD_WITHIN_S: Final = 15.0
 BODY_WITHIN_S: Final = 30.0
 NEXT_WITHIN_S: Final = 75.0
@@ -191,6 +193,7 @@ class Connection(HttpToolsProtocol):
         self._coming = NOTHING
         self._head_bytes = 0
         self._since = self._heard_at = monotonic()
+        self._stuck_since = inf  # since when the client reads less than we have to tell
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = monotonic()
@@ -217,14 +220,24 @@ class Connection(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """End the connection of a client that has taken too long over what we wait for."""
-        if self._coming is HEAD:
+        if now - self._stuck_since > BODY_WITHIN_S:
+            self.transport.abort()
+        elif self._coming is HEAD:
             if now - self._since > HEAD_WITHIN_S:
                 self.refuse(408, "request_timeout", f"A request's head has to be here within {HEAD_WITHIN_S:g} seconds.")
         elif self._coming is BODY:
             if now - self._heard_at > BODY_WITHIN_S and not self.flow.read_paused:
-                self.transport.close()
+                self.transport.abort()
         elif (self.cycle is None or self.cycle.response_complete) and now - max(self._since, self._heard_at) > NEXT_WITHIN_S:
-            self.transport.close()
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        self._stuck_since = monotonic()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stuck_since = inf
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
