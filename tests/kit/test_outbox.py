@@ -1,6 +1,7 @@
 """Facts are read in the order in which they became final: none is lost, none comes twice, none comes that never was."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,7 +60,7 @@ async def test_a_fact_is_kept_as_it_was_told(here: str) -> None:
     with asking(Caller(request_id="request-7")):
         note_id = await publish_notes(1, 2, 3)
     facts = await read_all()
-    assert [fact.payload for fact in facts] == [{"note_id": str(note_id), "number": number} for number in (1, 2, 3)]
+    assert [json.loads(fact.payload) for fact in facts] == [{"note_id": str(note_id), "number": number} for number in (1, 2, 3)]
     assert {(fact.type, fact.aggregate_id, fact.request_id) for fact in facts} == {("kit.Noted", note_id, "request-7")}
     assert event_type(Scratched) == "kit.Scratched"
 
@@ -159,7 +160,7 @@ async def test_many_readers_of_a_feed_cost_one(here: str, monkeypatch: pytest.Mo
         before = reads
         await publish_notes(1, 2)
         for reader in readers:
-            assert [fact.payload["number"] for fact in await reader] == [1, 2]
+            assert [json.loads(fact.payload)["number"] for fact in await reader] == [1, 2]
         assert reads - before <= 2
 
 
@@ -172,7 +173,7 @@ async def test_a_feed_gives_everything_to_one_who_comes_late(here: str) -> None:
         position, numbers = START, []
         while facts := await feed.after(position, 0.2):
             assert len(facts) <= Feed.BATCH
-            numbers += [fact.payload["number"] for fact in facts]
+            numbers += [json.loads(fact.payload)["number"] for fact in facts]
             position = facts[-1].position
     assert numbers == list(range(1200))
 
@@ -187,7 +188,7 @@ async def test_a_feed_forgets_what_is_old_and_still_gives_it(here: str, monkeypa
         assert len(feed._facts) <= 10
         position, numbers = START, []
         while facts := await feed.after(position, 0.2):
-            numbers += [fact.payload["number"] for fact in facts]
+            numbers += [json.loads(fact.payload)["number"] for fact in facts]
             position = facts[-1].position
     assert numbers == list(range(30))
 
@@ -206,7 +207,7 @@ async def test_one_who_is_behind_what_was_dropped_waits_like_the_others(here: st
         waiting = asyncio.create_task(feed.after(START, 5.0))
         await asyncio.sleep(0.05)
         await publish_notes(2)
-        assert [fact.payload["number"] for fact in await waiting] == [2]
+        assert [json.loads(fact.payload)["number"] for fact in await waiting] == [2]
 
 
 async def test_a_feed_that_nobody_reads_does_not_even_wake(here: str, monkeypatch: pytest.MonkeyPatch) -> None:

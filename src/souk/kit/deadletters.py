@@ -17,8 +17,8 @@ from souk.kit.outbox import Fact
 PARK = """
     INSERT INTO {schema}.dead_letter
         (consumer, source, xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at, reason)
-    SELECT $1, $2, u.xid, u.id, u.event_id, u.type, u.aggregate_id, u.payload, u.request_id, u.occurred_at, $3
-    FROM unnest($4::bigint[], $5::bigint[], $6::uuid[], $7::text[], $8::uuid[], $9::json[], $10::text[], $11::timestamptz[])
+    SELECT $1, $2, u.xid, u.id, u.event_id, u.type, u.aggregate_id, u.payload::json, u.request_id, u.occurred_at, $3
+    FROM unnest($4::bigint[], $5::bigint[], $6::uuid[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::timestamptz[])
         AS u (xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at)
     ON CONFLICT DO NOTHING
 """
@@ -31,7 +31,7 @@ FIND_PARKED = "SELECT consumer, source, aggregate_id FROM {schema}.dead_letter W
 # Whoever delivers moves this row before it looks for what blocks an event: while it is locked nothing more is parked.
 LOCK_POSITION = "SELECT FROM {schema}.consumer_position WHERE consumer = $1 AND source = $2 FOR UPDATE"
 LIST_AGGREGATE = """
-    SELECT xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at
+    SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, occurred_at
     FROM {schema}.dead_letter WHERE consumer = $1 AND aggregate_id = $2 ORDER BY xid, id
 """
 REMOVE = "DELETE FROM {schema}.dead_letter WHERE consumer = $1 AND event_id = ANY($2)"
@@ -127,7 +127,7 @@ async def _remove(tx: Transaction, parked: _Parked, facts: Sequence[Fact]) -> No
 
 
 def _decode(consumer: Consumer, fact: Fact) -> Delivered[Any]:
-    return Delivered(msgspec.convert(fact.payload, consumer.decoders[fact.type]), fact.event_id, fact.occurred_at)
+    return Delivered(consumer.decoders[fact.type].decode(fact.payload), fact.event_id, fact.occurred_at)
 
 
 async def list_dead_letters(context: str, limit: int) -> tuple[DeadLetter, ...]:

@@ -211,9 +211,9 @@ def decode(consumer: Consumer, facts: Iterable[Fact]) -> tuple[Delivered[Any], .
     """The facts that a consumer wants, as events."""
     decoders = consumer.decoders
     return tuple(
-        Delivered(msgspec.convert(fact.payload, kind), fact.event_id, fact.occurred_at)
+        Delivered(decoder.decode(fact.payload), fact.event_id, fact.occurred_at)
         for fact in facts
-        if (kind := decoders.get(fact.type)) is not None
+        if (decoder := decoders.get(fact.type)) is not None
     )
 
 

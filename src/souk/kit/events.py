@@ -111,7 +111,7 @@ class Consumer:
         self.context = function.__module__.split(".")[1]
         self.name = function.__name__
         self.path = f"{self.context}.{self.name}"
-        self.decoders: dict[str, Any] = {event_type(event): event for event in events}
+        self.decoders: dict[str, msgspec.json.Decoder[Event]] = {event_type(event): msgspec.json.Decoder(event) for event in events}
         self.sources = tuple(sorted({source_of(event) for event in events}))
         if self.path in CONSUMERS:
             raise TypeError(f"Two consumers are called {self.path}")

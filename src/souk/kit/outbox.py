@@ -4,7 +4,6 @@ import asyncio
 import logging
 from bisect import bisect_right
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -19,7 +18,7 @@ log = logging.getLogger(__name__)
 # `WHERE id > last_id` would lose events: ids become visible out of order. Below the oldest running transaction nothing
 # new can appear any more, so (xid, id) below that horizon is a position that never has to look back.
 READ_FACTS = """
-    SELECT xid, id, event_id, type, aggregate_id, payload, request_id, created_at AS occurred_at
+    SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, created_at AS occurred_at
     FROM {schema}.outbox
     WHERE (xid, id) > ($1, $2) AND xid < {schema}.outbox_xid(pg_snapshot_xmin(pg_current_snapshot()))
     ORDER BY xid, id
@@ -49,7 +48,7 @@ class Fact(msgspec.Struct, frozen=True):
     event_id: UUID
     type: str
     aggregate_id: UUID
-    payload: Any
+    payload: str  # JSON, which each consumer reads into the type of its event
     request_id: str
     occurred_at: datetime
 
