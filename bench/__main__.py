@@ -39,8 +39,8 @@ def main() -> None:
 @main.command("purchases")
 @products
 @click.option("--buyers", default=100_000, show_default=True)
-@connections(128)
-@processes(1)
+@connections(160)
+@processes(2)
 @seconds
 @runs
 @click.option("--sandbox", is_flag=True, help="Pay at the fake card processor, a process of its own, and not in the shop's process.")

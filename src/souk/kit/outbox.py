@@ -99,7 +99,7 @@ async def find_horizon(source: str) -> Position:
 class Feed:
     """One reader of a source for all consumers of this process: the newest facts are read once and kept for a while."""
 
-    KEEP = 5_000
+    KEEP = 2_000
     BATCH = 500
 
     def __init__(self, source: str) -> None:
