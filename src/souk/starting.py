@@ -1,28 +1,22 @@
 """What every command needs: the database it works on, and plain words when something is wrong."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import asyncpg
 import click
 
 from souk import app
+from souk.kit import postgres
 from souk.kit.config import BadSettings
 from souk.kit.migrations import CannotMigrate
 from souk.kit.postgres import PostgresUnavailable
-from souk.kit.postgres import start as start_postgres
 from souk.kit.server import PortTaken
 
 
-@contextmanager
-def database(report: Callable[[str], None]) -> Iterator[str]:
-    """The shared database's address: DATABASE_URL, or the embedded server, which runs as long as this block."""
-    if dsn := os.environ.get("DATABASE_URL"):
-        yield dsn
-        return
-    with start_postgres(app.find_home(), report) as postgres:
-        yield postgres.dsn()
+def database(report: Callable[[str], None]) -> AbstractContextManager[str]:
+    """The shared database's address, as long as this block: DATABASE_URL, or the embedded server under SOUK_HOME."""
+    return postgres.database(app.find_home, report)
 
 
 @contextmanager

@@ -7,15 +7,17 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
 
-from souk.kit.postgres import PostgresUnavailable, start
+from souk.kit.postgres import PostgresUnavailable, database
 from souk.kit.supervisor import supervise
 from souk.kit.telemetry import configure_logging
+
+# Tell the person who started the command.
+say = partial(click.echo, err=True)
 
 
 def become(home: Path, host: str, port: int, workers: int, *, demo: bool) -> None:
@@ -29,7 +31,7 @@ def main(workers: str, *migrate_options: str) -> None:
     """Start the database, bring it up to date, and keep so many workers."""
     configure_logging(os.environ.get("SOUK_LOG_LEVEL", "INFO"), as_json=not sys.stderr.isatty())
     try:
-        with database() as dsn:
+        with database(lambda: Path(os.environ["SOUK_HOME"]), say) as dsn:
             os.environ["DATABASE_URL"] = dsn
             migrated = subprocess.run([sys.executable, "-m", "souk", "migrate", *migrate_options], check=False)
             if migrated.returncode:
@@ -39,21 +41,6 @@ def main(workers: str, *migrate_options: str) -> None:
     except PostgresUnavailable as mistake:
         raise SystemExit(f"Error: {mistake}") from mistake
     say("Stopped")
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    """The database's address: DATABASE_URL, or the embedded server, which runs as long as this block."""
-    if dsn := os.environ.get("DATABASE_URL"):
-        yield dsn
-    else:
-        with start(Path(os.environ["SOUK_HOME"]), say) as postgres:
-            yield postgres.dsn()
-
-
-def say(line: str) -> None:
-    """Tell the person who started the command."""
-    click.echo(line, err=True)
 
 
 if __name__ == "__main__":

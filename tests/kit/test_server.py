@@ -341,8 +341,10 @@ class Full:
         self.most, self.inside = most, 0
 
     def enter(self, method: str, path: str) -> bool:
-        self.inside += self.inside < self.most
-        return self.inside <= self.most and self.most > 0
+        if self.inside >= self.most:
+            return False
+        self.inside += 1
+        return True
 
     def leave(self) -> None:
         self.inside -= 1

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +19,7 @@ from souk.kit import postgres_binaries, postgres_cluster
 from souk.kit.postgres_binaries import PostgresUnavailable
 from souk.kit.postgres_cluster import DATABASE, PORT, ROLE, Cluster, Server
 
-__all__ = ["EmbeddedPostgres", "PostgresUnavailable", "start"]
+__all__ = ["EmbeddedPostgres", "PostgresUnavailable", "database", "start"]
 
 _SOCKET_PATH_LIMIT = 100  # the system's own limit is 107 bytes on Linux, 103 on macOS
 _OTHERS_START_TIMEOUT_S = 600.0
@@ -201,3 +201,13 @@ def _answers(socket_folder: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+@contextlib.contextmanager
+def database(find_home: Callable[[], Path], report: Callable[[str], None]) -> Iterator[str]:
+    """The shared database's address: DATABASE_URL, or the embedded server, which runs as long as this block."""
+    if dsn := os.environ.get("DATABASE_URL"):
+        yield dsn
+        return
+    with start(find_home(), report) as postgres:
+        yield postgres.dsn()

@@ -15,6 +15,7 @@ import uvloop
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from souk.kit.background import in_background
 from souk.kit.connection import Connection, Exchange, Gate
 from souk.kit.front import App, Front
 
@@ -22,9 +23,8 @@ log = logging.getLogger(__name__)
 
 # How long a stop waits for the requests in flight; with what comes after it a stop takes less than five seconds.
 FINISH_WITHIN_S = 4.0
-# Connections that wait to be accepted, and those that are open at the most.
+# Connections that wait to be accepted.
 BACKLOG = 2048
-MOST_CONNECTIONS = 10_000
 
 
 class PortTaken(Exception):
@@ -124,13 +124,11 @@ async def serve_until_stopped(listeners: list[Listener], on_ready: Callable[[], 
         loop.add_signal_handler(number, stopping.set)
     for listener in listeners:
         await listener.open()
-    watching = [asyncio.create_task(listener.watch()) for listener in listeners]
-    on_ready()
-    gc.freeze()
-    gc.set_threshold(50_000, 25, 100)
-    await stopping.wait()
-    for task in watching:
-        task.cancel()
+    async with in_background({f"listener {number}": listener.watch for number, listener in enumerate(listeners)}):
+        on_ready()
+        gc.freeze()
+        gc.set_threshold(50_000, 25, 100)
+        await stopping.wait()
     await asyncio.gather(*(listener.close() for listener in listeners))
 
 
