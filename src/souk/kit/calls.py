@@ -127,6 +127,7 @@ class until:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._alarm.cancel()
+        del self._alarm  # it knows us: a ring that only the garbage collector would open, with the task and its request in it
         if self._late and self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
             raise TimeoutError from None
 
