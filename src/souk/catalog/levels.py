@@ -64,7 +64,7 @@ class Levels(Told):
         self._heard: dict[str, dict[UUID, _Level]] = {}
         self._proof: object | None = None  # another one each time, so that who was reading meanwhile notices
         self._looking: asyncio.Task[None] | None = None
-        self._batcher: Batcher[tuple[str, ...], dict[str, _Kept]] = Batcher(self._read, lanes=2, turns=False)
+        self._batcher: Batcher[tuple[str, ...], dict[str, _Kept]] = Batcher(self._read, lanes=1)
 
     async def find_available(self, seller_id: UUID, skus: Sequence[str]) -> dict[str, int]:
         """How many pieces of each SKU this seller's stores can sell."""

@@ -61,7 +61,7 @@ class Memory(Told, Generic[K, V]):
         self._kept: OrderedDict[K, V] = OrderedDict()
         self._parts: dict[Hashable, set[K]] = {}
         self._loading: list[set[K]] = []  # what each batch under way may keep when it comes
-        self._batcher: Batcher[K, V | None] = Batcher(self._work, lanes=2, turns=False)
+        self._batcher: Batcher[K, V | None] = Batcher(self._work, lanes=1)
 
     def peek(self, key: K) -> V | None:
         """The value if it is here."""
