@@ -1,16 +1,15 @@
 """Facts: events that commit with the change they tell of (outbox), and who has subscribed to them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
-from itertools import repeat
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from souk.kit.callers import caller
-from souk.kit.db import Transaction
+from souk.kit.db import Database, Transaction
 from souk.kit.ids import new_id
 from souk.kit.memory import Told
 
@@ -43,28 +42,42 @@ class Delivered(Generic[E]):
         self.occurred_at = occurred_at
 
 
+class News:
+    """Events on their way into the outbox: the values of a statement that appends them, and who is to hear when it has committed."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = events
+        self._ids = [new_id() for _ in events]
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """APPEND's: ids, types, aggregates and payloads as arrays, and the request."""
+        types = [event_type(type(event)) for event in self._events]
+        return self._ids, types, [aggregate_of(event) for event in self._events], list(self._events), caller().request_id
+
+    def tell(self, database: Database, written: Container[UUID] | None = None) -> None:
+        """They are facts now, those of these aggregates if not all: wake who reads the outbox, and tell the memories of this process.
+
+        Those of others hear it through their feeds.
+        """
+        database.bell.ring()
+        now = datetime.now(UTC)
+        for consumer in MEMORIES:
+            if wanted := tuple(
+                Delivered(event, event_id, now)
+                for event, event_id in zip(self._events, self._ids, strict=True)
+                if type(event) in consumer.events and (written is None or aggregate_of(event) in written)
+            ):
+                consumer.function(wanted)
+
+
 async def publish(tx: Transaction, *events: Event) -> None:
     """Write events into the outbox, in this order; they are facts when the transaction commits, and never were if it does not."""
     if not events:
         return
-    ids = [new_id() for _ in events]
-    await tx.run(
-        APPEND.format(schema=tx.database.context),
-        ids,
-        [event_type(type(event)) for event in events],
-        [aggregate_of(event) for event in events],
-        list(events),
-        caller().request_id,
-    )
-    tx.after_commit.append(tx.database.bell.ring)
-    tx.after_commit.append(partial(_tell_memories, tuple(map(Delivered, events, ids, repeat(datetime.now(UTC))))))
-
-
-def _tell_memories(news: tuple[Delivered[Any], ...]) -> None:
-    """What this process has changed its memory hears at once; that of others hears it through their feeds."""
-    for consumer in MEMORIES:
-        if wanted := tuple(one for one in news if type(one.event) in consumer.events):
-            consumer.function(wanted)
+    news = News(events)
+    await tx.run(APPEND.format(schema=tx.database.context), *news.values)
+    tx.after_commit.append(partial(news.tell, tx.database))
 
 
 @cache

@@ -1,7 +1,7 @@
 """Write down how an order came out: placed, rejected or canceled, with the news of it, many at once."""
 
-from collections.abc import Collection
-from datetime import datetime
+from collections import defaultdict
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -11,7 +11,7 @@ from souk.kit.batching import Answers, Asked, Batcher
 from souk.kit.callers import caller
 from souk.kit.db import Transaction, columns
 from souk.kit.errors import DomainError, refusal_to_wire
-from souk.kit.events import Event, publish
+from souk.kit.events import Event, News, publish
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.orders import placements
@@ -23,21 +23,39 @@ from souk.orders.securing import lines_of
 from souk.orders.types import OrderStatus, PaymentStatus
 
 LOCK_ORDERS = "SELECT FROM orders.orders WHERE id = ANY($1) ORDER BY id FOR UPDATE"
-# Money may have gone back between its capture and now. With the entries of the timelines, whose ids are the second array.
-MARK_PLACED = """
-    WITH placed AS (
+# All of it in one statement, for one round trip a batch: end the attempts that are still the newest, place those of their orders that
+# are drafts, and tell of it in the timelines and the outbox. Sagas are locked before orders, both in the order of their keys, and no
+# join says which rows change (decision 7). Money may have gone back between its capture and now.
+# $1 orders, $2 the attempt, $3 when, $4 the ids of the timelines' entries, $5 to $9 the news.
+PLACE = """
+    WITH held AS MATERIALIZED (
+        SELECT order_id FROM orders.placement WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE
+    ), ended AS (
+        UPDATE orders.placement SET step = 'done', change = NULL, nudged = false, lease_until = '-infinity', updated_at = now()
+        WHERE order_id = ANY(ARRAY(SELECT order_id FROM held)) AND attempt = $2
+        RETURNING order_id
+    ), locked AS MATERIALIZED (
+        SELECT id FROM orders.orders WHERE id = ANY(ARRAY(SELECT order_id FROM ended)) ORDER BY id FOR UPDATE
+    ), placed AS (
         UPDATE orders.orders SET
-            status = 'placed', captured = total, placed_at = coalesce(placed_at, now()), expires_at = NULL, version = version + 1,
+            status = 'placed', captured = total, placed_at = coalesce(placed_at, $3), expires_at = NULL, version = version + 1,
             payment_status = CASE WHEN refunded = 0 THEN 'paid' WHEN refunded < total THEN 'partially_refunded' ELSE 'refunded' END,
             updated_at = now()
-        WHERE id = ANY($1) AND status = 'draft'
+        WHERE id = ANY(ARRAY(SELECT id FROM locked)) AND status = 'draft'
         RETURNING id, payment_status, placed_at, version, updated_at, user_id
-    ), told AS (
+    ), entered AS (
         INSERT INTO orders.timeline (order_id, id, type, data, actor_id)
         SELECT p.id, u.entry_id, 'placed', '{}', p.user_id
-        FROM placed AS p JOIN unnest($1::uuid[], $2::uuid[]) AS u (order_id, entry_id) ON u.order_id = p.id
+        FROM placed AS p JOIN unnest($1::uuid[], $4::uuid[]) AS u (order_id, entry_id) ON u.order_id = p.id
+    ), announced AS (
+        INSERT INTO orders.outbox (event_id, type, aggregate_id, payload, request_id)
+        SELECT u.event_id, u.type, u.aggregate_id, u.payload, $9
+        FROM unnest($5::uuid[], $6::text[], $7::uuid[], $8::json[]) WITH ORDINALITY AS u (event_id, type, aggregate_id, payload, place)
+        WHERE u.aggregate_id IN (SELECT id FROM placed)
+        ORDER BY u.place
     )
-    SELECT id, payment_status, placed_at, version, updated_at FROM placed
+    SELECT e.order_id, p.payment_status, p.placed_at, p.version, p.updated_at
+    FROM ended AS e LEFT JOIN placed AS p ON p.id = e.order_id
 """
 MARK_REJECTED = """
     UPDATE orders.orders AS o SET status = u.status, payment_status = u.payment_status, expires_at = NULL, version = o.version + 1,
@@ -72,11 +90,13 @@ ADD_TO_TIMELINE = """
 
 
 class _Placed(msgspec.Struct, frozen=True):
-    id: UUID
-    payment_status: PaymentStatus
-    placed_at: datetime
-    version: int
-    updated_at: datetime
+    """An order whose attempt was the newest; all else is empty if it was no draft: it had been placed before."""
+
+    order_id: UUID
+    payment_status: PaymentStatus | None
+    placed_at: datetime | None
+    version: int | None
+    updated_at: datetime | None
 
 
 class _Ended(msgspec.Struct, frozen=True):
@@ -126,20 +146,22 @@ _placing: Batcher[Settled, StoredOrder | None] = Batcher(place_orders)
 
 async def write_placed(settled: dict[UUID, Settled]) -> dict[UUID, StoredOrder]:
     """Write down that these orders are placed; those whose attempt was still the newest, as they are now."""
-    ended = tuple(LetGo(order_id, one.placement.attempt, "done") for order_id, one in settled.items())
-    async with db.transaction() as tx:
-        ours = sorted(await placements.let_go(tx, ended))
-        if not ours:
-            return {}
-        await tx.run(LOCK_ORDERS, ours)
-        rows = await tx.all(_Placed, MARK_PLACED, ours, [new_id() for _ in ours])
-        placed = {row.id: as_placed(settled[row.id].order, row) for row in rows}
-        await announce_placed(tx, placed.values())
-    # An order of ours that was no draft had been placed before.
-    return {order_id: placed.get(order_id, settled[order_id].order) for order_id in ours}
+    by_attempt: defaultdict[int, dict[UUID, StoredOrder]] = defaultdict(dict)
+    for order_id, one in settled.items():
+        by_attempt[one.placement.attempt][order_id] = one.order
+    placed: dict[UUID, StoredOrder] = {}
+    for attempt, orders in by_attempt.items():  # nearly always the first
+        ids, now = sorted(orders), datetime.now(UTC)
+        news = News([event for order_id in ids for event in news_of(orders[order_id], now)])
+        rows = await db.write(_Placed, PLACE, ids, attempt, now, [new_id() for _ in ids], *news.values)
+        news.tell(db, {row.order_id for row in rows if row.placed_at is not None})
+        placed |= {row.order_id: as_placed(orders[row.order_id], row) for row in rows}
+    return placed
 
 
 def as_placed(order: StoredOrder, row: _Placed) -> StoredOrder:
+    if row.payment_status is None or row.version is None or row.updated_at is None:
+        return order
     return msgspec.structs.replace(
         order,
         status="placed",
@@ -151,20 +173,17 @@ def as_placed(order: StoredOrder, row: _Placed) -> StoredOrder:
     )
 
 
-async def announce_placed(tx: Transaction, orders: Collection[StoredOrder]) -> None:
-    """Publish what became final."""
-    news: list[Event] = []
-    for order in orders:
-        total = Money(order.total, order.currency)
-        ordered = tuple(
-            OrderedLine(line.sku, line.product_id, line.seller_id, line.quantity, Money(line.total, order.currency)) for line in order.lines
-        )
-        assert order.placed_at is not None  # noqa: S101  a CHECK holds it
-        news += (
-            OrderPlaced(order.id, order.number, order.user_id, order.cart_id, total, ordered, order.placed_at),
-            OrderPaid(order.id, total),
-        )
-    await publish(tx, *news)
+def news_of(order: StoredOrder, now: datetime) -> tuple[Event, ...]:
+    """What is to be told of an order that becomes final now. An order of old times has been placed already when it is written down."""
+    total = Money(order.total, order.currency)
+    ordered = tuple(
+        OrderedLine(line.sku, line.product_id, line.seller_id, line.quantity, Money(line.total, order.currency)) for line in order.lines
+    )
+    placed_at = order.placed_at or now
+    return (
+        OrderPlaced(order.id, order.number, order.user_id, order.cart_id, total, ordered, placed_at),
+        OrderPaid(order.id, total),
+    )
 
 
 class Rejection(msgspec.Struct, frozen=True):
