@@ -1,6 +1,7 @@
 """PostgreSQL: one Database per context, transactions, rows as frozen Structs."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -26,6 +27,8 @@ Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 NATIVE = (UUID, datetime, date, bytes)
 # Of these types a value of a row is what the field says.
 PLAIN = (*NATIVE, str, int, bool, float, Any, type(None))
+
+PARAMETER = re.compile(r"\$(\d+)")
 
 # How long a transaction waits for a connection when all of the pool are in use.
 CONNECTION_WITHIN_S = 5.0
@@ -347,3 +350,8 @@ async def wait_until_ready(dsn: str, within_s: float) -> None:
 def columns(rows: Sequence[Any], *names: str) -> tuple[list[Any], ...]:
     """The named fields of many Structs as arrays, a statement's unnest($1, $2, ...) arguments."""
     return tuple([getattr(row, name) for row in rows] for name in names)
+
+
+def part(sql: str, after: int, only: str) -> str:
+    """A statement as a part (WITH) of one with so many values before its own; `only` is what it is to do less, at its `/* only */`."""
+    return PARAMETER.sub(lambda found: f"${int(found[1]) + after}", sql).replace("/* only */", only)

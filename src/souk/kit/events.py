@@ -17,6 +17,7 @@ APPEND = """
     INSERT INTO {schema}.outbox (event_id, type, aggregate_id, payload, request_id)
     SELECT u.event_id, u.type, u.aggregate_id, u.payload, $5
     FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::json[]) WITH ORDINALITY AS u (event_id, type, aggregate_id, payload, place)
+    /* only */
     ORDER BY u.place
 """
 
@@ -51,7 +52,7 @@ class News:
 
     @property
     def values(self) -> tuple[object, ...]:
-        """APPEND's: ids, types, aggregates and payloads as arrays, and the request."""
+        """What APPEND takes: ids, types, aggregates and payloads as arrays, and the request."""
         types = [event_type(type(event)) for event in self._events]
         return self._ids, types, [aggregate_of(event) for event in self._events], list(self._events), caller().request_id
 

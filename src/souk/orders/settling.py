@@ -9,9 +9,9 @@ import msgspec
 from souk import inventory
 from souk.kit.batching import Answers, Asked, Batcher
 from souk.kit.callers import caller
-from souk.kit.db import Transaction, columns
+from souk.kit.db import Transaction, columns, part
 from souk.kit.errors import DomainError, refusal_to_wire
-from souk.kit.events import Event, News, publish
+from souk.kit.events import APPEND, Event, News, publish
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.orders import placements
@@ -27,7 +27,7 @@ LOCK_ORDERS = "SELECT FROM orders.orders WHERE id = ANY($1) ORDER BY id FOR UPDA
 # are drafts, and tell of it in the timelines and the outbox. Sagas are locked before orders, both in the order of their keys, and no
 # join says which rows change (decision 7). Money may have gone back between its capture and now.
 # $1 orders, $2 the attempt, $3 when, $4 the ids of the timelines' entries, $5 to $9 the news.
-PLACE = """
+PLACE = f"""
     WITH held AS MATERIALIZED (
         SELECT order_id FROM orders.placement WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE
     ), ended AS (
@@ -45,14 +45,10 @@ PLACE = """
         RETURNING id, payment_status, placed_at, version, updated_at, user_id
     ), entered AS (
         INSERT INTO orders.timeline (order_id, id, type, data, actor_id)
-        SELECT p.id, u.entry_id, 'placed', '{}', p.user_id
+        SELECT p.id, u.entry_id, 'placed', '{{}}', p.user_id
         FROM placed AS p JOIN unnest($1::uuid[], $4::uuid[]) AS u (order_id, entry_id) ON u.order_id = p.id
     ), announced AS (
-        INSERT INTO orders.outbox (event_id, type, aggregate_id, payload, request_id)
-        SELECT u.event_id, u.type, u.aggregate_id, u.payload, $9
-        FROM unnest($5::uuid[], $6::text[], $7::uuid[], $8::json[]) WITH ORDINALITY AS u (event_id, type, aggregate_id, payload, place)
-        WHERE u.aggregate_id IN (SELECT id FROM placed)
-        ORDER BY u.place
+        {part(APPEND.format(schema="orders"), 4, "WHERE u.aggregate_id IN (SELECT id FROM placed)")}
     )
     SELECT e.order_id, p.payment_status, p.placed_at, p.version, p.updated_at
     FROM ended AS e LEFT JOIN placed AS p ON p.id = e.order_id

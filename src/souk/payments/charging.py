@@ -23,7 +23,7 @@ from souk.payments.database import db
 from souk.payments.gateways.gateway import ChargeAsked, Reference
 from souk.payments.ledger import Account
 from souk.payments.methods import INSTANT, TEST, WALLET, find_method, is_demo
-from souk.payments.new_payments import new_case, open_payments
+from souk.payments.new_payments import new_case, open_payments, write_new
 from souk.payments.news import follow_up, tell
 from souk.payments.records import (
     FIND_PAYMENT,
@@ -123,44 +123,40 @@ async def pay(request: ChargeRequest, opening: OpenPayment | None = None) -> Pay
 
 
 async def begin_attempts(asked: tuple[Asked[Begin], ...]) -> tuple[Begun | DomainError, ...]:
-    """Record attempts, in one transaction; those that need no gateway are settled in it."""
-    changes = Changes()
-    openings = {one.request.opening.order_id: one.request.opening for one in asked if one.request.opening}
-    async with db.transaction() as tx:
-        find = cache(partial(find_method, demo=await is_demo(tx)))
-        rows, decisions = await begin_new(tx, asked, find, changes)
-        late = [one for one in asked if one not in decisions]
-        if late:
-            opened = await open_payments(tx, [one for order_id, one in openings.items() if order_id not in rows])
+    """Record attempts; those that need no gateway are settled with it. First those of new payments, then in a transaction the others."""
+    find = cache(partial(find_method, demo=await is_demo()))
+    rows, decisions = await begin_new(asked, find)
+    if late := [one for one in asked if one not in decisions]:
+        changes = Changes()
+        openings = {one.request.opening.order_id: one.request.opening for one in late if one.request.opening}
+        async with db.transaction() as tx:
+            opened = await open_payments(tx, list(openings.values()))
             cases = {row.id: Case(row, is_new=True) for row in opened.values()}
             if others := {one.request.charge.order_id for one in late} - cases.keys():
                 cases |= await lock_cases(tx, others)
             wallets = await lock_wallets(tx, late, cases)
             decisions |= {one: begin(one, cases, find, wallets, changes) for one in late}
-        written = await write(tx, changes)
-    follow_up(changes)
-    rows |= written.payments
+            written = await write(tx, changes)
+        follow_up(changes)
+        rows |= written.payments
     return tuple(show_begun(decisions[one], rows) for one in asked)
 
 
 async def begin_new(
-    tx: Transaction, asked: tuple[Asked[Begin], ...], find: FindMethod, changes: Changes
+    asked: tuple[Asked[Begin], ...], find: FindMethod
 ) -> tuple[dict[UUID, PaymentRow], dict[Asked[Begin], Begun | DomainError]]:
     """Decide on payments that are not there yet, and write each of them once, as it comes out; their rows, and what was decided.
 
-    Those that are there nevertheless are left out. So are those that a wallet is to pay: wallets are locked after payments.
+    Those that are there nevertheless are left out. So are those that a wallet is to pay: it is locked and looked into first.
     """
     by_wallet = {one.request.charge.order_id for one in asked if one.request.charge.method == WALLET}
     openings = {one.order_id: one for begun in asked if (one := begun.request.opening) and one.order_id not in by_wallet}
     if not openings:
         return {}, {}
-    cases = {order_id: new_case(opening) for order_id, opening in openings.items()}
-    decided = {order_id: Changes() for order_id in cases}
+    cases, changes = {order_id: new_case(opening) for order_id, opening in openings.items()}, Changes()
     new = [one for one in asked if one.request.charge.order_id in cases]
-    decisions = {one: begin(one, cases, find, {}, decided[one.request.charge.order_id]) for one in new}
-    rows = await open_payments(tx, list(openings.values()), cases)
-    for order_id in rows:
-        changes.add_new(decided[order_id])
+    decisions = {one: begin(one, cases, find, {}, changes) for one in new}
+    rows = await write_new(cases, list(openings.values()), changes)
     return rows, {one: decision for one, decision in decisions.items() if one.request.charge.order_id in rows}
 
 

@@ -8,12 +8,12 @@ before they grow; this way each balance is true at any moment and the database i
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from uuid import UUID, uuid5
 
 import msgspec
 
-from souk.kit.db import Transaction, columns
+from souk.kit.db import Database, Transaction, columns
 from souk.kit.ids import new_id
 
 # Any fixed UUID: an account's id follows from what it is, so that nobody has to look it up.
@@ -28,7 +28,10 @@ OPEN_ACCOUNTS = """
 """
 POST_TRANSFERS = """
     INSERT INTO payments.transfer (cause_id, reference, id, kind, debit_id, credit_id, amount, currency)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::bigint[], $8::text[])
+    SELECT u.*
+    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::bigint[], $8::text[])
+        AS u (cause_id, reference, id, kind, debit_id, credit_id, amount, currency)
+    /* only */
     ON CONFLICT (cause_id, reference) DO NOTHING
 """
 LOCK_BALANCES = """
@@ -95,18 +98,44 @@ async def post(tx: Transaction, transfers: Sequence[Transfer]) -> int:
     """
     if not transfers:
         return 0
-    ids = {account: account.id for transfer in transfers for account in (transfer.debit, transfer.credit)}
-    if new := [account for account, account_id in ids.items() if account_id not in tx.database.seen]:
-        await tx.run(OPEN_ACCOUNTS, [ids[account] for account in new], *columns(new, "kind", "owner", "currency"))
+    if new := find_unopened(tx.database, transfers):
+        await tx.run(OPEN_ACCOUNTS, *values_of_accounts(new))
         # Accounts are never deleted; those of the shop are few.
-        tx.after_commit.append(lambda: tx.database.seen.update(ids[account] for account in new if account.kind != "buyer_wallet"))
-    return await tx.run(
-        POST_TRANSFERS,
+        tx.after_commit.append(partial(remember_opened, tx.database, new))
+    return await tx.run(POST_TRANSFERS, *values_of(transfers))
+
+
+async def open_accounts(database: Database, transfers: Sequence[Transfer]) -> None:
+    """Have the accounts of these transfers, for a statement that posts them as one of its parts."""
+    if new := find_unopened(database, transfers):
+        async with database.transaction() as tx:
+            await tx.run(OPEN_ACCOUNTS, *values_of_accounts(new))
+        remember_opened(database, new)
+
+
+def find_unopened(database: Database, transfers: Sequence[Transfer]) -> tuple[Account, ...]:
+    """The accounts of which this process does not know that they are there."""
+    accounts = {account for transfer in transfers for account in (transfer.debit, transfer.credit)}
+    return tuple(account for account in accounts if account.id not in database.seen)
+
+
+def remember_opened(database: Database, accounts: Sequence[Account]) -> None:
+    database.seen.update(account.id for account in accounts if account.kind != "buyer_wallet")
+
+
+def values_of_accounts(accounts: Sequence[Account]) -> tuple[object, ...]:
+    """What OPEN_ACCOUNTS takes."""
+    return [account.id for account in accounts], *columns(accounts, "kind", "owner", "currency")
+
+
+def values_of(transfers: Sequence[Transfer]) -> tuple[object, ...]:
+    """What POST_TRANSFERS takes."""
+    return (
         *columns(transfers, "cause_id", "reference"),
         [new_id() for _ in transfers],
         [transfer.kind for transfer in transfers],
-        [ids[transfer.debit] for transfer in transfers],
-        [ids[transfer.credit] for transfer in transfers],
+        [transfer.debit.id for transfer in transfers],
+        [transfer.credit.id for transfer in transfers],
         [transfer.amount for transfer in transfers],
         [transfer.debit.currency for transfer in transfers],
     )

@@ -5,10 +5,14 @@ from uuid import UUID
 
 import msgspec
 
-from souk.kit.db import Transaction, columns
-from souk.kit.events import publish
+from souk.kit.db import Transaction, columns, part
+from souk.kit.events import APPEND, News, publish
+from souk.kit.money import Money
+from souk.payments import ledger
+from souk.payments.database import db
 from souk.payments.events import PaymentCaptured
-from souk.payments.records import COLUMNS, Attempt, Case, PaymentRow
+from souk.payments.ledger import POST_TRANSFERS
+from souk.payments.records import COLUMNS, WRITE_ATTEMPTS, Attempt, Case, Changes, PaymentRow, values_of_attempts
 from souk.payments.types import OpenPayment, PaymentStatus
 
 OPEN_PAYMENTS = f"""
@@ -21,6 +25,15 @@ OPEN_PAYMENTS = f"""
     ORDER BY u.id
     ON CONFLICT (id) DO NOTHING
     RETURNING {COLUMNS}
+"""
+# All that is new in one statement, for one round trip a batch; of what was there before nothing. The balances move at its end, as they
+# do at the end of a transaction, by the trigger that reads all transfers.
+WRITE_NEW = f"""
+    WITH opened AS ({OPEN_PAYMENTS}),
+         tried AS ({part(WRITE_ATTEMPTS, 12, "WHERE u.payment_id IN (SELECT id FROM opened)")}),
+         posted AS ({part(POST_TRANSFERS, 25, "WHERE u.cause_id IN (SELECT id FROM opened)")}),
+         announced AS ({part(APPEND.format(schema="payments"), 33, "WHERE u.aggregate_id IN (SELECT id FROM opened)")})
+    SELECT * FROM opened
 """
 
 
@@ -70,15 +83,33 @@ def new_case(asked: OpenPayment) -> Case:
     )
 
 
-async def open_payments(tx: Transaction, asked: Sequence[OpenPayment], cases: Mapping[UUID, Case] | None = None) -> dict[UUID, PaymentRow]:
-    """Write payments of orders down, with what was decided about them; those that are new. The attempts themselves are not written.
+async def open_payments(tx: Transaction, asked: Sequence[OpenPayment]) -> dict[UUID, PaymentRow]:
+    """Write payments of orders down before anybody tries to pay them; those that are new. Nothing to pay is captured at once."""
+    rows = await tx.all(PaymentRow, OPEN_PAYMENTS, *values_of(asked, [derive(one.amount.amount) for one in asked]))
+    await publish(tx, *(paid_already(row.id, row.money(0)) for row in rows if row.amount == 0))
+    return {row.id: row for row in rows}
 
-    Where nothing is to be paid the payment is captured at once.
-    """
+
+async def write_new(cases: Mapping[UUID, Case], asked: Sequence[OpenPayment], changes: Changes) -> dict[UUID, PaymentRow]:
+    """Write payments of orders down as they come out of first attempts, with these and all that follows from them; those that are new."""
+    await ledger.open_accounts(db, changes.transfers)
+    derived = [derive(one.amount.amount, cases[one.order_id].attempts.values()) for one in asked]
+    news = News([*(paid_already(one.order_id, one.amount) for one in asked if one.amount.amount == 0), *changes.events])
+    attempts, transfers = values_of_attempts(changes), ledger.values_of(changes.transfers)
+    rows = await db.write(PaymentRow, WRITE_NEW, *values_of(asked, derived), *attempts, *transfers, *news.values)
+    written = {row.id: row for row in rows}
+    news.tell(db, written)
+    return written
+
+
+def paid_already(payment_id: UUID, nothing: Money) -> PaymentCaptured:
+    """The news of an order that costs nothing."""
+    return PaymentCaptured(payment_id, payment_id, nothing, at_once=True)
+
+
+def values_of(asked: Sequence[OpenPayment], derived: Sequence[Derived]) -> tuple[object, ...]:
+    """What OPEN_PAYMENTS takes."""
     amounts = columns([one.amount for one in asked], "currency", "amount")
     owners = columns(asked, "order_id", "user_id", "guest_token_hash")
-    derived = [derive(one.amount.amount, cases[one.order_id].attempts.values() if cases else ()) for one in asked]
     rest = [one.parts for one in asked], [one.expires_at for one in asked]
-    rows = await tx.all(PaymentRow, OPEN_PAYMENTS, *owners, *amounts, *rest, *columns(derived, *Derived.__struct_fields__))
-    await publish(tx, *(PaymentCaptured(row.id, row.id, row.money(0), at_once=True) for row in rows if row.amount == 0))
-    return {row.id: row for row in rows}
+    return *owners, *amounts, *rest, *columns(derived, *Derived.__struct_fields__)

@@ -12,6 +12,7 @@ from souk.kit.events import Event, publish
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.payments import ledger
+from souk.payments.database import db
 from souk.payments.ledger import Account, Transfer
 from souk.payments.methods import WALLET
 from souk.payments.settings import settings
@@ -41,6 +42,7 @@ WRITE_ATTEMPTS = """
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
                 $10::text[], $11::bytea[])
         AS u (payment_id, id, gateway, method, amount, currency, status, gateway_id, decline_code, redirect_url, fingerprint)
+    /* only */
     ORDER BY u.payment_id, u.id
     ON CONFLICT (payment_id, id) DO UPDATE SET
         status = excluded.status, gateway_id = excluded.gateway_id, decline_code = excluded.decline_code,
@@ -260,12 +262,6 @@ class Changes:
         self.refunds[refund.payment_id, refund.id] = refund
         self.touched.setdefault(refund.payment_id, None)
 
-    def add_new(self, other: "Changes") -> None:
-        """Take over what was decided about a new payment, whose row was written as it came out and is not derived again."""
-        self.attempts |= other.attempts
-        self.transfers += other.transfers
-        self.events += other.events
-
     def move(self, cause_id: UUID, reference: str, kind: str, way: tuple[Account, Account], amount: int) -> None:
         self.transfers.append(Transfer(cause_id, reference, kind, *way, amount))
 
@@ -290,14 +286,12 @@ class Written(msgspec.Struct, frozen=True):
 
 async def write(tx: Transaction, changes: Changes) -> Written:
     """Write everything that was decided; the last call of its transaction."""
-    wait_s = settings.now.first_check_s
     if changes.attempts:
-        attempts = columns(list(changes.attempts.values()), *Attempt.__struct_fields__)
-        await tx.run(WRITE_ATTEMPTS, *attempts, wait_s, tx.database.owner)
+        await tx.run(WRITE_ATTEMPTS, *values_of_attempts(changes))
     refunds: tuple[RefundRow, ...] = ()
     if changes.refunds:
         fields = columns(list(changes.refunds.values()), *NewRefund.__struct_fields__)
-        refunds = await tx.all(RefundRow, WRITE_REFUNDS, *fields, wait_s, tx.database.owner)
+        refunds = await tx.all(RefundRow, WRITE_REFUNDS, *fields, settings.now.first_check_s, tx.database.owner)
     payments: tuple[PaymentRow, ...] = ()
     if changes.touched:
         payments = await tx.all(PaymentRow, DERIVE_PAYMENTS, list(changes.touched), list(changes.touched.values()))
@@ -309,6 +303,11 @@ async def write(tx: Transaction, changes: Changes) -> Written:
     await publish(tx, *changes.events)
     await ledger.post(tx, changes.transfers)
     return Written({row.id: row for row in payments}, {(row.payment_id, row.id): row for row in refunds})
+
+
+def values_of_attempts(changes: Changes) -> tuple[object, ...]:
+    """What WRITE_ATTEMPTS takes."""
+    return *columns(list(changes.attempts.values()), *Attempt.__struct_fields__), settings.now.first_check_s, db.owner
 
 
 def show_payment(row: PaymentRow) -> Payment:
