@@ -1,5 +1,6 @@
 """What people look at and buy is kept for them, each event once."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -70,6 +71,24 @@ async def test_strangers_and_those_who_are_gone_leave_no_trace(shop: Shop) -> No
         await users.erase_user(ada.id)
     await tell_views(view(None), view(ada.id), view(new_id()))
     await tell_purchases(purchase(None), purchase(ada.id))
+    assert await db.value("SELECT count(*) FROM users.user_activity") == 0
+
+
+async def test_who_is_erased_while_something_is_noted_of_them_leaves_no_trace(shop: Shop) -> None:
+    ada, noted = await register(), asyncio.Event()
+
+    async def erase() -> None:
+        await noted.wait()
+        with as_user(ada.id):
+            await users.erase_user(ada.id)
+
+    erasing = asyncio.create_task(erase())
+    async with db.transaction() as tx:
+        await note_views(tx, (view(ada.id),))
+        noted.set()
+        await asyncio.sleep(0.2)
+        assert not erasing.done()
+    await erasing
     assert await db.value("SELECT count(*) FROM users.user_activity") == 0
 
 

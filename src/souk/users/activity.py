@@ -19,13 +19,14 @@ LIST = """
     WHERE user_id = $1 AND (activity_timestamp, id) < ($2, $3)
     ORDER BY activity_timestamp DESC, id DESC LIMIT $4
 """
-# Who is erased stays so, also when old events come again.
+# Who is erased stays so, also when old events come again. The lock holds off who erases until this is committed, and deletes it then.
 NOTE = """
+    WITH known AS MATERIALIZED (SELECT id FROM users.users WHERE id = ANY($2) ORDER BY id FOR KEY SHARE)
     INSERT INTO users.user_activity (id, user_id, activity_type, activity_timestamp, product_id, order_id)
     SELECT n.id, n.user_id, n.activity_type, n.activity_timestamp, n.product_id, n.order_id
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::uuid[], $6::uuid[])
         AS n (id, user_id, activity_type, activity_timestamp, product_id, order_id)
-    JOIN users.users AS u ON u.id = n.user_id
+    WHERE n.user_id IN (SELECT id FROM known)
     ON CONFLICT DO NOTHING
 """
 

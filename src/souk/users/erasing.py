@@ -36,6 +36,8 @@ IS_ERASED = "SELECT EXISTS (SELECT 1 FROM users.erased_user WHERE user_id = $1)"
 REMEMBER = "INSERT INTO users.erased_user (user_id) VALUES ($1)"
 FORGET_ANSWERS = "DELETE FROM users.idempotency_key WHERE subject = $1"
 ERASE = "DELETE FROM users.users WHERE id = $1"
+# After the user: what others were just noting of them has waited for that, or is there by now.
+FORGET_ACTIVITY = "DELETE FROM users.user_activity WHERE user_id = $1"
 
 NOBODY_LEFT = "the last owner has left"
 
@@ -80,6 +82,7 @@ async def erase_user(user_id: UUID) -> None:
         await tx.run(FORGET_ANSWERS, str(user_id))
         await sessions.void_tokens(tx, [user_id])
         await tx.run(ERASE, user_id)
+        await tx.run(FORGET_ACTIVITY, user_id)
         await publish(tx, UserErased(user_id))
 
 
