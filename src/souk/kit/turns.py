@@ -5,28 +5,39 @@ from asyncio import AbstractEventLoop
 from collections import deque
 from weakref import WeakKeyDictionary
 
-# How many batches a process works on at a time. The fewer they are, the larger grow those that wait, and a batch costs nearly
-# the same whatever its size: two keep both the process and the database busy.
-TURNS = 2
-# A batch that takes longer than this waits for something, and lets others go on meanwhile.
-TURN_S = 0.2
+# One batch at a time: the others grow meanwhile, and a batch costs nearly the same whatever its size. A second one joins when the
+# first takes longer than this, for then it waits for the database more than it works; a third when one waits for something else.
+LONG_S = 0.02
+MOST = 2
+STUCK_S = 0.2
 # Rounds of the event loop between a batch's answers and the next turn: who got one is to ask for their next step by then.
 ROUNDS = 3
 
 
 class Turn:
-    """The right to work on a batch now. It ends once: when the batch is done, or when it has taken too long."""
+    """The right to work on a batch now. It is passed on once: when the batch is done, or when it has taken too long."""
 
     def __init__(self, turns: "Turns") -> None:
         self._turns = turns
-        self._over = False
-        self._alarm = asyncio.get_running_loop().call_later(TURN_S, self.end)
+        self._loop = asyncio.get_running_loop()
+        self._begun_at = self._loop.time()
+        self._passed_on = False
+        self._alarm = self._loop.call_later(LONG_S, self._take_long)
+        turns.at_work += 1
 
     def end(self) -> None:
-        if not self._over:
-            self._over = True
-            self._alarm.cancel()
+        """The batch is done."""
+        self._alarm.cancel()
+        self._turns.at_work -= 1
+        if not self._passed_on:
             self._turns.pass_on(ROUNDS)
+
+    def _take_long(self) -> None:
+        if self._turns.at_work < MOST or self._loop.time() - self._begun_at >= STUCK_S:
+            self._passed_on = True
+            self._turns.pass_on()
+        else:
+            self._alarm = self._loop.call_later(LONG_S, self._take_long)
 
 
 class Turns:
@@ -37,14 +48,15 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._free = TURNS
+        self.at_work = 0
+        self._is_free = True
         self._begun: deque[asyncio.Future[None]] = deque()
         self._new: deque[asyncio.Future[None]] = deque()
 
     async def take(self, *, begun: bool) -> Turn:
         """Wait for our turn."""
-        if self._free:
-            self._free -= 1
+        if self._is_free:
+            self._is_free = False
             return Turn(self)
         waiting = asyncio.get_running_loop().create_future()
         (self._begun if begun else self._new).append(waiting)
@@ -67,7 +79,7 @@ class Turns:
                 if not waiting.done():
                     waiting.set_result(None)
                     return
-        self._free += 1
+        self._is_free = True
 
 
 _turns: WeakKeyDictionary[AbstractEventLoop, Turns] = WeakKeyDictionary()
