@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from uuid import UUID
 
 import msgspec
 
 from souk.kit.batching import Asked
 from souk.kit.calls import exposed
-from souk.kit.db import Transaction, columns
+from souk.kit.db import Transaction, columns, part
 from souk.kit.errors import DomainError
-from souk.kit.events import publish
+from souk.kit.events import APPEND, News, publish
 from souk.kit.personal import exports_user_data
 from souk.pricing.database import db
 from souk.pricing.events import CouponRedeemed, CouponRestored
@@ -48,14 +49,30 @@ FIND = f"""
 """
 FIND_OF_BUYER = f"SELECT order_id, {REDEMPTION} AS redemption FROM pricing.redemption WHERE buyer = $1 ORDER BY order_id"
 FIND_PERSONAL = f"SELECT {COLUMNS} FROM pricing.promotion WHERE user_id = $1 ORDER BY id"
-WRITE = """
-    INSERT INTO pricing.redemption (order_id, promotion_id, code, buyer, currency, discount, status)
-    SELECT u.order_id, u.promotion_id, u.code, u.buyer, u.currency, u.discount, 'redeemed'
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
-        AS u (order_id, promotion_id, code, buyer, currency, discount)
-    ORDER BY u.order_id
-    ON CONFLICT (order_id) DO NOTHING
-    RETURNING order_id, promotion_id, code, buyer, discount
+# Uses that were granted: written, counted and told of, but for a twin's that came first from elsewhere. The coupons are locked.
+REDEEM = f"""
+    WITH used AS (
+        INSERT INTO pricing.redemption (order_id, promotion_id, code, buyer, currency, discount, status)
+        SELECT u.order_id, u.promotion_id, u.code, u.buyer, u.currency, u.discount, 'redeemed'
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+            AS u (order_id, promotion_id, code, buyer, currency, discount)
+        ORDER BY u.order_id
+        ON CONFLICT (order_id) DO NOTHING
+        RETURNING order_id, promotion_id, buyer, discount, {REDEMPTION} AS redemption
+    ), counted AS (
+        UPDATE pricing.promotion AS p SET uses = p.uses + u.uses, spent = p.spent + u.spent
+        FROM (SELECT promotion_id, count(*) AS uses, sum(discount)::bigint AS spent FROM used GROUP BY promotion_id) AS u
+        WHERE p.id = u.promotion_id
+    ), counted_for_buyers AS (
+        INSERT INTO pricing.buyer_usage AS b (promotion_id, buyer, uses, usage_limit)
+        SELECT u.promotion_id, u.buyer, count(*), p.usage_limit_per_buyer
+        FROM used AS u JOIN pricing.promotion AS p ON p.id = u.promotion_id
+        GROUP BY u.promotion_id, u.buyer, p.usage_limit_per_buyer
+        ORDER BY u.promotion_id, u.buyer
+        ON CONFLICT (promotion_id, buyer)
+        DO UPDATE SET uses = b.uses + excluded.uses, usage_limit = excluded.usage_limit, updated_at = now()
+    ), announced AS ({part(APPEND.format(schema="pricing"), 6, "WHERE (u.payload ->> 'order_id')::uuid IN (SELECT order_id FROM used)")})
+    SELECT order_id, redemption FROM used
 """
 # A late redeem_coupon of an order that was given up finds this row and counts nothing.
 WRITE_GIVEN_UP = """
@@ -72,14 +89,6 @@ COUNT = """
     UPDATE pricing.promotion AS p SET uses = p.uses + u.uses, spent = p.spent + u.spent
     FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS u (id, uses, spent)
     WHERE p.id = u.id
-"""
-COUNT_FOR_BUYERS = """
-    INSERT INTO pricing.buyer_usage AS b (promotion_id, buyer, uses, usage_limit)
-    SELECT u.promotion_id, u.buyer, u.uses, p.usage_limit_per_buyer
-    FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS u (promotion_id, buyer, uses)
-    JOIN pricing.promotion AS p ON p.id = u.promotion_id
-    ON CONFLICT (promotion_id, buyer)
-    DO UPDATE SET uses = b.uses + excluded.uses, usage_limit = excluded.usage_limit, updated_at = now()
 """
 TAKE_FROM_BUYERS = """
     UPDATE pricing.buyer_usage AS b SET uses = b.uses - u.uses, updated_at = now()
@@ -123,9 +132,10 @@ async def redeem_coupon(asked: tuple[Asked[RedeemCoupon], ...]) -> tuple[Redempt
         used = await tx.all(BuyerUses, FIND_USES, [coupon.id for coupon in coupons], [request.buyer for request in fresh])
         granted, refused = decide(fresh, coupons, used)
         if granted:
-            await begin_to_count(tx, granted)
-            # Of a twin that came first from elsewhere with another code, its redemption is the answer.
-            known = await find_redemptions(tx, wanted)
+            known |= await redeem(tx, granted)
+            # Of a twin that came first from elsewhere, maybe with another code, its redemption is the answer.
+            if twins := [request.order_id for request, _ in granted if request.order_id not in known]:
+                known |= await find_redemptions(tx, twins)
     return tuple(
         refused.get(order_id) or known[order_id] or CouponRefused(wanted[order_id].code)
         for order_id in (one.request.order_id for one in asked)
@@ -162,20 +172,21 @@ async def find_redemptions(tx: Transaction, order_ids: Iterable[UUID]) -> dict[U
     return {row.order_id: row.redemption for row in await tx.all(_Kept, FIND, list(order_ids))}
 
 
-async def begin_to_count(tx: Transaction, granted: list[tuple[RedeemCoupon, Coupon]]) -> None:
-    """Write the uses that were granted, raise the counters, and tell of them."""
+async def redeem(tx: Transaction, granted: list[tuple[RedeemCoupon, Coupon]]) -> dict[UUID, Redemption | None]:
+    """Write the uses that were granted, raise the counters, and tell of them; what was new."""
     requests = [request for request, _ in granted]
-    uses = await tx.all(
-        Use,
-        WRITE,
+    news = News([CouponRedeemed(coupon.id, request.order_id, coupon.code) for request, coupon in granted])
+    rows = await tx.all(
+        _Kept,
+        REDEEM,
         *columns(requests, "order_id"),
         *columns([coupon for _, coupon in granted], "id", "code"),
         *columns(requests, "buyer"),
         *columns([request.discount for request in requests], "currency", "amount"),
+        *news.values,
     )
-    await tx.run(COUNT, *count_by_coupon(uses, +1))
-    await tx.run(COUNT_FOR_BUYERS, *count_by_buyer(uses))
-    await publish(tx, *(CouponRedeemed(use.promotion_id, use.order_id, use.code) for use in uses))
+    tx.after_commit.append(partial(news.tell, db))
+    return {row.order_id: row.redemption for row in rows}
 
 
 def count_by_coupon(uses: Iterable[Use], sign: int) -> tuple[list[UUID], list[int], list[int]]:
