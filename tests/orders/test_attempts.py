@@ -18,10 +18,11 @@ from souk.kit.errors import Unavailable
 from souk.kit.events import Delivered
 from souk.kit.ids import new_id
 from souk.kit.locks import SessionLocks
-from souk.orders import consumers, jobs, placements, placing
+from souk.orders import consumers, jobs, placements, placing, reading, settling
 from souk.orders.database import db
 from souk.orders.drafting import Written
 from souk.orders.placements import LetGo, LostLease, Placement
+from souk.orders.settling import Settled
 from souk.payments.database import db as payments_db
 from souk.payments.events import PaymentCaptured
 
@@ -153,6 +154,35 @@ async def test_attempts_that_end_together_all_end_though_one_has_to_wait(waiting
         ending = asyncio.create_task(end(ended))
         await until(somebody_waits)
     assert await ending == {order.id for order in drafts}
+
+
+@pytest.mark.parametrize("row", ["orders.placement WHERE order_id", "orders.orders WHERE id"])
+async def test_orders_that_are_placed_together_are_all_placed_though_one_has_to_wait(waiting: orders.Order, row: str) -> None:
+    with as_system():
+        await put_on_sale("CUP", 700, 10, await make_seller("Other"))
+    with as_buyer(BUYER):
+        drafts = [waiting, *[await orders.place_order(buy(await fill_cart(BUYER, ("CUP", 1)), None)) for _ in range(7)]]
+    settled = {order.id: Settled(await take(order), await reading.find_order(order.id)) for order in drafts}
+    async with db.pool.acquire() as other, other.transaction():
+        await other.execute(f"UPDATE {row.replace(' WHERE', ' SET updated_at = now() WHERE')} = $1", drafts[3].id)
+        ending = asyncio.create_task(settling.write_placed(settled))
+        await until(somebody_waits)
+    placed = await ending
+    assert {order_id: one.status for order_id, one in placed.items()} == {order.id: "placed" for order in drafts}
+    assert await db.value("SELECT count(*) FROM orders.outbox WHERE type = 'orders.OrderPlaced'") == len(drafts)
+
+
+async def test_an_attempt_that_was_overtaken_places_nothing(waiting: orders.Order) -> None:
+    await pay(waiting)
+    slow = await take(waiting)
+    order = await reading.find_order(waiting.id)
+    await placements.give_up_attempt(slow)
+    quick = await take(waiting)
+    with pytest.raises(LostLease):
+        await settling.settle_placed(slow, order)
+    assert (await reading.find_order(waiting.id)).status == "draft"
+    assert await db.value("SELECT count(*) FROM orders.outbox WHERE type = 'orders.OrderPlaced'") == 0
+    assert (await settling.settle_placed(quick, order)).status == "placed"
 
 
 async def end(ended: tuple[LetGo, ...]) -> frozenset[UUID]:

@@ -81,6 +81,16 @@ async def test_64_processes_that_do_not_share_a_batch(shop: Shop, limit: int) ->
     assert await uses(coupon) == limit
 
 
+async def test_twins_with_different_coupons_use_one_of_them(shop: Shop) -> None:
+    coupons = [await make_coupon("AAA"), await make_coupon("BBB")]
+    orders = [ask() for _ in range(24)]
+    batches = [[msgspec.structs.replace(order, code=coupon.code)] for order in orders for coupon in coupons]
+    answers = await in_processes(db, pricing.redeem_coupon.batcher._work, batches)
+    assert len(answers) == 48 and len(set(answers)) == 24
+    assert sum([await uses(coupon) for coupon in coupons]) == 24
+    assert await db.value("SELECT count(*) FROM pricing.outbox WHERE type = 'pricing.CouponRedeemed'") == 24
+
+
 async def test_each_buyer_once(shop: Shop) -> None:
     coupon = await make_coupon(usage_limit_per_buyer=1)
     buyers = [str(new_id()) for _ in range(4)] + ["guest:6f1e"]
