@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True):
     internal_host: str = "127.0.0.1"
     internal_port: int = 0
     internal_secrets: tuple[Annotated[str, msgspec.Meta(min_length=32)], ...] = ()
-    pool_size: int = 6
+    pool_size: int = 4
     log_level: str = "INFO"
     cors_origins: tuple[Origin, ...] = ()
 

@@ -21,7 +21,7 @@ from souk.kit.memory import Memory
 
 # A page of one variant takes 1.7 kB, one of three variants and pictures 3.5 kB, a SKU 1.4 kB; those that are looked at most are few.
 PAGES_KEPT = 25_000
-SKUS_KEPT = 25_000
+SKUS_KEPT = 20_000
 
 
 # As JSON a page takes about half of what its objects do, and the collector does not walk through it; reading it costs 4 us.

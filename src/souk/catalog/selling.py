@@ -28,7 +28,7 @@ FIND_VARIANTS = """
     WHERE v.sku = ANY($1)
 """
 
-VARIANTS_KEPT = 25_000
+VARIANTS_KEPT = 20_000
 
 
 async def load_variants(skus: Sequence[str]) -> Mapping[str, Variant]:
