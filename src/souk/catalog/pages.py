@@ -20,7 +20,7 @@ from souk.kit.events import Delivered, remembers
 from souk.kit.memory import Memory
 
 # A page of one variant takes 1.7 kB, one of three variants and pictures 3.5 kB, a SKU 1.4 kB; those that are looked at most are few.
-PAGES_KEPT = 25_000
+PAGES_KEPT = 20_000
 SKUS_KEPT = 20_000
 
 

@@ -38,7 +38,7 @@ SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    "shared_buffers": "128MB",
+    "shared_buffers": "112MB",
     "huge_pages": "off",  # asking for them kills the server in containers that only pretend to have them
     "wal_compression": "lz4" if sys.platform == "linux" else "pglz",
     # A server that was killed replays some 150 MB a second, and is to be back within five.
