@@ -111,7 +111,7 @@ Work = Callable[[tuple[Asked[Q], ...]], Awaitable[Answers[A]]]
 class Batcher(Generic[Q, A]):
     """Gathers callers of `work`: while `lanes` batches are under way, or all turns are taken, the next one fills, up to `size` items.
 
-    What writes waits for its turn; what only looks into memory, or asks somewhere else, need not (`turns=False`).
+    What asks the database waits for its turn; what asks somewhere else need not (`turns=False`).
     Each item gets its own answer or refusal. An item whose deadline has passed, or whose caller has left, is not worked on.
     Data that PostgreSQL refuses (SQLSTATE 22, 23) is searched for by halving the batch; a serialization failure or deadlock
     repeats the batch once; when the database cannot answer, every item gets Unavailable.
