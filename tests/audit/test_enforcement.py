@@ -21,7 +21,7 @@ REFUSED = (
     ("TRUNCATE inventory.movement", "append-only"),
     (f"UPDATE orders.placement SET cart_id = (SELECT cart_id FROM orders.placement WHERE order_id = {PAID}) WHERE order_id = {WAITING}",
      "placement_cart_id_key"),
-    (f"UPDATE orders.placement SET (subject, key) = ('me', 'key') WHERE order_id IN ({PAID}, {WAITING})", "placement_subject_key_key"),
+    (f"UPDATE orders.placement SET (subject, key) = ('me', 'key') WHERE order_id IN ({PAID}, {WAITING})", "placement_key"),
     ("UPDATE orders.orders SET total = total + 1 WHERE captured = 0", "total_is_the_sum_of_its_parts"),
     (f"UPDATE orders.orders SET placed_at = NULL WHERE id = {PAID}", "placed_has_a_time"),
     (f"UPDATE orders.orders SET captured = captured - 1 WHERE id = {PAID}", "paid_whole_or_not_at_all"),
