@@ -80,7 +80,7 @@ def measure_reads(home: Path, port: int, **size: float) -> None:
 
 @main.command("overload")
 @click.option("--products", default=2_000, show_default=True)
-@click.option("--carts", default=60_000, show_default=True, help="Carts that are filled before, one for each order.")
+@click.option("--carts", default=100_000, show_default=True, help="Carts that are filled before, one for each order.")
 @click.option("--seconds", default=20.0, show_default=True, help="Of each phase.")
 @runs
 @home
