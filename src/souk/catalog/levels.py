@@ -18,7 +18,7 @@ from souk.kit.callers import SYSTEM, Caller, caller, set_caller
 from souk.kit.db import NOT_NOW
 from souk.kit.errors import Unavailable
 from souk.kit.events import source_of
-from souk.kit.memory import Told
+from souk.kit.memory import Once, Told
 from souk.kit.outbox import START, find_horizon, read_outbox
 
 READ_LEVELS = "SELECT sku, store_id, seller_id, available, version FROM catalog.stock_level WHERE sku = ANY($1)"
@@ -29,7 +29,16 @@ SOURCE = source_of(StockChanged)
 IN_DOUBT_S = 0.5
 
 
-class _Level(msgspec.Struct, frozen=True):
+# Tens of thousands are kept, most SKUs in one store: a tuple of these takes a third of a dict by store, and nothing of the
+# garbage collector's time.
+class _Level(msgspec.Struct, frozen=True, gc=False):
+    store_id: UUID
+    seller_id: UUID
+    available: int
+    version: int
+
+
+class _Row(msgspec.Struct, frozen=True):
     sku: str
     store_id: UUID
     seller_id: UUID
@@ -37,10 +46,10 @@ class _Level(msgspec.Struct, frozen=True):
     version: int
 
 
-class _Kept(msgspec.Struct, frozen=True):
-    """The levels of a SKU by store, and until when they are good."""
+class _Kept(msgspec.Struct, frozen=True, gc=False):
+    """The levels of a SKU, one of each store, and until when they are good."""
 
-    levels: dict[UUID, _Level]
+    levels: tuple[_Level, ...]
     until: float
 
 
@@ -61,7 +70,8 @@ class Levels(Told):
         super().__init__()
         self._size = size
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._heard: dict[str, dict[UUID, _Level]] = {}
+        self._heard: dict[str, tuple[_Level, ...]] = {}
+        self._once: Once[UUID] = Once(size)  # stores and sellers
         self._proof: object | None = None  # another one each time, so that who was reading meanwhile notices
         self._looking: asyncio.Task[None] | None = None
         self._batcher: Batcher[tuple[str, ...], dict[str, _Kept]] = Batcher(self._read, lanes=1)
@@ -71,7 +81,7 @@ class Levels(Told):
         found = {sku: kept for sku in skus if (kept := self.peek(sku)) is not None}
         if len(found) < len(skus):
             found |= await self._batcher.ask(tuple(sku for sku in skus if sku not in found), caller())
-        return {sku: sum(one.available for one in kept.levels.values() if one.seller_id == seller_id) for sku, kept in found.items()}
+        return {sku: sum([one.available for one in kept.levels if one.seller_id == seller_id]) for sku, kept in found.items()}
 
     def peek(self, sku: str) -> _Kept | None:
         """The levels of a SKU if they are here."""
@@ -87,10 +97,10 @@ class Levels(Told):
             return
         for change in changes:
             for one in change.levels:
-                level = _Level(one.sku, change.store_id, change.seller_id, one.available, one.version)
+                level = self._level(change.store_id, change.seller_id, one.available, one.version)
                 if (kept := self._kept.get(one.sku)) is not None:
-                    _keep_newer(kept.levels, level)
-                _keep_newer(self._heard.setdefault(one.sku, {}), level)
+                    self._kept[one.sku] = _Kept(newest(kept.levels, level), kept.until)
+                self._heard[one.sku] = newest(self._heard.get(one.sku, ()), level)
         if len(self._heard) > self._size:
             self._heard.clear()
             self._doubt()
@@ -100,6 +110,9 @@ class Levels(Told):
         self._kept.clear()
         self._heard.clear()
         self._doubt()
+
+    def _level(self, store_id: UUID, seller_id: UUID, available: int, version: int) -> _Level:
+        return _Level(self._once(store_id), self._once(seller_id), available, version)
 
     def _doubt(self) -> None:
         self._proof = None
@@ -113,12 +126,11 @@ class Levels(Told):
             # Pages do not wait for it: it asks inventory, too.
             self._looking = asyncio.get_running_loop().create_task(self._look(), context=Context())
         skus = sorted({sku for one in asked for sku in one.request})
-        found: dict[str, dict[UUID, _Level]] = {sku: {} for sku in skus}
-        for level in await db.all(_Level, READ_LEVELS, skus):
-            found[level.sku][level.store_id] = level
-        for sku in skus:
-            for level in self._heard.get(sku, {}).values():
-                _keep_newer(found[sku], level)
+        rows = await db.all(_Row, READ_LEVELS, skus)
+        # Only now: what is told while we wait counts as well.
+        found = {sku: self._heard.get(sku, ()) for sku in skus}
+        for row in rows:
+            found[row.sku] = newest(found[row.sku], self._level(row.store_id, row.seller_id, row.available, row.version))
         until = inf if proof is not None and proof is self._proof else monotonic() + IN_DOUBT_S
         read = {sku: _Kept(levels, until) for sku, levels in found.items()}
         self._kept.update(read)
@@ -140,7 +152,9 @@ class Levels(Told):
             self._proof = object()
 
 
-def _keep_newer(levels: dict[UUID, _Level], level: _Level) -> None:
-    known = levels.get(level.store_id)
-    if known is None or known.version < level.version:
-        levels[level.store_id] = level
+def newest(levels: tuple[_Level, ...], level: _Level) -> tuple[_Level, ...]:
+    """The levels with this one, unless that of its store is as new."""
+    known = next((one for one in levels if one.store_id == level.store_id), None)
+    if known is None:
+        return (*levels, level)
+    return levels if known.version >= level.version else tuple([level if one is known else one for one in levels])

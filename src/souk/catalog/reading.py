@@ -14,7 +14,8 @@ from souk.kit.errors import InvalidField
 MOST_AT_ONCE = 500
 
 # Each category is looked up by its id (LIMIT 1): for a join the planner reads the whole tree, once for each product.
-# $1 ids, $2 the currency that is preferred, $3 where media are, $4 whether the caller sees everything, $5 the caller's sellers.
+# $1 ids, $2 the currency that is preferred, $3 where media are, $4 whether the caller sees everything, $5 the caller's sellers,
+# $6 whether with stock (else 0).
 READ_PRODUCTS = """
     SELECT p.id, p.seller_id, p.external_id, p.name, p.description, p.brand, p.category_id, p.attributes, p.tax_category,
            p.requires_shipping, p.status, p.version, p.published_at, p.created_at, p.updated_at,
@@ -42,8 +43,8 @@ READ_PRODUCTS = """
                   FROM catalog.price WHERE variant_id = v.id) AS one
         ) AS m
         CROSS JOIN LATERAL (
-            SELECT coalesce(sum(l.available), 0)::bigint AS available FROM catalog.stock_level AS l
-            WHERE l.sku = v.sku AND l.seller_id = v.seller_id
+            SELECT CASE WHEN $6 THEN (SELECT coalesce(sum(l.available), 0)::bigint FROM catalog.stock_level AS l
+                                      WHERE l.sku = v.sku AND l.seller_id = v.seller_id) ELSE 0 END AS available
         ) AS s
         WHERE v.product_id = p.id AND (NOT v.archived OR $4 OR p.seller_id = ANY($5::uuid[]))
     ) AS v
@@ -82,4 +83,4 @@ async def read_products(tx: Transaction, ids: tuple[UUID, ...]) -> tuple[Product
 
 def _arguments(ids: tuple[UUID, ...], currency: str | None) -> tuple[object, ...]:
     who = caller().principal
-    return list(ids), currency or shop.now.currencies[0], media.base_url(), who.is_admin, list(who.seller_ids)
+    return list(ids), currency or shop.now.currencies[0], media.base_url(), who.is_admin, list(who.seller_ids), True

@@ -1,6 +1,8 @@
 """What can be bought under a SKU, for other contexts: kept in memory until a fact says that it has changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from souk.catalog import media
 from souk.catalog.database import db
@@ -10,7 +12,7 @@ from souk.catalog.types import Variant
 from souk.kit.calls import exposed
 from souk.kit.errors import InvalidField
 from souk.kit.events import Delivered, remembers
-from souk.kit.memory import Memory
+from souk.kit.memory import Memory, Once
 
 # Each category is looked up by its id (LIMIT 1): for a join the planner reads the whole tree, once for each product.
 FIND_VARIANTS = """
@@ -31,9 +33,20 @@ FIND_VARIANTS = """
 VARIANTS_KEPT = 20_000
 
 
+# What the variants of a seller or of a category have in common.
+_once: Once[Hashable] = Once(VARIANTS_KEPT)
+
+
 async def load_variants(skus: Sequence[str]) -> Mapping[str, Variant]:
     """Those of these SKUs that exist, as the tables have them."""
-    return {variant.sku: variant for variant in await db.all(Variant, FIND_VARIANTS, list(skus), media.base_url())}
+    found = await db.all(Variant, FIND_VARIANTS, list(skus), media.base_url())
+    return {
+        variant.sku: replace(
+            variant,
+            **{name: _once(getattr(variant, name)) for name in ("seller_id", "category_id", "category_ids", "tax_category")},
+        )
+        for variant in found
+    }
 
 
 variants = Memory(load_variants, VARIANTS_KEPT, whole_of=lambda variant: variant.product_id)

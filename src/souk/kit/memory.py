@@ -14,6 +14,20 @@ V = TypeVar("V")
 Load = Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]
 
 
+class Once(Generic[K]):
+    """Equal values as one object: of what thousands of entries have in common each holds the same, and not one of its own."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._known: dict[K, K] = {}
+
+    def __call__(self, value: K) -> K:
+        """An equal value, the first that was seen of late."""
+        if len(self._known) > self._size:
+            self._known.clear()
+        return self._known.setdefault(value, value)
+
+
 class Told:
     """A memory that is good while it is told of changes: everything in it is void when that begins, and when it breaks off."""
 

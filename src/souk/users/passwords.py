@@ -4,23 +4,39 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib.metadata import distribution
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import TypeVar
 
 import bcrypt
 import msgspec
 from pwdlib.hashers.argon2 import Argon2Hasher
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from souk.kit.errors import InvalidField
 from souk.users.settings import settings
+from souk.users.types import PASSWORD_LENGTH
 
 T = TypeVar("T")
 
 # bcrypt has never looked further, so a longer password was cut when the digest was made.
 BCRYPT_BYTES = 72
 
-# The 30,000 passwords that are seen most in leaks, of which 11,000 are long enough (OWASP ASVS 5.0, 6.2.4 wants 3,000).
-COMMON = frozenset(FREQUENCY_LISTS["passwords"])
+
+def _read_common() -> frozenset[str]:
+    """Those of zxcvbn's 30,000 passwords that are seen most in leaks which are long enough to be chosen here.
+
+    Read out of the file and not imported: the library's other lists and its index of them would take 15 MB of every process.
+    """
+    spec = spec_from_file_location("frequency_lists", str(distribution("zxcvbn").locate_file("zxcvbn/frequency_lists.py")))
+    if spec is None or spec.loader is None:
+        raise ImportError("zxcvbn has no frequency_lists.py any more")
+    lists = module_from_spec(spec)
+    spec.loader.exec_module(lists)
+    return frozenset(word for word in lists.FREQUENCY_LISTS["passwords"] if len(word) >= PASSWORD_LENGTH)
+
+
+# 11,600 of them (OWASP ASVS 5.0, 6.2.4 wants 3,000).
+COMMON = _read_common()
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -23,7 +23,13 @@ EMAIL = (
 ONE_LINE = r"^[^\x00-\x1f\x7f]+(?!\n)$"
 
 Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=EMAIL, examples=["ada@example.com"])]
-Password = Annotated[str, Meta(min_length=8, max_length=200, description="8 characters or more", examples=["correct horse battery"])]
+PASSWORD_LENGTH = 8
+Password = Annotated[
+    str,
+    Meta(
+        min_length=PASSWORD_LENGTH, max_length=200, description=f"{PASSWORD_LENGTH} characters or more", examples=["correct horse battery"]
+    ),
+]
 GivenPassword = Annotated[str, Meta(min_length=1, max_length=200, examples=["correct horse battery"])]
 Token = Annotated[str, Meta(min_length=1, max_length=200)]
 Username = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{2,49}(?!\n)$", examples=["ada"])]

@@ -5,7 +5,6 @@ from functools import lru_cache
 from souk.payments.gateways.gateway import Gateway
 from souk.payments.gateways.paypal import PayPal
 from souk.payments.gateways.sandbox import APP, CARD, Sandbox
-from souk.payments.gateways.stripe import Stripe
 from souk.payments.settings import Settings, settings
 from souk.payments.types import GatewayUnknown
 
@@ -16,6 +15,9 @@ def _set_up(now: Settings) -> dict[str, Gateway]:
     if now.sandbox_url:
         found += [Sandbox(CARD, now), Sandbox(APP, now)]
     if now.stripe_secret_key:
+        # Its library takes 6 MB of every process that imports it.
+        from souk.payments.gateways.stripe import Stripe  # noqa: PLC0415
+
         found.append(Stripe(now))
     if now.paypal_client_id:
         found.append(PayPal(now))
