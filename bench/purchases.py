@@ -93,9 +93,9 @@ def shoppers(goods: Goods, chance: random.Random) -> Callable[[float], Callable[
 
 
 async def buy(dsn: str, port: int, goods: Goods, shop_pid: int, clients: int, seconds: float) -> Report:
-    """Buy for so long, after a warm-up; then wait for the events."""
+    """Buy for so long, after a warm-up of half as long, so that the memories are as full as in a shop that has been open for a while."""
     buyers_until = shoppers(goods, random.Random(7))
-    await load.run(port, clients, buyers_until(time.perf_counter() + min(5.0, seconds / 3)))
+    await load.run(port, clients, buyers_until(time.perf_counter() + seconds / 2))
     connection = await asyncpg.connect(dsn)
     postgres_pid = int(await connection.fetchval("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"))
     postgres_pid = machine.processes()[postgres_pid][1]

@@ -20,8 +20,8 @@ from souk.kit.events import Delivered, remembers
 from souk.kit.memory import Memory
 
 # A page of one variant takes 1.7 kB, one of three variants and pictures 3.5 kB, a SKU 0.5 kB; those that are looked at most are few.
-PAGES_KEPT = 20_000
-SKUS_KEPT = 20_000
+PAGES_KEPT = 32_000
+SKUS_KEPT = 32_000
 
 
 # As JSON a page takes about half of what its objects do, and the collector does not walk through it; reading it costs 4 us.

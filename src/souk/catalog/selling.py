@@ -30,7 +30,7 @@ FIND_VARIANTS = """
     WHERE v.sku = ANY($1)
 """
 
-VARIANTS_KEPT = 20_000
+VARIANTS_KEPT = 32_000
 
 
 # What the variants of a seller or of a category have in common.

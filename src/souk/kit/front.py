@@ -50,7 +50,7 @@ class Front:
     def enter(self, method: str, path: str) -> bool:
         """Whether a request may come in. This is asked before anything is done for it, or sending it away would not help."""
         if overload.sheds(method, path):
-            REQUESTS_SHED.labels(method).inc()
+            _count_shed(method)
             return False
         overload.under_way += 1
         return True
@@ -129,14 +129,24 @@ def _read_request_id(headers: dict[bytes, bytes]) -> str:
     return str(uuid7())
 
 
-_counters: dict[tuple[str, int], Counter] = {}
+# Looking a counter up by its labels costs more than counting.
+_answered: dict[tuple[str, int], Counter] = {}
+_shed: dict[str, Counter] = {}
 
 
 def _count(method: str, status: int) -> None:
-    """One more answer. Looking a counter up by its labels costs more than counting."""
-    counter = _counters.get((method, status))
+    """One more answer."""
+    counter = _answered.get((method, status))
     if counter is None:
-        counter = _counters[method, status] = REQUESTS.labels(method, str(status))
+        counter = _answered[method, status] = REQUESTS.labels(method, str(status))
+    counter.inc()
+
+
+def _count_shed(method: str) -> None:
+    """One more request that was sent away."""
+    counter = _shed.get(method)
+    if counter is None:
+        counter = _shed[method] = REQUESTS_SHED.labels(method)
     counter.inc()
 
 
