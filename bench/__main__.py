@@ -39,7 +39,7 @@ def main() -> None:
 @main.command("purchases")
 @products
 @click.option("--buyers", default=100_000, show_default=True)
-@connections(200)
+@connections(280)
 @processes(2)
 @seconds
 @runs

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -236,9 +236,14 @@ async def press(port: int, goods: Goods, orders: list[bytes], seconds: float) ->
 
 
 def find_normal(placed: list[tuple[float, float]], since: float, usual_p99_s: float) -> float:
-    """Seconds until no order took more than twice the usual p99 any more."""
-    slow = [when - since for when, lasted_s in placed if lasted_s > 2 * usual_p99_s]
-    return round(max(slow, default=0.0), 1)
+    """Seconds until the p99 of orders was at most twice the usual one, and stayed so for three seconds: that they are slow for a moment
+    when rows are vacuumed, on the one core that all share, is no effect of the overload."""
+    by_second: defaultdict[int, list[float]] = defaultdict(list)
+    for when, lasted_s in placed:
+        by_second[int(when - since)].append(lasted_s)
+    normal = {second for second, lasted in by_second.items() if load.percentile(lasted, 0.99) <= 2 * usual_p99_s}
+    found = (second for second in sorted(normal) if {second, second + 1, second + 2} <= normal)
+    return float(next(found, max(by_second) + 1))
 
 
 async def fill_carts(dsn: str, goods: Goods, count: int) -> list[bytes]:
