@@ -209,6 +209,30 @@ def test_killed_server_is_started_anew(home: Path) -> None:
         assert query(again.dsn(), "SELECT count(*) FROM sale WHERE id = 3") == 1
 
 
+def test_a_server_that_died_this_moment_is_not_taken_for_running(home: Path) -> None:
+    stop = threading.Event()
+
+    def spin() -> None:  # so that whoever waits for the server's end is late to hear of it
+        while not stop.is_set():
+            pass
+
+    spinners = [threading.Thread(target=spin) for _ in range(3)]
+    for spinner in spinners:
+        spinner.start()
+    try:
+        for _ in range(3):
+            server = start(home)
+            pid = server_pid(home)
+            os.kill(pid, signal.SIGKILL)
+            while is_alive(pid):
+                pass
+            assert not server.is_running
+            with start(home) as again:
+                assert query(again.dsn(), "SELECT 1") == 1
+    finally:
+        stop.set()
+
+
 def test_pid_file_whose_number_is_another_programs(home: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as other:
         try:

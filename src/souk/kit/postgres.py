@@ -79,7 +79,7 @@ class EmbeddedPostgres:
     def is_running(self) -> bool:
         """True while the server takes connections, or at least has not ended."""
         if self._server is not None and self.is_owner:
-            return self._server.process.poll() is None
+            return self._server.is_running
         return _answers(self.socket_folder)
 
     def dsn(self, database: str = DATABASE) -> str:

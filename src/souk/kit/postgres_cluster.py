@@ -181,9 +181,15 @@ def end_stray(data: Path) -> None:
 class Server:
     """The server process: a child of this one, in a session of its own so that a terminal's Ctrl-C does not reach it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], keeper: threading.Thread) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], keeper: threading.Thread, data: Path) -> None:
         self.process = process
         self._keeper = keeper
+        self._data = data
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended. The system is asked: `poll` says so only when the keeper has had time to hear of it."""
+        return self.process.poll() is None and _serves(self.process.pid, self._data)
 
     def end(self) -> None:
         """Ask for a fast shutdown and wait for it; after a minute leave the rest to crash recovery. May be called again."""
@@ -244,7 +250,7 @@ def _launch(cluster: Cluster, settings: Mapping[str, str]) -> Server:
     outcome = started.get()
     if isinstance(outcome, OSError):
         raise outcome
-    return Server(outcome, keeper)
+    return Server(outcome, keeper, cluster.data)
 
 
 def _await_ready(server: Server, cluster: Cluster, report: Callable[[str], None]) -> bool:
