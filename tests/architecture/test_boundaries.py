@@ -1,5 +1,6 @@
 """Contexts meet at their front doors only, calls form no circle, and the kit knows no business."""
 
+import ast
 from collections import defaultdict
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -78,11 +79,19 @@ def may_import(module: Module, name: str) -> bool:
             return False
         case "events":
             return name == f"{own}.types"
-        case "http" | "jobs":
+        case "http":
+            return name.startswith(own) or gives_types_only(module, name)
+        case "jobs":
             return name.startswith(own)
         case "consumers":
             return name.startswith(own) or name.endswith(".events")
     return True
+
+
+def gives_types_only(module: Module, name: str) -> bool:
+    """Whether a module takes types out of another and nothing to call: a route may answer with what a neighbour made."""
+    found = [node for node in ast.walk(module.tree) if isinstance(node, ast.ImportFrom) and node.module == name]
+    return bool(found) and all(alias.name[0].isupper() for node in found for alias in node.names)
 
 
 def test_other_contexts_are_imported_as_front_doors_or_events_only() -> None:

@@ -18,11 +18,11 @@ EMPTY_NAMES = {"service", "services", "manager", "utils", "util", "helpers", "he
 EMPTY_CLASSES = re.compile(r"(Service|Manager|Utils?|Helpers?|Repository|Facade|DTO|Base|Impl|Interface)$")
 # What an exposed function may begin with. Add to it any verb that a shop's owner would use.
 VERBS = """
-    add allow apply approve authenticate cancel change charge check claim clear close confirm count create credit delete deliver deposit
-    describe dispatch empty ensure erase export favour find follow forget get import issue list mark move note notify open pay place plan
-    post put quote read receive recommend record redeem refresh refund register reject release remove reply report request reserve reset
-    resolve restore resume retry return revoke rotate save search sell send set ship subscribe suggest sum suspend take train unsubscribe
-    update upload verify void vote withdraw
+    add allow apply approve authenticate cancel change charge check claim clear close confirm count create credit delete deliver
+    deposit describe dispatch empty ensure erase export favour find follow forget get import issue list mark move note notify open
+    pack pay place plan post put quote read recall receive recommend record redeem refresh refund register reject release remove reply
+    report request reserve reset resolve restore resume retry return revoke rotate save search sell send set ship subscribe suggest
+    sum suspend take train unsubscribe update upload verify void vote withdraw
 """
 # One word says it all; fit to be called from anywhere.
 ONE_WORD = {"quote", "charge", "refund", "recommend", "similar", "suggest", "notify", "authenticate"}

@@ -95,6 +95,12 @@ FAULTS = {
     "I6.undone": f"""INSERT INTO payments.payment (id, kind, currency, amount, parts, expires_at)
         VALUES ({STRANGER}, 'order', 'USD', 100, '[]', now()); {pay(STRANGER, "100")}""",
     "I6.paid": pay(WAITING, f"(SELECT amount FROM payments.payment WHERE id = {WAITING})"),
+    "I7.pieces": f"UPDATE orders.order_line SET packed = 1 WHERE order_id = {PAID} AND sku = 'MUG'",
+    "I7.placed": f"""UPDATE orders.order_line SET packed = 1 WHERE order_id = {WAITING};
+        INSERT INTO orders.parcel (order_id, id, seller_id, lines)
+        SELECT order_id, id, seller_id, jsonb_build_array(jsonb_build_object('line_id', id, 'quantity', 1))
+        FROM orders.order_line WHERE order_id = {WAITING}""",
+    "I7.status": f"UPDATE orders.order_part SET status = 'fulfilled' WHERE order_id = {PAID}",
     "I8.parked": """INSERT INTO orders.dead_letter
             (consumer, source, xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at, reason)
         SELECT 'orders.note_refunds', 'payments', 10^15, 1, event_id, type, aggregate_id, payload, request_id, now(), 'planted'

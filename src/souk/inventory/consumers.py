@@ -1,11 +1,14 @@
-"""What inventory does when it hears from the catalogue."""
+"""What inventory does when it hears of new items and of parcels that leave."""
 
 from uuid import UUID
 
 from souk.catalog.events import VariantAdded, VariantRemoved
-from souk.inventory import availability
+from souk.inventory import availability, shipments
+from souk.inventory.types import ShipStock, StockLine
+from souk.kit.callers import caller
 from souk.kit.db import Transaction
 from souk.kit.events import Delivered, subscribes
+from souk.shipping.events import ShipmentDispatched
 
 
 @subscribes(VariantAdded, VariantRemoved)
@@ -25,3 +28,19 @@ async def learn_items(tx: Transaction, news: tuple[Delivered[VariantAdded | Vari
             del known[event.sku]
     await availability.forget_items(tx, gone)
     await availability.learn_items(tx, known)
+
+
+@subscribes(ShipmentDispatched, kind="call")
+async def ship_dispatched_stock(news: tuple[Delivered[ShipmentDispatched], ...]) -> None:
+    """What is in a parcel that left is not in its stores any more. The parcel's id makes it leave once."""
+    parcels = [
+        ShipStock(
+            one.event.order_id,
+            tuple(StockLine(line.sku, one.event.seller_id, line.quantity) for line in one.event.lines),
+            one.event.shipment_id,
+        )
+        for one in news
+    ]
+    for answer in await shipments.ship_stock.many([(parcel, caller()) for parcel in parcels]):
+        if isinstance(answer, Exception):
+            raise answer

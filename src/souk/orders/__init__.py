@@ -3,6 +3,7 @@
 from souk.orders.books import OrderBook, read_order_books
 from souk.orders.cancelling import cancel_order
 from souk.orders.changing import change_order
+from souk.orders.parcels import pack_parcel
 from souk.orders.placing import place_order, resume_order
 from souk.orders.quoting import quote_cart
 from souk.orders.reading import get_order, get_orders, get_timeline, list_orders
@@ -12,14 +13,18 @@ from souk.orders.types import (
     CancelOrder,
     CartQuote,
     ChangeOrder,
+    NewParcel,
     NextAction,
+    NotPackable,
     Order,
     OrderItem,
     OrderPart,
+    PackedLine,
     PaymentChoice,
     PlaceOrder,
     QuoteCart,
     TimelineEntry,
+    TooMuchPacked,
 )
 
 __all__ = [
@@ -27,11 +32,14 @@ __all__ = [
     "CancelOrder",
     "CartQuote",
     "ChangeOrder",
+    "NewParcel",
     "NextAction",
+    "NotPackable",
     "Order",
     "OrderBook",
     "OrderItem",
     "OrderPart",
+    "PackedLine",
     "PaymentChoice",
     "PlaceOrder",
     "QuoteCart",
@@ -39,6 +47,7 @@ __all__ = [
     "RecordedLine",
     "Revenue",
     "TimelineEntry",
+    "TooMuchPacked",
     "cancel_order",
     "change_order",
     "find_fulfilled",
@@ -46,6 +55,7 @@ __all__ = [
     "get_orders",
     "get_timeline",
     "list_orders",
+    "pack_parcel",
     "place_order",
     "quote_cart",
     "read_order_books",

@@ -6,7 +6,7 @@ from uuid import UUID
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.errors import NotFound, Unavailable
-from souk.orders import placements, placing, reading, settling
+from souk.orders import parcels, placements, placing, reading, settling
 from souk.orders.database import db
 from souk.orders.placements import LostLease
 from souk.orders.types import NotCancellable, Order
@@ -30,7 +30,8 @@ async def cancel_order(order_id: UUID, reason: str) -> Order:
 
 
 async def cancel_placed(order: reading.StoredOrder, reason: str) -> None:
-    """The order is canceled at once; giving back goes on even if this process does not."""
+    """The order is canceled at once, with those of its parcels that have not left; giving back goes on even if this process does not."""
+    await parcels.recall_parcels(order.id)
     async with db.transaction() as tx:
         if not await settling.mark_canceled(tx, order.id, reason):
             raise NotCancellable(order.status, order.fulfillment_status)

@@ -12,16 +12,17 @@ from souk.orders import placements, placing, reading, requoting
 from souk.orders.database import db
 from souk.orders.drafts import Change
 from souk.orders.reading import StoredOrder
-from souk.orders.settling import Moment, add_to_timeline
+from souk.orders.settling import LOCK_ORDERS, Moment, add_to_timeline
 from souk.orders.types import Address, AddressCountryFixed, ChangeOrder, NotChangeable, Order, PaymentUnderWay
 
 WRITE_NOTE = """
     UPDATE orders.orders SET note = $2, version = version + 1, updated_at = now()
     WHERE id = $1 AND status IN ('draft', 'placed') AND fulfillment_status = 'unfulfilled'
 """
+# Its row is locked before. A parcel bears the address of the moment when it was packed.
 WRITE_ADDRESS = """
     UPDATE orders.orders SET shipping_address = $2, version = version + 1, updated_at = now()
-    WHERE id = $1 AND status = 'placed' AND fulfillment_status = 'unfulfilled'
+    WHERE id = $1 AND status = 'placed' AND NOT EXISTS (SELECT FROM orders.order_line WHERE order_id = $1 AND packed > 0)
 """
 
 
@@ -63,6 +64,7 @@ async def change_address(order: StoredOrder, address: Address) -> None:
     if before is not None and (address.country, address.region) != (before.country, before.region):
         raise AddressCountryFixed(before.country)
     async with db.transaction() as tx:
+        await tx.run(LOCK_ORDERS, [order.id])
         if not await tx.run(WRITE_ADDRESS, order.id, msgspec.to_builtins(address)):
             raise NotChangeable(order.status)
         await add_to_timeline(tx, (Moment(order.id, "changed", {"fields": ["shipping_address"]}, caller().principal.user_id),))

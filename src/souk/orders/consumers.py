@@ -1,10 +1,19 @@
 """What orders does when it hears of payments and of people who leave."""
 
 from souk.kit.db import Transaction
-from souk.kit.events import Delivered, subscribes
-from souk.orders import leaving, placements, settling
+from souk.kit.events import Delivered, Event, subscribes
+from souk.orders import leaving, parcels, placements, settling
+from souk.orders.events import ParcelPacked
+from souk.orders.parcels import ParcelStatus, Step
 from souk.payments.events import PaymentCaptured, PaymentRefunded
+from souk.shipping.events import ShipmentCancelled, ShipmentDelivered, ShipmentDispatched
 from souk.users.events import UserErased
+
+STATUS_AFTER: dict[type[Event], ParcelStatus] = {
+    ShipmentDispatched: "dispatched",
+    ShipmentDelivered: "delivered",
+    ShipmentCancelled: "canceled",
+}
 
 
 @subscribes(PaymentCaptured)
@@ -21,6 +30,19 @@ async def nudge_paid_orders(tx: Transaction, news: tuple[Delivered[PaymentCaptur
 async def note_refunds(tx: Transaction, news: tuple[Delivered[PaymentRefunded], ...]) -> None:
     """Show on the order that money went back."""
     await settling.add_refunds(tx, tuple((one.event.order_id, one.event.amount) for one in news))
+
+
+@subscribes(ParcelPacked, kind="call")
+async def open_packed_parcels(news: tuple[Delivered[ParcelPacked], ...]) -> None:
+    """Let shipping know of every parcel, also when its packer died before."""
+    for one in news:
+        await parcels.open_parcel(one.event.order_id, one.event.parcel_id)
+
+
+@subscribes(ShipmentDispatched, ShipmentDelivered, ShipmentCancelled)
+async def follow_parcels(tx: Transaction, news: tuple[Delivered[ShipmentDispatched | ShipmentDelivered | ShipmentCancelled], ...]) -> None:
+    """Show on the order how far its parcels have come."""
+    await parcels.follow(tx, [Step(one.event.order_id, one.event.shipment_id, STATUS_AFTER[type(one.event)]) for one in news])
 
 
 @subscribes(UserErased)

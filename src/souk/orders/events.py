@@ -7,6 +7,7 @@ import msgspec
 
 from souk.kit.events import Event
 from souk.kit.money import Money
+from souk.orders.types import PackedLine
 
 
 class OrderedLine(msgspec.Struct, frozen=True):
@@ -44,6 +45,15 @@ class OrderCancelled(Event, frozen=True):
     order_id: UUID
     user_id: UUID | None
     reason: str
+
+
+class ParcelPacked(Event, frozen=True):
+    """A seller has packed these lines of an order."""
+
+    order_id: UUID
+    parcel_id: UUID
+    seller_id: UUID
+    lines: tuple[PackedLine, ...]
 
 
 class OrderRejected(Event, frozen=True):

@@ -7,8 +7,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from souk.kit.http import GUEST_OR_USER, SIGNED_IN, Cursor, Limit, Page, route
-from souk.orders import cancelling, changing, placing, quoting, reading
-from souk.orders.types import CancelOrder, CartQuote, ChangeOrder, Order, OrderStatus, PlaceOrder, QuoteCart, TimelineEntry
+from souk.orders import cancelling, changing, parcels, placing, quoting, reading
+from souk.orders.types import CancelOrder, CartQuote, ChangeOrder, NewParcel, Order, OrderStatus, PlaceOrder, QuoteCart, TimelineEntry
+from souk.shipping import Shipment
 
 SellerId = Annotated[UUID | None, QueryParameter(description="Only orders with a part of this seller, and only that part")]
 
@@ -73,6 +74,12 @@ async def get_timeline(order_id: FromPath[UUID]) -> Page[TimelineEntry]:
     return Page(await reading.get_timeline(order_id))
 
 
+@route("POST", "/shippings", SIGNED_IN)
+async def pack_parcel(data: JSONBody[NewParcel]) -> Shipment:
+    """Pack lines of an order for your buyer, or all that is left of your part. Send an Idempotency-Key: a repeated request packs once."""
+    return await parcels.pack_parcel(data)
+
+
 routes: tuple[BaseRouteHandler, ...] = (
     quote_cart,
     place_order,
@@ -83,4 +90,5 @@ routes: tuple[BaseRouteHandler, ...] = (
     cancel_order,
     delete_order,
     get_timeline,
+    pack_parcel,
 )

@@ -70,6 +70,10 @@ class StoredLine(msgspec.Struct, frozen=True):
     tax: int
     tax_rate_ppm: int
     total: int
+    packed: int = 0
+    shipped: int = 0
+    delivered: int = 0
+    canceled: int = 0
 
 
 class StoredPart(DraftPart, frozen=True, kw_only=True):
@@ -275,6 +279,9 @@ def make_item(line: StoredLine, currency: str) -> OrderItem:
         total=Money(line.total, currency),
         tax_rate_ppm=line.tax_rate_ppm,
         image_url=line.image_url,
+        shipped=line.shipped,
+        delivered=line.delivered,
+        canceled=line.canceled,
     )
 
 

@@ -16,14 +16,21 @@ from souk.kit.money import Money
 from souk.orders import drafting, placing
 from souk.orders.database import db
 from souk.orders.drafts import Draft, DraftLine, DraftPart
-from souk.orders.settling import Moment, add_to_timeline
+from souk.orders.parcels import derive_fulfillment
+from souk.orders.settling import LOCK_ORDERS, Moment, add_to_timeline
 from souk.orders.types import OrderItem, PaymentChoice
 
-MARK_FULFILLED = """
-    UPDATE orders.orders SET fulfillment_status = 'fulfilled', version = version + 1, updated_at = now()
-    WHERE id = $1 AND status = 'placed' AND fulfillment_status = 'unfulfilled'
+# A parcel of each seller, which shipping never sees.
+MARK_SHIPPED = """
+    WITH shipped AS (
+        UPDATE orders.order_line SET packed = quantity, shipped = quantity
+        WHERE order_id = $1 AND packed = 0 AND EXISTS (SELECT FROM orders.orders WHERE id = $1 AND status = 'placed')
+        RETURNING order_id, seller_id, id, quantity
+    )
+    INSERT INTO orders.parcel (order_id, id, seller_id, status, lines)
+    SELECT order_id, uuidv7(), seller_id, 'dispatched', jsonb_agg(jsonb_build_object('line_id', id, 'quantity', quantity))
+    FROM shipped GROUP BY order_id, seller_id
 """
-FULFIL_PARTS = "UPDATE orders.order_part SET status = 'fulfilled', updated_at = now() WHERE order_id = $1 AND status = 'unfulfilled'"
 
 FIND_FULFILLED = "SELECT id FROM orders.orders WHERE id = ANY($1) AND fulfillment_status = 'fulfilled'"
 SUM_REVENUE = """
@@ -90,8 +97,9 @@ async def record_order(request: RecordOrder) -> None:
     await (placing.complete(written, choice) if written else placing.drive(request.order_id, choice))
     await inventory.ship_stock(inventory.ShipStock(request.order_id, ()))
     async with db.transaction() as tx:
-        if await tx.run(MARK_FULFILLED, request.order_id):
-            await tx.run(FULFIL_PARTS, request.order_id)
+        await tx.run(LOCK_ORDERS, [request.order_id])
+        if await tx.run(MARK_SHIPPED, request.order_id):
+            await derive_fulfillment(tx, [request.order_id])
             await add_to_timeline(tx, (Moment(request.order_id, "fulfilled", {}),))
 
 

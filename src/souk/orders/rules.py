@@ -1,6 +1,7 @@
 """What the books of orders keep at any moment, for the audit."""
 
 from souk.kit.rules import Rule
+from souk.orders.parcels import HOW_FAR
 
 FIND_CARTS_ORDERED_TWICE = """
     SELECT 'cart ' || cart_id AS key, jsonb_build_object('orders', jsonb_agg(id ORDER BY id)) AS found
@@ -59,6 +60,39 @@ FIND_WRONG_REFUNDS = """
            OR captured > 0 AND (payment_status = 'refunded') <> (refunded = captured)
            AND status <> 'canceled')
 """
+FIND_WRONG_PIECES = """
+    SELECT order_id || ' line ' || line_id AS key,
+           jsonb_build_object('quantity', l.quantity, 'canceled', l.canceled, 'counted', ARRAY[l.packed, l.shipped, l.delivered],
+                              'in_parcels', ARRAY[p.packed, p.shipped, p.delivered]) AS found
+    FROM (SELECT order_id, id AS line_id, quantity, canceled, packed, shipped, delivered FROM orders.order_line) AS l
+    FULL JOIN (
+        SELECT parcel.order_id, (line ->> 'line_id')::uuid AS line_id, sum((line ->> 'quantity')::bigint) AS packed,
+               coalesce(sum((line ->> 'quantity')::bigint) FILTER (WHERE parcel.status IN ('dispatched', 'delivered')), 0) AS shipped,
+               coalesce(sum((line ->> 'quantity')::bigint) FILTER (WHERE parcel.status = 'delivered'), 0) AS delivered
+        FROM orders.parcel, jsonb_array_elements(parcel.lines) AS line
+        WHERE parcel.status <> 'canceled'
+        GROUP BY parcel.order_id, 2
+    ) AS p USING (order_id, line_id)
+    WHERE (l.packed, l.shipped, l.delivered) IS DISTINCT FROM (coalesce(p.packed, 0), coalesce(p.shipped, 0), coalesce(p.delivered, 0))
+       OR l.packed + l.canceled > l.quantity
+"""
+FIND_PARCELS_OF_NOTHING = """
+    SELECT p.order_id || ' parcel ' || p.id AS key, jsonb_build_object('status', o.status, 'parcel', p.status) AS found
+    FROM orders.parcel AS p LEFT JOIN orders.orders AS o ON o.id = p.order_id
+    WHERE p.status <> 'canceled' AND o.status IS DISTINCT FROM 'placed'
+"""
+FIND_WRONG_PROGRESS = f"""
+    SELECT p.order_id || ' part ' || p.seller_id AS key, jsonb_build_object('status', p.status, 'follows', s.status) AS found
+    FROM orders.order_part AS p
+    JOIN (SELECT order_id, seller_id, {HOW_FAR} AS status FROM orders.order_line GROUP BY order_id, seller_id) AS s
+        USING (order_id, seller_id)
+    WHERE p.status <> s.status
+    UNION ALL
+    SELECT o.id::text, jsonb_build_object('status', o.fulfillment_status, 'follows', s.status)
+    FROM orders.orders AS o
+    JOIN (SELECT order_id, {HOW_FAR} AS status FROM orders.order_line GROUP BY order_id) AS s ON s.order_id = o.id
+    WHERE o.fulfillment_status <> s.status
+"""
 FIND_STUCK_SAGAS = """
     SELECT order_id AS key, jsonb_build_object('step', step, 'attempt', attempt, 'updated_at', updated_at) AS found
     FROM orders.placement
@@ -72,5 +106,12 @@ RULES = (
     Rule("I4.parts", "An order has parts, and its total, tax and shipping are theirs", FIND_WRONG_PART_SUMS),
     Rule("I4.status", "The statuses of an order fit each other and the saga that completes it", FIND_WRONG_STATUSES),
     Rule("I4.refunded", "Never more went back than came, and the status of the payment says so", FIND_WRONG_REFUNDS),
+    Rule(
+        "I7.pieces",
+        "The pieces of a line are packed, dispatched and delivered as its parcels are, and no more than were ordered",
+        FIND_WRONG_PIECES,
+    ),
+    Rule("I7.placed", "Nothing is packed of an order that is not placed", FIND_PARCELS_OF_NOTHING),
+    Rule("I7.status", "How far orders and their parts are follows from their lines", FIND_WRONG_PROGRESS),
     Rule("I4.saga", "No order is stuck on its way", FIND_STUCK_SAGAS, settled=True),
 )

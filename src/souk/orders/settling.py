@@ -60,11 +60,13 @@ MARK_REJECTED = """
     WHERE o.id = u.id AND o.status = 'draft'
     RETURNING o.id, o.user_id
 """
+# Its row is locked before: what is packed and has not been unpacked is on its way.
 MARK_CANCELED = """
     UPDATE orders.orders SET status = 'canceled', fulfillment_status = 'canceled', version = version + 1, updated_at = now()
-    WHERE id = $1 AND status = 'placed' AND fulfillment_status = 'unfulfilled'
+    WHERE id = $1 AND status = 'placed' AND NOT EXISTS (SELECT FROM orders.order_line WHERE order_id = $1 AND packed > 0)
     RETURNING id, user_id
 """
+CANCEL_LINES = "UPDATE orders.order_line SET canceled = quantity WHERE order_id = $1"
 CANCEL_PARTS = "UPDATE orders.order_part SET status = 'canceled', updated_at = now() WHERE order_id = $1"
 SET_PAYMENT_STATUS = """
     UPDATE orders.orders AS o SET payment_status = u.payment_status, version = o.version + 1, updated_at = now()
@@ -231,9 +233,11 @@ async def settle_rejected(rejection: Rejection) -> None:
 
 async def mark_canceled(tx: Transaction, order_id: UUID, reason: str) -> bool:
     """Cancel a placed order of which nothing was shipped; False if it is not one."""
+    await tx.run(LOCK_ORDERS, [order_id])
     order = await tx.maybe(_Ended, MARK_CANCELED, order_id)
     if order is None:
         return False
+    await tx.run(CANCEL_LINES, order_id)
     await tx.run(CANCEL_PARTS, order_id)
     await publish(tx, OrderCancelled(order.id, order.user_id, reason))
     await add_to_timeline(tx, (Moment(order.id, "canceled", {"reason": reason}, caller().principal.user_id),))

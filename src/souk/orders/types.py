@@ -75,6 +75,21 @@ class ChangeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shipping_options: Annotated[dict[UUID, Option], Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
 
 
+class PackedLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """So many pieces of a line of an order."""
+
+    line_id: Annotated[UUID, Meta(description="the id of an item of the order")]
+    quantity: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class NewParcel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a seller packs of an order: these lines, or all that is left of their part."""
+
+    order_id: UUID
+    seller_id: UUID | None = None
+    items: Annotated[tuple[PackedLine, ...], Meta(min_length=1, max_length=500)] | None = None
+
+
 class CancelOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why an order is cancelled."""
 
@@ -131,6 +146,9 @@ class OrderItem(msgspec.Struct, frozen=True):
     total: Money
     tax_rate_ppm: int = 0
     image_url: str | None = None
+    shipped: int = 0
+    delivered: int = 0
+    canceled: int = 0
 
 
 class OrderPart(msgspec.Struct, frozen=True):
@@ -248,6 +266,21 @@ class NotCancellable(Conflict, code="orders.not_cancellable"):
 
     order_status: str
     fulfillment_status: str
+
+
+class NotPackable(Conflict, code="orders.not_packable"):
+    """Nothing is left to pack: the order is {order_status} and {fulfillment_status}."""
+
+    order_status: str
+    fulfillment_status: str
+
+
+class TooMuchPacked(Conflict, code="orders.too_much_packed"):
+    """{asked} pieces of line {line_id} are more than the {left} that are left to pack."""
+
+    line_id: UUID
+    asked: int
+    left: int
 
 
 class NotChangeable(Conflict, code="orders.not_changeable"):

@@ -1,14 +1,31 @@
-"""Shipping knows zones and what it costs to send a seller's parcel to an address."""
+"""Shipping knows zones and what it costs to send a seller's parcel to an address, and the parcels that are sent."""
 
 from souk.shipping.rates import quote_rates
+from souk.shipping.shipments import (
+    cancel_shipment,
+    change_shipment,
+    deliver_shipment,
+    dispatch_shipment,
+    get_shipment,
+    get_shipments_of,
+    list_shipments,
+    open_shipment,
+    recall_shipments,
+)
 from souk.shipping.types import (
+    Address,
+    Consignment,
     Method,
     NewZone,
     NotServed,
+    OpenShipment,
     Parcel,
     Rate,
     RateRequest,
     SellerRates,
+    Shipment,
+    ShipmentLine,
+    WrongShipmentStatus,
     Zone,
     ZoneChanges,
     ZoneRate,
@@ -16,20 +33,35 @@ from souk.shipping.types import (
 from souk.shipping.zones import change_zone, create_zone, get_zone, list_zones, remove_zone
 
 __all__ = [
+    "Address",
+    "Consignment",
     "Method",
     "NewZone",
     "NotServed",
+    "OpenShipment",
     "Parcel",
     "Rate",
     "RateRequest",
     "SellerRates",
+    "Shipment",
+    "ShipmentLine",
+    "WrongShipmentStatus",
     "Zone",
     "ZoneChanges",
     "ZoneRate",
+    "cancel_shipment",
+    "change_shipment",
     "change_zone",
     "create_zone",
+    "deliver_shipment",
+    "dispatch_shipment",
+    "get_shipment",
+    "get_shipments_of",
     "get_zone",
+    "list_shipments",
     "list_zones",
+    "open_shipment",
     "quote_rates",
+    "recall_shipments",
     "remove_zone",
 ]

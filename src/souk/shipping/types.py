@@ -1,7 +1,7 @@
-"""The vocabulary of shipping rates: parcels, rates, and addresses that are not served."""
+"""The vocabulary of shipping: zones and rates, parcels on their way, and addresses that are not served."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -130,3 +130,80 @@ class NotServed(Conflict, code="shipping.not_served"):
 
     country: str
     seller_ids: tuple[UUID, ...]
+
+
+ShipmentStatus = Literal["packed", "dispatched", "delivered", "canceled"]
+ShortText = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a parcel goes, as its order says."""
+
+    name: str
+    line1: str
+    city: str
+    postal_code: str
+    country: str
+    line2: str | None = None
+    region: str | None = None
+    phone_number: str | None = None
+
+
+class ShipmentLine(msgspec.Struct, frozen=True):
+    """So many pieces of an order's line."""
+
+    line_id: UUID
+    sku: str
+    name: str
+    quantity: int
+
+
+class OpenShipment(msgspec.Struct, frozen=True, kw_only=True):
+    """A parcel that a seller has packed, and what has to be known of its order."""
+
+    id: UUID
+    order_id: UUID
+    order_number: int
+    seller_id: UUID
+    lines: Annotated[tuple[ShipmentLine, ...], Meta(min_length=1)]
+    created_at: datetime
+    user_id: UUID | None = None
+    guest_token_hash: bytes | None = None
+    shipping_option: str | None = None
+    address: Address | None = None
+
+
+class Shipment(msgspec.Struct, frozen=True, kw_only=True):
+    """A parcel of an order: what is in it, where it goes, and how far it has come."""
+
+    id: UUID
+    order_id: UUID
+    order_number: int
+    seller_id: UUID
+    status: ShipmentStatus
+    lines: tuple[ShipmentLine, ...]
+    shipping_option: str | None
+    address: Address | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    carrier: str | None = None
+    tracking_number: str | None = None
+    weight_g: int | None = None
+    dispatched_at: datetime | None = None
+    delivered_at: datetime | None = None
+    canceled_at: datetime | None = None
+
+
+class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who carries a parcel, and under which number it can be followed."""
+
+    carrier: ShortText | UnsetType | None = UNSET
+    tracking_number: ShortText | UnsetType | None = UNSET
+    weight_g: Annotated[int, Meta(ge=1, le=1_000_000_000, description="grams", examples=[750])] | UnsetType | None = UNSET
+
+
+class WrongShipmentStatus(Conflict, code="shipping.wrong_status"):
+    """This parcel is {shipment_status}: that cannot be done with it."""
+
+    shipment_status: str
