@@ -1,5 +1,7 @@
 """Who is asking, for which request and until when: what travels beside every call."""
 
+import hashlib
+import hmac
 from contextvars import ContextVar
 from time import monotonic
 from typing import Literal
@@ -92,6 +94,12 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
         """The caller as a function sees it. An Idempotency-Key is for the function that was asked, not for those it asks."""
         key = None if self.inside else self.idempotency_key
         return Caller(self.principal, self.request_id, key, self.guest_token, deadline, function)
+
+    def holds(self, digest: bytes | None) -> bool:
+        """Whether they brought the guest's token with this SHA-256. Without a digest nobody does."""
+        if digest is None or self.guest_token is None:
+            return False
+        return hmac.compare_digest(digest, hashlib.sha256(self.guest_token.encode()).digest())
 
     def seconds_left(self) -> float:
         return self.deadline - monotonic()
