@@ -87,16 +87,20 @@ def migrate(demo: bool) -> None:
 @click.option("--port", type=int, default=8100, show_default=True, help="Port to listen on.")
 @click.option("--shop", "shop_url", default="http://127.0.0.1:8000", show_default=True, help="The shop that is told by webhooks.")
 def sandbox(host: str, port: int, shop_url: str) -> None:
-    """Run the fake world outside: a card processor and a payment app. Its book and keys lie in SOUK_HOME."""
+    """Run the fake world outside: a card processor, a payment app, a bank and a carrier. Its books and keys lie in SOUK_HOME."""
     with plain_errors():
         home = app.find_home()
         settings = SandboxSettings(
             home=home / "sandbox",
             webhook_url=f"{shop_url.rstrip('/')}/payments/webhooks/sandbox",
+            bank_webhook_url=f"{shop_url.rstrip('/')}/payments/webhooks/sandbox_bank",
+            carrier_webhook_url=f"{shop_url.rstrip('/')}/shippings/webhooks/sandbox",
             webhook_secret=sandbox_webhook_secret(home),
             api_key=find_secret(home, "sandbox_api_key").decode(),
         )
-        say(f"The sandbox is at http://{host}:{port}; start the shop with SOUK_PAYMENTS_SANDBOX_URL=http://{host}:{port}")
+        url = f"http://{host}:{port}"
+        names = ("SOUK_PAYMENTS_SANDBOX_URL", "SOUK_PAYMENTS_SANDBOX_BANK_URL", "SOUK_SHIPPING_SANDBOX_URL")
+        say(f"The sandbox is at {url}; start the shop with {' '.join(f'{name}={url}' for name in names)}")
         server.run(lambda: run_sandbox(settings, host, port))
 
 
@@ -113,10 +117,11 @@ def bench(arguments: tuple[str, ...]) -> None:
 
 def know_sandbox() -> None:
     """A shop that is told only where the sandbox is finds its keys in SOUK_HOME, where `souk sandbox` has put them."""
-    if os.environ.get("SOUK_PAYMENTS_SANDBOX_URL"):
-        home = app.find_home()
-        os.environ.setdefault("SOUK_PAYMENTS_SANDBOX_API_KEY", find_secret(home, "sandbox_api_key").decode())
-        os.environ.setdefault("SOUK_PAYMENTS_SANDBOX_WEBHOOK_SECRETS", sandbox_webhook_secret(home))
+    for context, doors in (("PAYMENTS", ("URL", "BANK_URL")), ("SHIPPING", ("URL",))):
+        if any(os.environ.get(f"SOUK_{context}_SANDBOX_{door}") for door in doors):
+            home = app.find_home()
+            os.environ.setdefault(f"SOUK_{context}_SANDBOX_API_KEY", find_secret(home, "sandbox_api_key").decode())
+            os.environ.setdefault(f"SOUK_{context}_SANDBOX_WEBHOOK_SECRETS", sandbox_webhook_secret(home))
 
 
 def sandbox_webhook_secret(home: Path) -> str:

@@ -16,11 +16,13 @@ ALLOWED: dict[str, set[str]] = {
     "users": set(),
     "catalog": set(),
     "inventory": set(),
-    "payments": set(),
+    "payments": {"users"},
     "pricing": {"catalog"},
     "shipping": {"catalog", "inventory"},
     "carts": {"catalog", "pricing", "shipping", "inventory"},
     "orders": {"carts", "catalog", "pricing", "inventory", "shipping", "payments"},
+    "invoices": {"orders", "users"},
+    "reviews": set(),
 }
 
 

@@ -23,6 +23,9 @@ PROMISED = (
     "POST /orders", "GET /orders", "GET /orders/{}", "PATCH /orders/{}", "DELETE /orders/{}",
     "POST /order/create", "GET /order/{}", "DELETE /order/{}", "POST /payments",
     "POST /carts", "GET /carts/{}", "PATCH /carts/{}", "DELETE /carts/{}", "POST /carts/{}/items",
+    "POST /products/{}/reviews", "GET /products/{}/reviews", "GET /products/{}/reviews/{}", "PATCH /products/{}/reviews/{}",
+    "DELETE /products/{}/reviews/{}", "POST /reviews/{}/votes", "POST /reviews/{}/reply", "POST /favorites", "GET /favorites",
+    "DELETE /favorites/{}", "POST /products/{}/back-in-stock",
 )  # fmt: skip
 
 

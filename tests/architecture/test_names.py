@@ -18,15 +18,17 @@ EMPTY_NAMES = {"service", "services", "manager", "utils", "util", "helpers", "he
 EMPTY_CLASSES = re.compile(r"(Service|Manager|Utils?|Helpers?|Repository|Facade|DTO|Base|Impl|Interface)$")
 # What an exposed function may begin with. Add to it any verb that a shop's owner would use.
 VERBS = """
-    add allow apply approve authenticate cancel change charge check claim clear close confirm count create credit delete deliver
-    deposit describe dispatch empty ensure erase export favour find follow forget get import issue list mark move note notify open
-    pack pay place plan post put quote read recall receive recommend record redeem refresh refund register reject release remove reply
+    add allow apply approve authenticate buy cancel change charge check claim clear close confirm count create credit delete deliver
+    deposit describe dispatch empty ensure erase export favour find follow forget get hold import issue list mark move note notify open
+    pack pay place plan post print put quote read recall receive recommend record redeem refresh refund register reject release remove reply
     report request reserve reset resolve restore resume retry return revoke rotate save search sell send set ship subscribe suggest
     sum suspend take train unsubscribe update upload verify void vote withdraw
 """
 # One word says it all; fit to be called from anywhere.
 ONE_WORD = {"quote", "charge", "refund", "recommend", "similar", "suggest", "notify", "authenticate"}
-IRREGULAR_PASTS = {"Paid", "Sent", "Low", "Won", "Lost", "Begun", "Sold", "Held", "Taken", "Given", "Put", "Set", "Read", "Hidden", "Shown"}
+IRREGULAR_PASTS = {
+    "Paid", "Sent", "Low", "Won", "Lost", "Begun", "Sold", "Held", "Taken", "Given", "Put", "Set", "Read", "Hidden", "Shown", "Stock",
+}  # fmt: skip
 EMPTY_CONSUMERS = re.compile(r"^(handle|on|process|consume|react|receive|do)_|_(handler|consumer|listener|subscriber)$")
 UNITS = {"s", "ms", "g", "kg", "mm", "cm", "ppm", "kib", "mib", "bytes"}
 QUANTITIES = {"timeout", "delay", "duration", "ttl", "interval", "latency", "lease", "pause", "weight", "memory"}

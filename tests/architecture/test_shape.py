@@ -90,7 +90,7 @@ def find_environment(module: Module) -> list[str]:
 
 
 # An extra that need not be there, and a library that takes 6 MB of every process and that few shops use.
-MAY_BE_IMPORTED_LATE = ("pyarrow", "souk.payments.gateways.stripe")
+MAY_BE_IMPORTED_LATE = ("pyarrow", "souk.payments.gateways.stripe", "souk.shipping.printing")
 
 
 def find_buried_imports(module: Module) -> list[str]:

@@ -38,7 +38,7 @@ def find_bad_settings(sections: list[tuple[str, type[msgspec.Struct]]]) -> list[
 
 
 def test_nothing_of_ours_is_mocked() -> None:
-    files = [file for context in (*app.CONTEXTS, "journeys", "demo") for file in sorted((TESTS / context).glob("*.py"))]
+    files = [file for context in (*app.CONTEXTS, "journeys", "demo") for file in sorted((TESTS / context).rglob("*.py"))]
     assert len(files) > 50
     assert_none([broken for file in files for broken in find_mocks(str(file.relative_to(TESTS)), file.read_text())])
 

@@ -25,13 +25,19 @@ WAITING = "(SELECT id FROM orders.orders WHERE status = 'draft' ORDER BY id DESC
 SHIPPED = "(SELECT order_id FROM inventory.reservation WHERE status = 'shipped')"
 STRANGER = "'01990000-0000-7000-8000-000000000001'"
 ACCOUNT = "(SELECT id FROM payments.account WHERE kind = '{}')"
-FUNDS, CLEARING, DUE = (ACCOUNT.format(kind) for kind in ("order_funds", "gateway_clearing", "refunds_due"))
+KINDS = ("order_funds", "gateway_clearing", "refunds_due", "platform_revenue", "wallet_held")
+FUNDS, CLEARING, DUE, REVENUE, HELD = (ACCOUNT.format(kind) for kind in KINDS)
 MUG = "WHERE sku = 'MUG'"
+REVIEW = "(SELECT id FROM reviews.review ORDER BY id LIMIT 1)"
 
 
 def move(debit: str, credit: str, amount: int, cause: str = STRANGER, reference: str = "planted") -> str:
     return f"""INSERT INTO payments.transfer (cause_id, reference, id, kind, debit_id, credit_id, amount, currency)
                VALUES ({cause}, '{reference}', gen_random_uuid(), 'planted', {debit}, {credit}, {amount}, 'USD');"""
+
+
+def open_account(kind: str, owner: str) -> str:
+    return f"INSERT INTO payments.account (id, kind, owner, currency) VALUES ({STRANGER}, '{kind}', '{owner}', 'USD');"
 
 
 def pay(payment: str, amount: str) -> str:
@@ -71,10 +77,10 @@ FAULTS = {
     "I4.status": f"UPDATE orders.orders SET payment_status = 'none' WHERE id = {PAID}",
     "I4.refunded": f"UPDATE orders.orders SET payment_status = 'refunded' WHERE id = {PAID}",
     "I4.saga": f"UPDATE orders.placement SET expires_at = now() - interval '1 hour' WHERE order_id = {WAITING}",
-    "I5.sum I5.balances": f"UPDATE payments.account SET balance = balance + 1 WHERE id = {FUNDS}",
-    "I5.balances": f"""UPDATE payments.account SET balance = balance + CASE WHEN id = {FUNDS} THEN 1 ELSE -1 END
-        WHERE id IN ({FUNDS}, {CLEARING})""",
-    "I5.floors": f"""ALTER TABLE payments.account DROP CONSTRAINT never_below_zero;
+    "I5.sum I5.balances": f"UPDATE payments.account SET balance = balance + 1 WHERE id = {CLEARING}",
+    "I5.balances": f"""UPDATE payments.account SET balance = balance + CASE WHEN id = {REVENUE} THEN 1 ELSE -1 END
+        WHERE id IN ({REVENUE}, {CLEARING})""",
+    "I5.floors I5.funds": f"""ALTER TABLE payments.account DROP CONSTRAINT never_below_zero;
         {move(FUNDS, CLEARING, 10**9)}""",
     "I5.transfers": f"""ALTER TABLE payments.transfer DISABLE TRIGGER USER;
         UPDATE payments.transfer SET currency = 'EUR' WHERE cause_id = {PAID}""",
@@ -85,8 +91,23 @@ FAULTS = {
     "I5.captures": f"""ALTER TABLE payments.transfer DISABLE TRIGGER USER;
         UPDATE payments.transfer SET reference = 'capture:twice' WHERE cause_id = {PAID}""",
     "I5.refunds": """ALTER TABLE payments.transfer DISABLE TRIGGER USER;
-        UPDATE payments.transfer SET reference = reference || ':twice' WHERE starts_with(reference, 'refund:') AND kind = 'refunded'""",
+        UPDATE payments.transfer SET reference = 'refund:twice' WHERE starts_with(reference, 'refund:') AND kind = 'refunded'""",
+    "I5.shares": "UPDATE payments.refund SET shares = jsonb_set(shares, '{0,amount}', '1') WHERE NOT surplus",
+    "I5.earnings I5.funds I6.earned": "UPDATE payments.payment SET earned = earned - 1 WHERE earned > 0",
+    "I5.funds": move(CLEARING, FUNDS, 5),
     "I5.due": move(CLEARING, DUE, 5),
+    "I5.held": move(CLEARING, HELD, 5),
+    "I5.holds": """ALTER TABLE payments.transfer DISABLE TRIGGER USER;
+        UPDATE payments.transfer SET reference = 'hold:again' WHERE reference = 'hold:post'""",
+    "I5.overdue": "UPDATE payments.hold SET expires_at = now() - interval '1 hour' WHERE status = 'open'",
+    "I5.payouts": move(CLEARING, REVENUE, 5, reference="payout:twice"),
+    "I5.under_way": open_account("payouts_due", "") + move(CLEARING, STRANGER, 5),
+    "I5.banks": open_account("bank", "a bank") + move(CLEARING, STRANGER, 5),
+    "I5.chargebacks": f"""INSERT INTO payments.chargeback
+            (payment_id, id, attempt_id, gateway, external_id, amount, currency, reason, status, loss, fee_currency)
+        VALUES ({PAID}, {STRANGER}, {STRANGER}, 'test', 'planted', 5, 'USD', 'planted', 'open', 0, 'USD')""",
+    "I5.expense": f"""INSERT INTO payments.account (id, kind, owner, currency) VALUES ({STRANGER}, 'chargeback_expense', '', 'USD');
+        {move(STRANGER, CLEARING, 5)}""",
     "I6.gateways": """INSERT INTO payments.discrepancy (id, gateway, source, external_id, reason, told)
         VALUES (gen_random_uuid(), 'test', 'book', '1', 'planted', '{}')""",
     "I6.open": f"""INSERT INTO payments.attempt (payment_id, id, gateway, method, amount, currency, status, fingerprint, check_at)
@@ -95,12 +116,25 @@ FAULTS = {
     "I6.undone": f"""INSERT INTO payments.payment (id, kind, currency, amount, parts, expires_at)
         VALUES ({STRANGER}, 'order', 'USD', 100, '[]', now()); {pay(STRANGER, "100")}""",
     "I6.paid": pay(WAITING, f"(SELECT amount FROM payments.payment WHERE id = {WAITING})"),
+    "I6.released I3.pieces": f"UPDATE orders.order_line SET canceled = 1 WHERE order_id = {PAID} AND sku = 'MUG'",
+    "I6.returns": "UPDATE orders.returns SET refund = refund + 1",
+    "I7.returns": "UPDATE orders.order_line SET returned = returned - 1 WHERE returned > 0",
     "I7.pieces": f"UPDATE orders.order_line SET packed = 1 WHERE order_id = {PAID} AND sku = 'MUG'",
     "I7.placed": f"""UPDATE orders.order_line SET packed = 1 WHERE order_id = {WAITING};
         INSERT INTO orders.parcel (order_id, id, seller_id, lines)
         SELECT order_id, id, seller_id, jsonb_build_array(jsonb_build_object('line_id', id, 'quantity', 1))
-        FROM orders.order_line WHERE order_id = {WAITING}""",
+        FROM orders.order_line WHERE order_id = {WAITING};
+        INSERT INTO shipping.shipment (id, order_id, order_number, seller_id, status, lines)
+        SELECT id, order_id, 1, seller_id, 'packed', lines FROM orders.parcel WHERE order_id = {WAITING}""",
     "I7.status": f"UPDATE orders.order_part SET status = 'fulfilled' WHERE order_id = {PAID}",
+    "I7.parcels": f"""INSERT INTO shipping.shipment (id, order_id, order_number, seller_id, status, lines)
+        VALUES ({STRANGER}, {PAID}, 1, {STRANGER}, 'packed', '[{{}}]')""",
+    "I7.parcels I7.dispatched": f"""INSERT INTO shipping.shipment (id, order_id, order_number, seller_id, status, lines, dispatched_at)
+        VALUES ({STRANGER}, {WAITING}, 1, {STRANGER}, 'dispatched', '[{{}}]', now())""",
+    "I7.tracking": "UPDATE shipping.shipment SET tracking_status = 'delivered' WHERE tracking_status = 'in_transit'",
+    "I7.labels": f"""INSERT INTO shipping.label (shipment_id, carrier, currency, weight_g, sender, status, failure_code)
+        VALUES ({STRANGER}, 'manual', 'USD', 1, '{{}}', 'failed', 'planted')""",
+    "I7.carriers": "UPDATE shipping.label SET status = 'voiding', check_at = now() WHERE status = 'bought'",
     "I8.parked": """INSERT INTO orders.dead_letter
             (consumer, source, xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at, reason)
         SELECT 'orders.note_refunds', 'payments', 10^15, 1, event_id, type, aggregate_id, payload, request_id, now(), 'planted'
@@ -114,11 +148,24 @@ FAULTS = {
     "I11.limits": """ALTER TABLE pricing.promotion DROP CONSTRAINT promotion_is_never_overused;
         UPDATE pricing.promotion SET usage_limit = 0""",
     "I11.orders": "UPDATE orders.orders SET coupon = NULL WHERE coupon IS NOT NULL",
+    "I16.gaps": "UPDATE invoices.counter SET last = last + 1 WHERE series = 'invoice'",
+    "I16.gaps I16.numbers": """ALTER TABLE invoices.number DISABLE TRIGGER USER;
+        UPDATE invoices.number SET counter = counter + 100 WHERE series = 'invoice'""",
+    "I16.numbers": """ALTER TABLE invoices.invoice DISABLE TRIGGER USER;
+        UPDATE invoices.invoice SET number = (SELECT min(number) FROM invoices.invoice WHERE kind = 'invoice')
+        WHERE kind = 'credit_note'""",
+    "I16.sums": """ALTER TABLE invoices.invoice DISABLE TRIGGER USER;
+        UPDATE invoices.invoice SET content = jsonb_set(content, '{lines,0,total}', '1') WHERE kind = 'invoice'""",
+    "I16.credits": "UPDATE invoices.credit SET credited = credited - 1",
+    "I17.ratings": "UPDATE reviews.product_rating SET stars3 = stars3 - 2, stars1 = stars1 + 1, stars5 = stars5 + 1 WHERE stars3 = 2",
+    "I17.votes": "UPDATE reviews.review SET helpful = helpful + 1",
+    "I17.reports": "UPDATE reviews.review SET reports = reports + 1",
+    "I17.shown": "UPDATE catalog.product SET rating_average = 1 WHERE rating_count > 0",
 }
 PLANTED_AT_GATEWAYS = {"I6.read"}  # in test_gateways.py
 PATIENCE_S = comparing.AGAIN_AFTER_S
 # Rules whose fault leaves no other mark but one that a shop at work may have, too.
-SETTLED = {"I2.overdue", "I4.saga", "I6.open", "I6.paid", "I8.applied"}
+SETTLED = {"I2.overdue", "I4.saga", "I5.overdue", "I6.open", "I6.paid", "I7.carriers", "I8.applied"}
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +245,7 @@ async def make_more(number: int) -> orders.Order:
     order = await order_mugs(1, token=None if number % 4 == 0 else "tok_visa")
     with as_system():
         if number % 4 == 2:
-            return await orders.cancel_order(order.id, "changed my mind")
+            return await orders.cancel_order(order.id, orders.CancelOrder("changed my mind"))
         if number % 4 == 3:
             await payments.refund(payments.RefundPayment(new_id(), order.id, Money(500, "USD"), "a scratch"))
     return order

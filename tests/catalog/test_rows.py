@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -18,13 +18,11 @@ from souk.catalog.rows import (
     Line,
     RowRefused,
     UnreadableFile,
-    escape,
     find_format,
     read_csv,
     read_ndjson,
     to_row,
     to_row_from_csv,
-    unescape,
 )
 from souk.catalog.types import Price
 
@@ -171,18 +169,6 @@ def test_the_format_is_in_the_name() -> None:
         find_format(Path("a.xlsx"))
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'quoted", "'=x"])
-def test_no_cell_is_a_formula(cell: str) -> None:
-    assert escape(cell)[0] == "'"
-    assert unescape(escape(cell)) == cell
-
-
-@given(st.text())
-def test_what_is_escaped_comes_back(cell: str) -> None:
-    assert unescape(escape(cell)) == cell
-    assert not escape(cell).startswith(("=", "+", "-", "@", "\t", "\r"))
-
-
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=20)
 
 
@@ -209,6 +195,8 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 json_values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 
 
+# The first example of a run reads the constants of all modules that are loaded, which takes a second; that says nothing of this test.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*COLUMNS, "prices", "other"]), json_values))
 def test_no_cells_are_an_accident(cells: dict[str, object]) -> None:
     read(Line(1, cells), to_row)

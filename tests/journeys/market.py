@@ -30,9 +30,13 @@ class Market:
         ).ok
         if threshold is not None:
             (await self.seller.put(f"/stores/{self.store_id}/stock/{sku}/threshold", {"threshold": threshold})).ok  # noqa: B018
-        (await self.seller.put(f"/stores/{self.store_id}/stock/{sku}", {"on_hand": pieces})).ok  # noqa: B018
+        (await self.count(sku, pieces)).ok  # noqa: B018
         await self.shop.visitor().until(f"/products/{product['id']}", lambda answer: answer.ok["stock_available"] == pieces)
         return {"id": product["id"], "sku": sku}
+
+    async def count(self, sku: str, pieces: int) -> Answer:
+        """The seller counts so many pieces of a SKU in the store."""
+        return await self.seller.put(f"/stores/{self.store_id}/stock/{sku}", {"on_hand": pieces})
 
     async def on_hand(self, sku: str) -> dict[str, Any]:
         """What lies in the store of a SKU."""

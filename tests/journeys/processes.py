@@ -27,7 +27,11 @@ IMPATIENT = {
     "SOUK_PAYMENTS_GATEWAY_CONNECT_S": "1",
     "SOUK_PAYMENTS_GATEWAY_TIMEOUT_S": "2",
     "SOUK_PAYMENTS_SETTLE_AFTER_S": "1",
+    "SOUK_PAYMENTS_PAYOUT_CHANGE_DELAY_S": "1",
     "SOUK_ORDERS_PAYMENT_WINDOW_S": "15",
+    "SOUK_SHIPPING_CARRIER_CONNECT_S": "0.5",
+    "SOUK_SHIPPING_CARRIER_TIMEOUT_S": "1",
+    "SOUK_SHIPPING_TRACK_EVERY_S": "2",
 }
 
 
@@ -125,6 +129,10 @@ class Processes:
             "SOUK_PAYMENTS_SANDBOX_URL": sandbox_url,
             "SOUK_PAYMENTS_SANDBOX_API_KEY": keys.api_key,
             "SOUK_PAYMENTS_SANDBOX_WEBHOOK_SECRETS": keys.webhook_secret,
+            "SOUK_PAYMENTS_SANDBOX_BANK_URL": sandbox_url,
+            "SOUK_SHIPPING_SANDBOX_URL": sandbox_url,
+            "SOUK_SHIPPING_SANDBOX_API_KEY": keys.api_key,
+            "SOUK_SHIPPING_SANDBOX_WEBHOOK_SECRETS": keys.webhook_secret,
         }
         self.processes = {name: self._make(name) for name in names}
         self.url = self.processes["edge" if wire else "all"].url
@@ -136,6 +144,13 @@ class Processes:
         places |= {f"SOUK_PEER_{context.upper()}": self.internal_url(context) for context in app.CONTEXTS if context not in hosted}
         log = self.folder / f"{name}.log"
         return self.kind(name, log, arguments, self.environment | places, f"http://127.0.0.1:{self.public[name]}")
+
+    def make_twin(self) -> Process:
+        """One more process of this shop, which hosts every context on the same databases. Whoever starts it stops it."""
+        (port,) = find_free_ports(1)
+        places = {f"SOUK_DATABASE_{context.upper()}": dsn for context, dsn in self.dsns.items()}
+        environment = {**self.environment, **places, "SOUK_POOL_SIZE": "4"}
+        return self.kind("twin", self.folder / "twin.log", ["serve", "all", "--port", str(port)], environment, f"http://127.0.0.1:{port}")
 
     def internal_url(self, context: str) -> str:
         return f"http://127.0.0.1:{self.internal[context if self.wire else 'all']}"

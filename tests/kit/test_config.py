@@ -56,6 +56,20 @@ def test_all_mistakes_are_listed_together_and_name_their_variable() -> None:
     assert str(bad.value) == told
 
 
+class Zoned(msgspec.Struct, frozen=True):
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if self.zone != "UTC":
+            raise ValueError(f"{self.zone} is no zone")
+
+
+def test_what_the_object_itself_refuses_is_a_mistake_too() -> None:
+    assert read_settings(Zoned, "SHOP", {}) == Zoned()
+    with pytest.raises(BadSettings, match="SHOP: Mars is no zone"):
+        read_settings(Zoned, "SHOP", {"SHOP_ZONE": "Mars"})
+
+
 def test_a_secret_is_not_told_when_another_setting_is_wrong() -> None:
     with pytest.raises(BadSettings) as bad:
         read(NAME="x", SECRET="hunter2", PORT="hunter2")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from souk.kit.money import LARGEST_AMOUNT, Money, add_up, divide_half_up, exponent, known_currencies, split
+from souk.kit.money import LARGEST_AMOUNT, Money, add_up, divide_half_up, exponent, known_currencies, split, to_major
 
 amounts = st.integers(-LARGEST_AMOUNT, LARGEST_AMOUNT)
 some_weights = st.lists(st.integers(0, 10**12), min_size=1, max_size=50)
@@ -125,3 +125,8 @@ def test_currencies_are_those_of_the_world() -> None:
     assert [exponent(code) for code in ("USD", "JPY", "KWD")] == [2, 0, 3]
     assert {"USD", "EUR", "GBP", "INR", "JPY"} <= known_currencies()
     assert "XXQ" not in known_currencies()
+
+
+def test_major_units_are_for_people() -> None:
+    shown = [to_major(amount, currency) for amount, currency in ((1_290, "USD"), (-5, "EUR"), (0, "EUR"), (-1_205, "KWD"), (-700, "JPY"))]
+    assert shown == ["12.90", "-0.05", "0.00", "-1.205", "-700"]

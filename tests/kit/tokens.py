@@ -19,12 +19,14 @@ PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyI
 USER, SESSION, SELLER = new_id(), new_id(), new_id()
 POLICY = TokenPolicy((PublicKey("key-1", RAW),))
 DROPPED = object()
+# Longer than the whole test run: some tokens are made when it begins.
+LIFE_S = 4 * 3600
 
 
 def claims(**changed: object) -> dict[str, object]:
     now = time.time()
     ids = {"sub": str(USER), "sid": str(SESSION), "sellers": [str(SELLER)]}
-    usual = {"iss": "souk", "aud": "souk", "iat": now, "exp": now + 600, "roles": ["buyer", "seller"], **ids}
+    usual = {"iss": "souk", "aud": "souk", "iat": now, "exp": now + LIFE_S, "roles": ["buyer", "seller"], **ids}
     return {name: value for name, value in {**usual, **changed}.items() if value is not DROPPED}
 
 

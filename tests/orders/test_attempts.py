@@ -93,7 +93,7 @@ async def test_one_attempt_at_a_time(waiting: orders.Order) -> None:
     with as_system():
         assert not await orders.resume_order(waiting.id)
     with as_buyer(BUYER), pytest.raises(Unavailable):
-        await orders.cancel_order(waiting.id, "no")
+        await orders.cancel_order(waiting.id, orders.CancelOrder())
     await placements.give_up_attempt(mine)
     assert (await take(waiting)).attempt == mine.attempt + 1
 
@@ -233,7 +233,9 @@ async def test_what_began_to_be_undone_is_undone_whatever_comes_in_between(waiti
         if because == "its time is over":
             await lapse()
         with asking(who), pytest.raises(Unavailable):
-            await (orders.resume_order(waiting.id) if because == "its time is over" else orders.cancel_order(waiting.id, "no"))
+            await (
+                orders.resume_order(waiting.id) if because == "its time is over" else orders.cancel_order(waiting.id, orders.CancelOrder())
+            )
     await pay(waiting)
     assert await go_on() == 1
     assert await status_of(waiting) == ("rejected" if because == "its time is over" else "canceled", "refunded")

@@ -24,7 +24,7 @@ async def placed(shop: Shop) -> orders.Order:
 
 async def test_a_cancelled_order_is_refunded_in_full(placed: orders.Order) -> None:
     with as_buyer(BUYER):
-        canceled = await orders.cancel_order(placed.id, "changed my mind")
+        canceled = await orders.cancel_order(placed.id, orders.CancelOrder("changed my mind"))
     assert (canceled.status, canceled.payment_status, canceled.fulfillment_status) == ("canceled", "refunded", "canceled")
     assert await available("MUG") == 10
     with as_system():
@@ -34,8 +34,8 @@ async def test_a_cancelled_order_is_refunded_in_full(placed: orders.Order) -> No
 
 async def test_cancelling_again_and_at_once_changes_nothing_more(placed: orders.Order) -> None:
     with as_buyer(BUYER):
-        answers = await asyncio.gather(*(orders.cancel_order(placed.id, "twice") for _ in range(8)), return_exceptions=True)
-        again = await orders.cancel_order(placed.id, "later")
+        answers = await asyncio.gather(*(orders.cancel_order(placed.id, orders.CancelOrder()) for _ in range(8)), return_exceptions=True)
+        again = await orders.cancel_order(placed.id, orders.CancelOrder("later"))
     assert any(isinstance(answer, orders.Order) for answer in answers)
     assert again.status == "canceled"
     assert await available("MUG") == 10
@@ -49,13 +49,13 @@ async def test_an_unpaid_order_can_be_cancelled(placed: orders.Order) -> None:
     with as_buyer(BUYER):
         waiting = await orders.place_order(buy(cart_id, None))
         assert await available("MUG") == 7
-        canceled = await orders.cancel_order(waiting.id, "no")
+        canceled = await orders.cancel_order(waiting.id, orders.CancelOrder("no"))
     assert (canceled.status, await available("MUG")) == ("canceled", 9)
 
 
 async def test_the_timeline_tells_what_happened(placed: orders.Order) -> None:
     with as_buyer(BUYER):
-        await orders.cancel_order(placed.id, "changed my mind")
+        await orders.cancel_order(placed.id, orders.CancelOrder("changed my mind"))
         timeline = await orders.get_timeline(placed.id)
     assert [entry.type for entry in timeline] == ["placed", "canceled"]
     assert timeline[1].data == {"reason": "changed my mind"}

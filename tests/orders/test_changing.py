@@ -159,7 +159,7 @@ async def test_a_paid_order_keeps_its_total(seller_id: UUID) -> None:
 async def test_a_canceled_order_is_not_changed(seller_id: UUID) -> None:
     order = await draft()
     with as_buyer(BUYER):
-        await orders.cancel_order(order.id, "no")
+        await orders.cancel_order(order.id, orders.CancelOrder("no"))
     for wanted in (EXPRESS, orders.ChangeOrder(note="x"), orders.ChangeOrder(shipping_address=IN_FRANCE)):
         with pytest.raises(NotChangeable):
             await change(order, wanted)

@@ -30,7 +30,7 @@ async def test_export_and_erasure_reach_the_orders(buyer_id: UUID) -> None:
         order = await orders.place_order(buy(cart_id, note="Ring twice, Ada"))
         exported = await personal.export_user_data(buyer_id)
         assert "Ring twice, Ada" in str(exported["orders"])
-        await orders.cancel_order(order.id, "leaving")
+        await orders.cancel_order(order.id, orders.CancelOrder("leaving"))
     with asked_by("buyer", user_id=buyer_id):
         await users.erase_user(buyer_id)
 

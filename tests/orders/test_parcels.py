@@ -42,7 +42,7 @@ class Sale:
         return next(item.id for item in self.order.items if item.seller_id == seller_id)
 
     async def pack(self, seller_id: UUID, quantity: int | None = None) -> shipping.Shipment:
-        items = None if quantity is None else (orders.PackedLine(self.line(seller_id), quantity),)
+        items = None if quantity is None else (orders.LinePieces(self.line(seller_id), quantity),)
         with as_seller(seller_id):
             return await orders.pack_parcel(orders.NewParcel(self.order.id, items=items))
 
@@ -53,6 +53,9 @@ class Sale:
     async def deliver(self, parcel: shipping.Shipment) -> shipping.Shipment:
         with as_seller(parcel.seller_id):
             return await shipping.deliver_shipment(parcel.id)
+
+    async def shipment(self, parcel: shipping.Shipment) -> shipping.Shipment:
+        return await shipping.get_shipment(parcel.id)
 
     async def look(self) -> orders.Order:
         with as_buyer(BUYER):
@@ -190,11 +193,11 @@ def as_seller_with_key(seller_id: UUID, key: str) -> AbstractContextManager[None
 async def test_more_than_was_ordered_or_anothers_line_cannot_be_packed(sale: Sale) -> None:
     with pytest.raises(orders.TooMuchPacked):
         await sale.pack(sale.mugs, 4)
-    twice = (orders.PackedLine(sale.line(sale.mugs), 2), orders.PackedLine(sale.line(sale.mugs), 2))
+    twice = (orders.LinePieces(sale.line(sale.mugs), 2), orders.LinePieces(sale.line(sale.mugs), 2))
     with as_seller(sale.mugs), pytest.raises(orders.TooMuchPacked):
         await orders.pack_parcel(orders.NewParcel(sale.order.id, items=twice))
     with as_seller(sale.mugs), pytest.raises(InvalidField):
-        await orders.pack_parcel(orders.NewParcel(sale.order.id, items=(orders.PackedLine(sale.line(sale.bowls), 1),)))
+        await orders.pack_parcel(orders.NewParcel(sale.order.id, items=(orders.LinePieces(sale.line(sale.bowls), 1),)))
     for stranger in (as_seller(new_id()), as_buyer(BUYER), as_guest()):
         with stranger, pytest.raises(NotFound):
             await orders.pack_parcel(orders.NewParcel(sale.order.id))
@@ -235,7 +238,7 @@ async def test_a_cancelled_order_takes_its_packed_parcels_back(working_shop: Sho
     sale = await sell()
     parcel = await sale.pack(sale.mugs)
     with as_buyer(BUYER):
-        canceled = await orders.cancel_order(sale.order.id, "changed my mind")
+        canceled = await orders.cancel_order(sale.order.id, orders.CancelOrder("changed my mind"))
     assert (canceled.status, canceled.fulfillment_status, canceled.payment_status) == ("canceled", "canceled", "refunded")
     assert {part.status for part in canceled.parts} == {"canceled"}
     with as_seller(sale.mugs):
@@ -249,7 +252,7 @@ async def test_a_cancelled_order_takes_its_packed_parcels_back(working_shop: Sho
 async def test_an_order_of_which_a_parcel_has_left_is_not_cancelled(sale: Sale) -> None:
     await sale.dispatch(await sale.pack(sale.mugs, 1))
     with as_buyer(BUYER), pytest.raises(NotCancellable):
-        await orders.cancel_order(sale.order.id, "too late")
+        await orders.cancel_order(sale.order.id, orders.CancelOrder("too late"))
     assert (await sale.look()).status == "placed"
 
 
@@ -257,7 +260,7 @@ async def test_a_refused_cancellation_leaves_packed_parcels_alone(sale: Sale) ->
     await sale.dispatch(await sale.pack(sale.mugs, 1))
     packed = await sale.pack(sale.bowls)
     with as_buyer(BUYER), pytest.raises(NotCancellable):
-        await orders.cancel_order(sale.order.id, "too late")
+        await orders.cancel_order(sale.order.id, orders.CancelOrder("too late"))
     with as_seller(sale.bowls):
         assert (await shipping.get_shipment(packed.id)).status == "packed"
 
@@ -282,7 +285,7 @@ async def test_cancelling_and_packing_at_once_never_send_what_was_cancelled(work
 
         async def cancel(sale: Sale = sale) -> object:
             with as_buyer(BUYER):
-                return await orders.cancel_order(sale.order.id, "changed my mind")
+                return await orders.cancel_order(sale.order.id, orders.CancelOrder("changed my mind"))
 
         sent, canceled = await asyncio.gather(send(), cancel(), return_exceptions=True)
         assert isinstance(sent, shipping.Shipment) != isinstance(canceled, orders.Order) or isinstance(canceled, NotCancellable)

@@ -202,7 +202,11 @@ async def test_nobody_sees_or_orders_what_is_anothers(seller_id: UUID) -> None:
     with as_buyer(BUYER):
         order = await orders.place_order(buy(cart_id))
     with as_buyer(new_id()):
-        for attempt in (orders.get_order(order.id), orders.cancel_order(order.id, "mine"), orders.get_timeline(order.id)):
+        for attempt in (
+            orders.get_order(order.id),
+            orders.cancel_order(order.id, orders.CancelOrder()),
+            orders.get_timeline(order.id),
+        ):
             with pytest.raises(NotFound):
                 await attempt
         assert await orders.get_orders((order.id,)) == ()
@@ -222,7 +226,11 @@ async def test_a_guests_order_answers_to_its_token_only(seller_id: UUID) -> None
         with stranger:
             assert await orders.get_orders((order.id,)) == ()
             note = orders.ChangeOrder(note="mine")
-            for attempt in (orders.get_order(order.id), orders.cancel_order(order.id, "mine"), orders.change_order(order.id, note)):
+            for attempt in (
+                orders.get_order(order.id),
+                orders.cancel_order(order.id, orders.CancelOrder()),
+                orders.change_order(order.id, note),
+            ):
                 with pytest.raises(NotFound):
                     await attempt
 
@@ -255,7 +263,7 @@ async def test_what_goes_back_between_payment_and_placement_shows_on_the_order(s
             amount = Money(cents, "USD") if cents else None
             back = await payments.refund(payments.RefundPayment(new_id(), order.id, amount, "a scratch"))
             async with db.transaction() as tx:
-                await settling.add_refunds(tx, ((order.id, back.amount),))
+                await settling.add_refunds(tx, (settling.Repaid(order.id, back.amount),))
         assert (await orders.get_order(order.id)).status == "draft"
     with as_buyer(BUYER):
         placed = await orders.place_order(buy(cart_id, None))
@@ -277,15 +285,15 @@ async def test_sagas_are_forgotten_when_nothing_can_become_of_their_orders(selle
     with as_buyer(BUYER):
         kept = await orders.place_order(buy(await fill_cart(BUYER, ("MUG", 1))))
         gone = await orders.place_order(buy(await fill_cart(BUYER, ("MUG", 1))))
-        await orders.cancel_order(gone.id, "no")
+        await orders.cancel_order(gone.id, orders.CancelOrder("no"))
         waits = await orders.place_order(buy(await fill_cart(BUYER, ("MUG", 1)), None))
     assert await jobs.forget_settled_placements() == 0
     await settle_long_ago()
     assert await jobs.forget_settled_placements() == 1
     assert await count_placements() == 2
     with as_buyer(BUYER):
-        assert (await orders.cancel_order(kept.id, "late")).payment_status == "refunded"
-        assert (await orders.cancel_order(waits.id, "late")).status == "canceled"
+        assert (await orders.cancel_order(kept.id, orders.CancelOrder("late"))).payment_status == "refunded"
+        assert (await orders.cancel_order(waits.id, orders.CancelOrder("late"))).status == "canceled"
     assert await available("MUG") == 10
 
 

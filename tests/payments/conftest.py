@@ -63,7 +63,8 @@ def door_port() -> int:
 def sandbox(tmp_path_factory: pytest.TempPathFactory, door_port: int) -> Iterator[Sandbox]:
     """One sandbox for all tests that do not harm it."""
     home, door = tmp_path_factory.mktemp("sandbox"), f"http://127.0.0.1:{door_port}/payments/webhooks/sandbox"
-    sandbox = Sandbox(home=str(home), webhook_url=door, timeout_s=0.6).start()
+    slow = {"timeout_s": 0.6, "bank_settle_s": 0.4, "bank_return_s": 0.4}
+    sandbox = Sandbox(home=str(home), webhook_url=door, bank_webhook_url=f"{door}_bank", **slow).start()
     yield sandbox
     sandbox.end()
 
@@ -80,6 +81,17 @@ async def outside(shop: Shop, sandbox: Sandbox, door_port: int, settings_of_a_te
         )
         yield outside
         await outside.control("reset")
+
+
+@pytest.fixture
+async def bank(outside: Outside) -> Outside:
+    """The sandbox's bank, by which this shop pays sellers, without a pause for new accounts; its statement begins now."""
+    settings.replace(sandbox_bank_url=outside.sandbox.url, payout_change_delay_s=0.0)
+    lines = (await outside.ask("GET", "/v1/statement?limit=1000"))["items"]
+    assert len(lines) < 1000
+    end = str(lines[-1]["seq"]) if lines else ""
+    await db.pool.execute("INSERT INTO payments.book_position (gateway, position) VALUES ('sandbox_bank', $1)", end)
+    return outside
 
 
 def use_sandbox(sandbox: Sandbox) -> None:

@@ -44,14 +44,33 @@ BROKEN_RULES = {
     """,
     "money went back once per refund that succeeded": """
         SELECT r.id FROM payments.refund AS r
-        WHERE (r.status = 'succeeded') <> EXISTS (
+        WHERE (r.status = 'succeeded' AND r.amount > 0) <> EXISTS (
             SELECT FROM payments.transfer AS t
-            WHERE t.cause_id = r.payment_id AND t.reference = 'refund:' || r.id AND t.amount = r.amount)
+            WHERE t.cause_id = r.payment_id AND t.reference = 'refund:' || r.id AND t.amount = r.amount
+              AND NOT EXISTS (SELECT FROM payments.transfer AS u WHERE u.cause_id = t.cause_id AND u.reference = t.reference || ':undone'))
+    """,
+    "what chargebacks cost the shop is their losses and fees": """
+        SELECT c.currency FROM (
+            SELECT currency, loss AS amount FROM payments.chargeback
+            UNION ALL SELECT fee_currency, fee - fee_returned FROM payments.chargeback
+            UNION ALL SELECT currency, balance FROM payments.account WHERE kind = 'chargeback_expense') AS c
+        GROUP BY c.currency HAVING sum(c.amount) <> 0
+    """,
+    "what a bank took that no refund stands for is a loss": """
+        SELECT c.id FROM payments.chargeback AS c
+        WHERE c.status <> 'won' AND c.amount - c.loss <> (
+            SELECT coalesce(sum(r.amount), 0) FROM payments.refund AS r
+            WHERE r.payment_id = c.payment_id AND r.cause = 'chargeback' AND r.status = 'succeeded' AND r.gateway_id = c.external_id)
     """,
     "refunds due are the refunds that are not done": """
         SELECT a.currency FROM payments.account AS a
         WHERE a.kind = 'refunds_due' AND a.balance <> (SELECT coalesce(sum(r.amount), 0) FROM payments.refund AS r
             WHERE r.currency = a.currency AND (r.status = 'pending' OR r.status = 'failed' AND r.surplus))
+    """,
+    "what is held of a wallet is what its open holds are of": """
+        SELECT a.owner FROM payments.account AS a
+        WHERE a.kind = 'wallet_held' AND a.balance <> (SELECT coalesce(sum(h.amount), 0) FROM payments.hold AS h
+            WHERE h.user_id::text = a.owner AND h.currency = a.currency AND h.status = 'open')
     """,
 }
 

@@ -29,9 +29,10 @@ class Client:
     def __init__(self, base: str, session: aiohttp.ClientSession, **headers: str) -> None:
         self.base, self.session, self.headers = base, session, headers
 
-    def as_user(self, user_id: UUID, *roles: str) -> "Client":
+    def as_user(self, user_id: UUID, *roles: str, sellers: tuple[UUID, ...] = ()) -> "Client":
         claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(user_id), "sid": str(new_id()), "iat": time.time(), "exp": time.time() + 60}
-        token = jwt.encode(claims | {"roles": list(roles)}, KEY, "EdDSA", {"kid": "k", "typ": TOKEN_TYPE})
+        claims |= {"roles": list(roles), "sellers": [str(one) for one in sellers], "owned": list(range(len(sellers)))}
+        token = jwt.encode(claims, KEY, "EdDSA", {"kid": "k", "typ": TOKEN_TYPE})
         return Client(self.base, self.session, Authorization=f"Bearer {token}")
 
     def as_guest(self, token: str) -> "Client":
@@ -238,3 +239,32 @@ async def test_the_api_describes_itself(client: Client) -> None:
     status, described = await client.get("/docs/openapi.json")
     assert status == 200
     assert {"/payments", "/payments/{payment_id}", "/wallet/deposits", "/payments/webhooks/{gateway}"} <= described["paths"].keys()
+
+
+async def test_chargebacks(client: Client) -> None:
+    order = await open_order()
+    await pay(order)
+    admin, path = client.as_user(new_id(), "admin"), f"/payments/{order.id}/chargebacks"
+    body = {"amount": {"amount": 4_000, "currency": "EUR"}, "reason": "fraudulent", "evidence_due_at": "2030-01-01T00:00:00Z"}
+    status, made = await admin.with_key("a-key").post(path, **body)
+    assert (status, made["status"], made["amount"]["amount"], made["loss"]["amount"]) == (201, "open", 4_000, 0)
+    assert await admin.with_key("a-key").post(path, **body) == (201, made), "the same key is the same chargeback"
+    assert (await admin.with_key("a-key").post(path, **body | {"reason": "duplicate"}))[1]["code"] == "idempotency_key_reused"
+    assert await admin.get(path) == (200, {"items": [made], "next": None})
+    status, problem = await admin.post(path, **body | {"amount": {"amount": 6_001, "currency": "EUR"}})
+    assert (status, problem["code"], problem["left"]) == (409, "payments.chargeback_too_large", {"amount": 6_000, "currency": "EUR"})
+    for wrong in ({"reason": "He said: no!"}, {"evidence_due_at": "2030-01-01T00:00:00"}, {"external_id": ""}, {"surprise": 1}):
+        assert (await admin.post(path, **body | wrong))[0] == 422
+    closing = f"/payments/chargebacks/{made['id']}/close"
+    status, closed = await admin.post(closing, won=True)
+    assert (status, closed["status"]) == (200, "won")
+    assert await admin.post(closing, won=True) == (200, closed)
+    assert (await admin.post(closing, won=False))[1]["code"] == "payments.chargeback_decided"
+    buyer = client.as_user(new_id(), "buyer")
+    for status, _ in (await buyer.get(path), await buyer.post(path, **body), await buyer.post(closing, won=True)):
+        assert status == 403
+    [seller_id] = [row["seller_id"] for row in await db.pool.fetch("SELECT seller_id FROM payments.chargeback_share")]
+    status, page = await admin.get(f"/sellers/{seller_id}/chargebacks?limit=1")
+    assert (status, [(one["id"], one["status"], one["debited"]["amount"]) for one in page["items"]]) == (200, [(made["id"], "won", 3_600)])
+    assert (await buyer.get(f"/sellers/{seller_id}/chargebacks"))[0] == 404
+    assert (await client.get(f"/sellers/{seller_id}/chargebacks"))[0] == 401

@@ -19,7 +19,8 @@ from souk.kit.money import Money
 from souk.payments import ledger
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured, WalletCredited
-from souk.payments.types import DepositMoney, InsufficientFunds, MethodNotOffered, PaymentNotFound, SendMoney, WalletNotFound
+from souk.payments.types import DepositMoney, MethodNotOffered, PaymentNotFound
+from souk.payments.wallet_types import InsufficientFunds, SendMoney, WalletNotFound
 
 TEN = Money(1_000, "EUR")
 

@@ -198,6 +198,12 @@ class Merchant:
         asked = {"amount": 4500, "currency": "EUR", "reference": "order-app", "return_url": "http://shop.test/back?a=1&b=2", **fields}
         return await self.post("/v1/checkouts", asked)
 
+    async def buy_label(self, reference: str, key: str | None = None, **fields: object) -> Told:
+        place = {"city": "Leipzig", "postal_code": "04109", "country": "DE"}
+        asked = {"reference": reference, "sender": place, "recipient": place | {"city": "Berlin", "postal_code": "10115"},
+                 "weight_g": 750, "currency": "EUR", **fields}  # fmt: skip
+        return await self.post("/v1/labels", asked, key)
+
     async def book_of(self, payment_id: str) -> list[tuple[str, int]]:
         items, after = [], 0
         while True:
@@ -229,7 +235,8 @@ def receiver(shared_receiver: Receiver) -> Receiver:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory, shared_receiver: Receiver) -> Iterator[Sandbox]:
-    sandbox = Sandbox(home=str(tmp_path_factory.mktemp("sandbox")), webhook_url=shared_receiver.url).start()
+    told = {"webhook_url": shared_receiver.url, "carrier_webhook_url": shared_receiver.url}
+    sandbox = Sandbox(home=str(tmp_path_factory.mktemp("sandbox")), **told).start()
     yield sandbox
     assert sandbox.end() == 0
 
@@ -248,7 +255,9 @@ def start_sandbox(tmp_path: Path, receiver: Receiver) -> Iterator[Callable[..., 
     started: list[Sandbox] = []
 
     def start(**settings: object) -> Sandbox:
-        started.append(Sandbox(**{"home": str(tmp_path / "home"), "webhook_url": receiver.url, **settings}))
+        started.append(
+            Sandbox(**{"home": str(tmp_path / "home"), "webhook_url": receiver.url, "carrier_webhook_url": receiver.url, **settings})
+        )
         return started[-1].start()
 
     yield start

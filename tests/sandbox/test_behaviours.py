@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from souk.sandbox.behaviours import TOKENS, Behaviour, MoodRequest, Moods, Operated, read_token
+from souk.sandbox.behaviours import NUMBERS, OF_BANKS, TOKENS, Behaviour, MoodRequest, Moods, Operated, read_token
 from souk.sandbox.refusals import Refused
 
 SALE = [("authorize", 12900), ("capture", 12900)]
@@ -164,8 +164,9 @@ async def test_requires_action_waits_for_the_buyer(merchant):
     assert await merchant.book_of(told.body["id"]) == []
 
 
-def test_every_behaviour_has_a_token():
-    assert set(TOKENS.values()) == set(Behaviour)
+def test_every_behaviour_has_a_token_or_an_account_number():
+    assert set(TOKENS.values()) == set(Behaviour) - set(OF_BANKS)
+    assert set(OF_BANKS) <= set(NUMBERS.values())
     with pytest.raises(Refused):
         read_token("tok_unheard_of")
 

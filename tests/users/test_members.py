@@ -54,6 +54,26 @@ async def test_a_member_sells_from_the_next_token_on_until_they_are_taken_out(te
     assert (await read_token(tokens.access_token)).seller_ids == ()
 
 
+async def test_a_token_says_which_sellers_one_owns_and_is_void_when_that_changes(team: Team) -> None:
+    with as_user(team.bob.id):
+        other = await users.apply_as_seller(users.SellerFields("Looms"))
+    with as_system():
+        await users.approve_seller(other.id)
+    with as_user(team.ada.id):
+        await users.add_member(team.seller.id, users.AddMember(team.bob.id))
+    tokens = await users.refresh_session(users.Refresh(team.bob.refresh_token))
+    bob = await read_token(tokens.access_token)
+    assert (set(bob.seller_ids), bob.owned_seller_ids) == ({team.seller.id, other.id}, (other.id,))
+    assert (bob.controls(other.id), bob.controls(team.seller.id), bob.manages(team.seller.id)) == (True, False, True)
+    for role, owned in (("owner", {team.seller.id, other.id}), ("member", {other.id})):
+        with as_user(team.ada.id):
+            await users.change_member(team.seller.id, team.bob.id, users.ChangeMember(role))
+        with pytest.raises(Unauthenticated):
+            await read_token(tokens.access_token)
+        tokens = await users.refresh_session(users.Refresh(tokens.refresh_token))
+        assert set((await read_token(tokens.access_token)).owned_seller_ids) == owned
+
+
 async def test_only_owners_change_the_team_and_only_the_team_sees_it(team: Team) -> None:
     eve = await register("eve")
     with as_user(team.ada.id):

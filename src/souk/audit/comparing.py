@@ -1,4 +1,4 @@
-"""Compare orders with their stock, their money and their coupons, which other contexts keep, page by page.
+"""Compare orders with their stock, their money, their coupons and their parcels, which other contexts keep, page by page.
 
 The contexts are read one after the other, so that what changes meanwhile looks broken: what differs is read again some seconds later,
 and only what differs in the same way then is reported.
@@ -10,12 +10,13 @@ from uuid import UUID
 
 import msgspec
 
-from souk import inventory, orders, payments, pricing
+from souk import inventory, orders, payments, pricing, shipping
 from souk.audit.reporting import verdict_on
 from souk.inventory import ReservationBook
 from souk.kit.rules import Finding, Rule, Verdict
 from souk.orders import OrderBook
 from souk.payments import PaymentBook
+from souk.shipping import ShipmentBook
 
 PAGE = 5_000
 AGAIN_AFTER_S = 3.0
@@ -26,8 +27,13 @@ HELD = Rule("I3.undone", "For an order that did not come about nothing is set as
 MONEY = Rule("I6.orders", "What came and went of an order's money is what its payment says")
 BACK = Rule("I6.undone", "The money of an order that did not come about is back, or promised back")
 WAITS = Rule("I6.paid", "No order waits for money that is there", settled=True)
+EARNED = Rule("I6.earned", "What sellers have earned of an order is what its pieces that have left are worth")
+FREED = Rule("I6.released", "What was let go of an order's money is what its cancelled pieces were worth")
+GIVEN = Rule("I6.returns", "What goes back for returns is what they are worth, as far as it had not gone back before")
 COUPON = Rule("I11.orders", "A coupon counts the placed orders that bear it, and no other")
-RULES = (PIECES, HELD, MONEY, BACK, WAITS, COUPON)
+PARCELS = Rule("I7.parcels", "The parcels of an order that shipping knows are those that orders counts, and as far")
+LEFT = Rule("I7.dispatched", "Nothing has left of an order that is not placed")
+RULES = (PIECES, HELD, MONEY, BACK, WAITS, EARNED, FREED, GIVEN, COUPON, PARCELS, LEFT)
 
 
 class Books(msgspec.Struct, frozen=True):
@@ -39,6 +45,13 @@ class Books(msgspec.Struct, frozen=True):
     reservations: dict[UUID, ReservationBook]
     payments: dict[UUID, PaymentBook]
     coupons: dict[UUID, str]
+    packed: dict[UUID, str]
+    shipments: dict[UUID, ShipmentBook]
+
+    def order_ids(self) -> list[UUID]:
+        """Every order that anybody knows."""
+        kept = (self.orders, self.reservations, self.payments, self.coupons, self.packed, self.shipments)
+        return sorted({order_id for book in kept for order_id in book})
 
 
 # Which rule a row breaks, and the row.
@@ -76,6 +89,8 @@ async def read_books(after: UUID, until: UUID, limit: int) -> Books:
         {one.order_id: one for one in await inventory.read_reservation_books(after, end)},
         {one.id: one for one in await payments.read_payment_books(after, end)},
         {one.order_id: one.code for one in await pricing.read_redemption_books(after, end)},
+        {one.order_id: one.parcels for one in await orders.read_parcel_books(after, end)},
+        {one.order_id: one for one in await shipping.read_shipment_books(after, end)},
     )
 
 
@@ -86,12 +101,14 @@ def index(books: Books) -> dict[tuple[str, str], Finding]:
 
 def find_differences(books: Books) -> Iterator[tuple[Rule, Finding]]:
     """What does not fit, order by order, also of orders that are not there."""
-    for order_id in sorted(books.orders.keys() | books.reservations.keys() | books.payments.keys() | books.coupons.keys()):
+    for order_id in books.order_ids():
         order = books.orders.get(order_id)
         for rule, found in (
             *compare_stock(order, books.reservations.get(order_id)),
             *compare_money(order, books.payments.get(order_id)),
+            *compare_earnings(order, books.payments.get(order_id)),
             *compare_coupon(order, books.coupons.get(order_id)),
+            *compare_parcels(order, books.packed.get(order_id), books.shipments.get(order_id)),
         ):
             yield rule, Finding(str(order_id), {"order": order.status if order else None, **found})
 
@@ -130,8 +147,28 @@ def compare_money(order: OrderBook | None, payment: PaymentBook | None) -> Found
         yield BACK, {"captured": captured, "refunding": refunding}
 
 
+def compare_earnings(order: OrderBook | None, payment: PaymentBook | None) -> Found:
+    earned, released = (payment.earned, payment.released) if payment else (0, 0)
+    if earned != (order.earned if order else 0):
+        yield EARNED, {"left": order.earned if order else None, "earned": earned}
+    # An order that was never placed has let go whatever came.
+    if order is not None and order.captured and released != order.canceled:
+        yield FREED, {"canceled": order.canceled, "released": released}
+    worth, given = order.returned if order else 0, payment.returned if payment else 0
+    if given > worth or (given < worth and payment is not None and payment.refunding < payment.captured):
+        yield GIVEN, {"worth": worth, "given": given}
+
+
 def compare_coupon(order: OrderBook | None, code: str | None) -> Found:
     if order is not None and order.status == "placed" and order.coupon != code:
         yield COUPON, {"coupon": order.coupon, "counted": code}
     elif has_ended(order) and code is not None:
         yield COUPON, {"coupon": order.coupon if order else None, "counted": code}
+
+
+def compare_parcels(order: OrderBook | None, packed: str | None, shipments: ShipmentBook | None) -> Found:
+    known = shipments.parcels if shipments else None
+    if packed != known:
+        yield PARCELS, {"counted": packed, "in_shipping": known}
+    if shipments and shipments.dispatched and (order is None or order.status != "placed"):
+        yield LEFT, {"in_shipping": known}

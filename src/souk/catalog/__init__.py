@@ -6,6 +6,7 @@ from souk.catalog.columns import COLUMN_MAPS
 from souk.catalog.importing import ImportSummary, import_file
 from souk.catalog.merging import RowReport
 from souk.catalog.products import create_products
+from souk.catalog.ratings import ShownRating, read_shown_ratings
 from souk.catalog.reading import get_products
 from souk.catalog.rows import UnreadableFile
 from souk.catalog.selling import get_variants
@@ -43,6 +44,7 @@ __all__ = [
     "Rating",
     "RecordView",
     "RowReport",
+    "ShownRating",
     "Suggestion",
     "UnreadableFile",
     "Variant",
@@ -53,6 +55,7 @@ __all__ = [
     "import_file",
     "list_categories",
     "list_products",
+    "read_shown_ratings",
     "record_view",
     "suggest",
 ]

@@ -1,9 +1,10 @@
-"""What catalog does when it hears of stock, sellers and erased users."""
+"""What catalog does when it hears of stock, ratings, sellers and erased users."""
 
-from souk.catalog import sellers, stock, views
+from souk.catalog import ratings, sellers, stock, views
 from souk.inventory.events import StockChanged
 from souk.kit.db import Transaction
 from souk.kit.events import Delivered, subscribes
+from souk.reviews.events import RatingChanged
 from souk.users.events import SellerApproved, SellerSuspended, UserErased
 
 
@@ -11,6 +12,12 @@ from souk.users.events import SellerApproved, SellerSuspended, UserErased
 async def show_stock(tx: Transaction, news: tuple[Delivered[StockChanged], ...]) -> None:
     """Keep what can be sold of each SKU."""
     await stock.keep_levels(tx, [one.event for one in news])
+
+
+@subscribes(RatingChanged)
+async def show_ratings(tx: Transaction, news: tuple[Delivered[RatingChanged], ...]) -> None:
+    """Show what buyers think of each product."""
+    await ratings.show_ratings(tx, [one.event for one in news])
 
 
 @subscribes(SellerSuspended, SellerApproved)

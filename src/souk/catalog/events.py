@@ -53,6 +53,12 @@ class PriceChanged(Event, frozen=True):
     prices: tuple[Money, ...]
 
 
+class RatingShown(Event, frozen=True):
+    """A product shows another rating."""
+
+    product_id: UUID
+
+
 class ProductViewed(Event, frozen=True):
     """Somebody looked at a product."""
 

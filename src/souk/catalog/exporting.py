@@ -1,21 +1,20 @@
 """Give out a seller's products row by row, in the form that an import takes."""
 
-import csv
 from collections.abc import AsyncIterator
-from io import StringIO
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET
 
 from souk.catalog.database import db
-from souk.catalog.rows import COLUMNS, PRICE, ImportRow, escape
+from souk.catalog.rows import COLUMNS, PRICE, ImportRow
 from souk.catalog.settings import shop
 from souk.catalog.types import Attributes, Price, ProductStatus
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.errors import Forbidden, NotFound
-from souk.kit.money import exponent
+from souk.kit.money import to_major
+from souk.kit.spreadsheets import escape, write_line
 
 ROWS_AT_ONCE = 500
 
@@ -143,16 +142,3 @@ def to_cells(row: ImportRow) -> list[object]:
 
 def to_cell(value: object) -> str:
     return "" if value is UNSET else escape(str(value))
-
-
-def to_major(amount: int, currency: str) -> str:
-    """1290 as 12.90."""
-    places = exponent(currency)
-    whole, rest = divmod(amount, 10**places)
-    return f"{whole}.{rest:0{places}}" if places else str(whole)
-
-
-def write_line(cells: list[str]) -> bytes:
-    line = StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue().encode()

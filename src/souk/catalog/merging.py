@@ -135,6 +135,9 @@ class Merge:
             known = ProductRow(new_id(), self.seller_id, row.name, external_id, status="published")
         elif not numbered.first_of_product:
             given = {}
+        # Once it has reviews, it is rated by them.
+        if known.reviewed:
+            given = {name: value for name, value in given.items() if name not in ("rating_average", "rating_count")}
         if category_ids:
             given["category_ids"] = tuple(sorted({*known.category_ids, *category_ids}))
             if numbered.first_of_product or known.category_id is None:

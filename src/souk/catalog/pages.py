@@ -7,7 +7,7 @@ import msgspec
 
 from souk.catalog import media
 from souk.catalog.database import db
-from souk.catalog.events import OF_A_PRODUCT, OF_MANY, OfAProduct, OfMany
+from souk.catalog.events import OF_A_PRODUCT, OF_MANY, OfAProduct, OfMany, RatingShown
 from souk.catalog.levels import Levels
 from souk.catalog.reading import READ_PRODUCTS, get_products
 from souk.catalog.settings import shop
@@ -41,8 +41,8 @@ pages = Memory(load_pages, PAGES_KEPT)
 levels = Levels(SKUS_KEPT)
 
 
-@remembers(pages, *OF_A_PRODUCT, *OF_MANY)
-def forget_pages(news: tuple[Delivered[OfAProduct | OfMany], ...]) -> None:
+@remembers(pages, *OF_A_PRODUCT, RatingShown, *OF_MANY)
+def forget_pages(news: tuple[Delivered[OfAProduct | RatingShown | OfMany], ...]) -> None:
     """What has changed is read again when somebody asks for it."""
     if any(isinstance(one.event, OfMany) for one in news):
         pages.clear()

@@ -108,6 +108,7 @@ LOCK_PRODUCTS = "SELECT id FROM catalog.product WHERE id = ANY($1) ORDER BY id F
 FIND_PRODUCTS = """
     SELECT p.id, p.seller_id, p.external_id, p.name, p.description, p.brand, p.category_id, p.attributes, p.tax_category,
            p.requires_shipping, p.status, p.rating_average::float8 AS rating_average, p.rating_count, p.version,
+           p.reviews_version > 0 AS reviewed,
            ARRAY(SELECT category_id FROM catalog.product_category WHERE product_id = p.id ORDER BY category_id) AS category_ids,
            (SELECT count(*) FROM catalog.variant WHERE product_id = p.id) AS variants,
            (SELECT count(*) FROM catalog.variant WHERE product_id = p.id AND NOT archived) AS live_variants
@@ -140,6 +141,7 @@ class ProductRow(msgspec.Struct, frozen=True):
     status: ProductStatus = "draft"
     rating_average: float | None = None
     rating_count: int = 0
+    reviewed: bool = False
     version: int = 1
     variants: int = 0
     live_variants: int = 0

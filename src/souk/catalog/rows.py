@@ -27,12 +27,12 @@ from souk.catalog.types import (
 from souk.kit.cardnumbers import CardNumber, refuse_card_numbers
 from souk.kit.errors import Invalid
 from souk.kit.money import exponent, known_currencies
+from souk.kit.spreadsheets import unescape
 
 Format = Literal["csv", "ndjson", "parquet"]
 
 LONGEST_LINE = 1024 * 1024
 PRICE = "price_"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,6})?")
 JSON_COLUMNS = {"attributes", "variant_attributes"}
 SCALARS: dict[str, type] = {"weight_g": int, "requires_shipping": bool, "rating_average": float, "rating_count": int}
@@ -223,13 +223,3 @@ def check_texts(cells: Mapping[str, object]) -> None:
         raise RowRefused(found.code, str(found)) from found
     if b"\\u0000" in text:
         raise RowRefused("invalid", "A text may not contain a NUL character")
-
-
-def escape(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith((*FORMULA, "'")) else cell
-
-
-def unescape(cell: str) -> str:
-    """What was escaped."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*FORMULA, "'")) else cell

@@ -8,11 +8,13 @@ from souk.inventory.movements import list_movements, record_movement
 from souk.inventory.reservations import confirm_stock, release_stock, reserve_stock
 from souk.inventory.shipments import ship_stock
 from souk.inventory.stores import create_store, delete_store, get_store, list_stores, update_store
+from souk.inventory.subscriptions import list_stock_subscriptions, subscribe_to_stock, unsubscribe_from_stock
 from souk.inventory.types import (
     Alert,
     Availability,
     Confirmation,
     ConfirmStock,
+    InStock,
     Movement,
     NewMovement,
     NewStore,
@@ -30,11 +32,13 @@ from souk.inventory.types import (
     StockCount,
     StockLine,
     StockReserved,
+    StockSubscription,
     Store,
     StoreAvailability,
     StoreChange,
     StoreNotEmpty,
     TooManyPieces,
+    TooManySubscriptions,
 )
 
 __all__ = [
@@ -42,6 +46,7 @@ __all__ = [
     "Availability",
     "ConfirmStock",
     "Confirmation",
+    "InStock",
     "Movement",
     "NewMovement",
     "NewStore",
@@ -60,11 +65,13 @@ __all__ = [
     "StockCount",
     "StockLine",
     "StockReserved",
+    "StockSubscription",
     "Store",
     "StoreAvailability",
     "StoreChange",
     "StoreNotEmpty",
     "TooManyPieces",
+    "TooManySubscriptions",
     "confirm_stock",
     "create_store",
     "delete_store",
@@ -75,6 +82,7 @@ __all__ = [
     "list_movements",
     "list_product_availability",
     "list_stock",
+    "list_stock_subscriptions",
     "list_stores",
     "read_reservation_books",
     "record_movement",
@@ -84,5 +92,7 @@ __all__ = [
     "set_stock_levels",
     "set_threshold",
     "ship_stock",
+    "subscribe_to_stock",
+    "unsubscribe_from_stock",
     "update_store",
 ]

@@ -1,14 +1,17 @@
-"""What inventory does when it hears of new items and of parcels that leave."""
+"""What inventory does when it hears of new items, of pieces that leave, will not, come back or have arrived, and of people who leave."""
 
 from uuid import UUID
 
 from souk.catalog.events import VariantAdded, VariantRemoved
-from souk.inventory import availability, shipments
+from souk.inventory import availability, cancellations, restocking, shipments, subscriptions
+from souk.inventory.events import StockArrived
 from souk.inventory.types import ShipStock, StockLine
 from souk.kit.callers import caller
 from souk.kit.db import Transaction
 from souk.kit.events import Delivered, subscribes
+from souk.orders.events import ItemsCancelled, ReturnReceived
 from souk.shipping.events import ShipmentDispatched
+from souk.users.events import UserErased
 
 
 @subscribes(VariantAdded, VariantRemoved)
@@ -26,7 +29,9 @@ async def learn_items(tx: Transaction, news: tuple[Delivered[VariantAdded | Vari
         gone.add((event.sku, event.product_id))
         if event.sku in known and known[event.sku][0] == event.product_id:
             del known[event.sku]
-    await availability.forget_items(tx, gone)
+    if gone:
+        await availability.forget_items(tx, gone)
+        await subscriptions.forget_variants(tx, gone)
     await availability.learn_items(tx, known)
 
 
@@ -44,3 +49,27 @@ async def ship_dispatched_stock(news: tuple[Delivered[ShipmentDispatched], ...])
     for answer in await shipments.ship_stock.many([(parcel, caller()) for parcel in parcels]):
         if isinstance(answer, Exception):
             raise answer
+
+
+@subscribes(ItemsCancelled)
+async def release_cancelled_pieces(tx: Transaction, news: tuple[Delivered[ItemsCancelled], ...]) -> None:
+    """What is cancelled of an order is for sale again."""
+    await cancellations.release_pieces(tx, [(one.event.order_id, one.event.lines) for one in news])
+
+
+@subscribes(ReturnReceived)
+async def restock_returned_pieces(tx: Transaction, news: tuple[Delivered[ReturnReceived], ...]) -> None:
+    """What came back and can be sold again is for sale again."""
+    await restocking.restock(tx, [(one.event.order_id, line.sku, line.resellable) for one in news for line in one.event.lines])
+
+
+@subscribes(StockArrived, kind="call")
+async def tell_subscribers(news: tuple[Delivered[StockArrived], ...]) -> None:
+    """Tell those who wait for what has arrived. Whoever is told does not wait any more, so that each is told once."""
+    await subscriptions.tell_subscribers({sku for one in news for sku in one.event.skus})
+
+
+@subscribes(UserErased)
+async def forget_users(tx: Transaction, news: tuple[Delivered[UserErased], ...]) -> None:
+    """Forget what people who leave were waiting for."""
+    await subscriptions.forget_users(tx, [one.event.user_id for one in news])

@@ -23,6 +23,22 @@ class StockChanged(Event, frozen=True):
     levels: tuple[StockLevel, ...]
 
 
+class StockArrived(Event, frozen=True):
+    """A store can sell pieces of these SKUs, of which it had none to sell."""
+
+    store_id: UUID
+    seller_id: UUID
+    skus: tuple[str, ...]
+
+
+class BackInStock(Event, frozen=True):
+    """There is stock again of a SKU that was sold out, and these users wanted to know. Each is told once."""
+
+    product_id: UUID
+    sku: str
+    user_ids: tuple[UUID, ...]
+
+
 class StockLow(Event, frozen=True):
     """What is available of a SKU in a store has fallen to its threshold. Told once, until it recovers."""
 

@@ -1,4 +1,4 @@
-"""Stores, stock, movements and alerts over HTTP."""
+"""Stores, stock, movements, alerts and who waits for stock over HTTP."""
 
 from typing import Annotated
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, Parameter
 
-from souk.inventory import alerts, availability, counting, movements, stores
+from souk.inventory import alerts, availability, counting, movements, stores, subscriptions
 from souk.inventory.alerts import AlertStatus
 from souk.inventory.types import (
     SKU,
@@ -18,10 +18,12 @@ from souk.inventory.types import (
     RecordedMovement,
     Stock,
     StockCount,
+    StockSubscription,
     Store,
     StoreAvailability,
     StoreChange,
     Threshold,
+    WantedSku,
 )
 from souk.kit.http import PUBLIC, SIGNED_IN, Cursor, Limit, Page, route
 
@@ -108,6 +110,24 @@ async def list_product_availability(product_id: FromPath[UUID], limit: Limit = 1
     return await availability.list_product_availability(product_id, limit, cursor)
 
 
+@route("POST", "/products/{product_id:uuid}/back-in-stock", SIGNED_IN)
+async def subscribe_to_stock(product_id: FromPath[UUID], data: JSONBody[WantedSku | None] = None) -> StockSubscription:
+    """Be told, once, when there is stock again of what is sold out. A repeated request changes nothing."""
+    return await subscriptions.subscribe_to_stock(product_id, data.sku if data else None)
+
+
+@route("DELETE", "/products/{product_id:uuid}/back-in-stock", SIGNED_IN)
+async def unsubscribe_from_stock(product_id: FromPath[UUID], sku: OnlySku = None) -> None:
+    """Do not be told any more."""
+    await subscriptions.unsubscribe_from_stock(product_id, sku)
+
+
+@route("GET", "/inventory/subscriptions", SIGNED_IN)
+async def list_stock_subscriptions(limit: Limit = 20, cursor: Cursor = None) -> Page[StockSubscription]:
+    """What you wait for, the newest first."""
+    return await subscriptions.list_stock_subscriptions(limit, cursor)
+
+
 routes: tuple[BaseRouteHandler, ...] = (
     create_store,
     list_stores,
@@ -122,4 +142,7 @@ routes: tuple[BaseRouteHandler, ...] = (
     list_movements,
     list_alerts,
     list_product_availability,
+    subscribe_to_stock,
+    unsubscribe_from_stock,
+    list_stock_subscriptions,
 )

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from souk.inventory.alerts import Moved, watch_levels
-from souk.inventory.events import StockChanged, StockLevel
+from souk.inventory.events import StockArrived, StockChanged, StockLevel
 from souk.inventory.types import MovementKind, Stock
 from souk.kit.callers import caller
 from souk.kit.db import Transaction, columns
@@ -120,7 +120,8 @@ async def move_levels(tx: Transaction, deltas: Mapping[Place, Delta]) -> None:
     store_ids, skus = [store_id for store_id, _ in deltas], [sku for _, sku in deltas]
     moved = await tx.all(Moved, MOVE_LEVELS, store_ids, skus, *columns(tuple(deltas.values()), "on_hand", "reserved"))
     # What leaves a store was not for sale any more: nothing new to tell.
-    await announce(tx, tuple(row for row in moved if deltas[row.store_id, row.sku].available))
+    changed = tuple(row for row in moved if deltas[row.store_id, row.sku].available)
+    await announce(tx, changed, tuple(row for row in changed if 0 < row.available <= deltas[row.store_id, row.sku].available))
 
 
 async def change_on_hand(tx: Transaction, changes: tuple[Change, ...]) -> None:
@@ -143,17 +144,27 @@ async def write_movements(tx: Transaction, changes: tuple[Change, ...]) -> None:
 async def announce_store(tx: Transaction, store_id: UUID) -> None:
     """Tell what can be sold out of a store that was opened or closed."""
     await tx.run(LOCK_STORE_LEVELS, store_id)
-    await announce(tx, await tx.all(Moved, TOUCH_STORE, store_id))
+    moved = await tx.all(Moved, TOUCH_STORE, store_id)
+    await announce(tx, moved, tuple(row for row in moved if row.available > 0))
 
 
-async def announce(tx: Transaction, moved: tuple[Moved, ...]) -> None:
-    """Publish the new levels, and raise and close the alerts that follow from them."""
+async def announce(tx: Transaction, moved: tuple[Moved, ...], arrived: tuple[Moved, ...]) -> None:
+    """Publish the new levels and those of them that were empty, and raise and close the alerts that follow."""
     by_store: defaultdict[tuple[UUID, UUID], list[StockLevel]] = defaultdict(list)
     for row in moved:
         by_store[row.store_id, row.seller_id].append(StockLevel(row.sku, row.available if row.active else 0, row.version))
+    skus: defaultdict[tuple[UUID, UUID], list[str]] = defaultdict(list)
+    for row in arrived:
+        if row.active:
+            skus[row.store_id, row.seller_id].append(row.sku)
     changed = (
         StockChanged(store_id, seller_id, tuple(levels[start : start + LEVELS_PER_EVENT]))
         for (store_id, seller_id), levels in by_store.items()
         for start in range(0, len(levels), LEVELS_PER_EVENT)
     )
-    await publish(tx, *changed, *await watch_levels(tx, moved))
+    filled = (
+        StockArrived(store_id, seller_id, tuple(those[start : start + LEVELS_PER_EVENT]))
+        for (store_id, seller_id), those in skus.items()
+        for start in range(0, len(those), LEVELS_PER_EVENT)
+    )
+    await publish(tx, *changed, *filled, *await watch_levels(tx, moved))

@@ -256,6 +256,32 @@ class Alert(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
+class WantedSku(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which variant of a product is waited for; may be left out for a product that has one only."""
+
+    sku: Sku | None = None
+
+
+class StockSubscription(msgspec.Struct, frozen=True):
+    """A user who waits for a SKU that is sold out."""
+
+    product_id: UUID
+    sku: str
+    created_at: datetime
+
+
+class InStock(Conflict, code="inventory.in_stock"):
+    """{sku} is in stock."""
+
+    sku: str
+
+
+class TooManySubscriptions(Conflict, code="inventory.too_many_subscriptions"):
+    """A user waits for at most {most} SKUs."""
+
+    most: int
+
+
 class Availability(msgspec.Struct, frozen=True):
     """What a seller can sell of a SKU, over all of their active stores."""
 

@@ -61,6 +61,7 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     exp: float
     roles: tuple[str, ...] = ()
     sellers: tuple[UUID, ...] = ()
+    owned: tuple[int, ...] = ()  # which of the sellers, by their places: a token has little room
     nbf: float = 0.0
 
 
@@ -142,7 +143,8 @@ class Verifier:
         # The leeway is for the clock of the machine that made it; `exp` is looked at again, exactly, by `verify`.
         if claims.iss != ISSUER or claims.aud != AUDIENCE or max(claims.iat, claims.nbf) > now + CLOCK_SKEW_S:
             raise Unauthenticated
-        return _Known(Principal("user", claims.sub, claims.roles, claims.sellers, claims.sid), claims.iat, claims.exp)
+        owned = tuple(seller_id for place, seller_id in enumerate(claims.sellers) if place in claims.owned)
+        return _Known(Principal("user", claims.sub, claims.roles, claims.sellers, claims.sid, owned), claims.iat, claims.exp)
 
     def _find_key(self, segment: bytes) -> VerifyKey:
         """The key that a token's header names; its algorithm is ours to say, and the header has to agree."""

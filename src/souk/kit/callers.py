@@ -20,6 +20,7 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
     roles: tuple[str, ...] = ()
     seller_ids: tuple[UUID, ...] = ()
     session_id: UUID | None = None
+    owned_seller_ids: tuple[UUID, ...] = ()
 
     @property
     def is_admin(self) -> bool:
@@ -40,6 +41,10 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
     def manages(self, seller_id: UUID | None) -> bool:
         """Whether what belongs to this seller, or to the platform if there is none, is theirs to change."""
         return self.is_admin or (seller_id is not None and self.sells_for(seller_id))
+
+    def controls(self, seller_id: UUID) -> bool:
+        """Whether they may do what only an owner of this seller may; a member of its team may not."""
+        return self.is_admin or seller_id in self.owned_seller_ids
 
     def choose_seller(self, seller_id: UUID | None) -> UUID | None:
         """For which seller they act: the one that is named, or the only one that they sell for; None for an admin who names none.

@@ -22,7 +22,8 @@ class BadSettings(Exception):
 def read_settings(kind: type[S], prefix: str, env: Mapping[str, str] | None = None) -> S:
     """An object of `kind` from variables named PREFIX_FIELD; a field without a variable keeps its default.
 
-    Numbers and booleans are read from their text; a tuple is read from a comma-separated list. Raises BadSettings.
+    Numbers and booleans are read from their text; a tuple is read from a comma-separated list. A ValueError of the object's own
+    `__post_init__` is a mistake like any other. Raises BadSettings.
     """
     given = os.environ if env is None else env
     hints = get_type_hints(kind, include_extras=True)
@@ -41,7 +42,10 @@ def read_settings(kind: type[S], prefix: str, env: Mapping[str, str] | None = No
             mistakes.append(f"{name}: {mistake}")
     if mistakes:
         raise BadSettings(mistakes)
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as mistake:
+        raise BadSettings([f"{prefix}: {mistake}"]) from mistake
 
 
 def _read(text: str, hint: object) -> object:

@@ -72,6 +72,14 @@ async def once(database: Database, request: object, work: Callable[[Transaction]
     return answer
 
 
+async def is_answered(database: Database) -> bool:
+    """Whether there is an answer for the caller's Idempotency-Key: then nothing is to be prepared for it once more."""
+    who = caller()
+    if who.idempotency_key is None or who.inside is None:
+        return False
+    return await database.maybe(_Kept, FIND.format(schema=database.context), _subject_of(who), who.idempotency_key) is not None
+
+
 def _subject_of(who: Caller) -> str:
     if who.principal.kind != "anonymous":
         return who.principal.subject

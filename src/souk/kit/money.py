@@ -82,6 +82,13 @@ def exponent(currency: str) -> int:
     return get_currency_precision(currency)
 
 
+def to_major(amount: int, currency: str) -> str:
+    """1290 as 12.90, for people and their spreadsheets."""
+    places = exponent(currency)
+    whole, rest = divmod(abs(amount), 10**places)
+    return ("-" if amount < 0 else "") + (f"{whole}.{rest:0{places}}" if places else str(whole))
+
+
 @cache
 def known_currencies() -> frozenset[str]:
     """Every ISO 4217 code that CLDR names."""

@@ -2,12 +2,16 @@
 
 from souk.kit.db import Transaction
 from souk.kit.events import Delivered, Event, subscribes
-from souk.orders import leaving, parcels, placements, settling
-from souk.orders.events import ParcelPacked
+from souk.kit.money import Money
+from souk.orders import fulfilling, leaving, parcels, placements, returns, settling
+from souk.orders.events import DigitalGoodsSold, ParcelPacked
 from souk.orders.parcels import ParcelStatus, Step
-from souk.payments.events import PaymentCaptured, PaymentRefunded
+from souk.orders.settling import Repaid
+from souk.payments.events import ChargebackClosed, ChargebackCovered, ChargebackOpened, PaymentCaptured, PaymentRefunded
 from souk.shipping.events import ShipmentCancelled, ShipmentDelivered, ShipmentDispatched
 from souk.users.events import UserErased
+
+MoneyBack = PaymentRefunded | ChargebackOpened | ChargebackCovered | ChargebackClosed
 
 STATUS_AFTER: dict[type[Event], ParcelStatus] = {
     ShipmentDispatched: "dispatched",
@@ -26,10 +30,28 @@ async def nudge_paid_orders(tx: Transaction, news: tuple[Delivered[PaymentCaptur
         await placements.nudge(tx, late)
 
 
-@subscribes(PaymentRefunded)
-async def note_refunds(tx: Transaction, news: tuple[Delivered[PaymentRefunded], ...]) -> None:
-    """Show on the order that money went back."""
-    await settling.add_refunds(tx, tuple((one.event.order_id, one.event.amount) for one in news))
+@subscribes(PaymentRefunded, ChargebackOpened, ChargebackCovered, ChargebackClosed)
+async def note_refunds(tx: Transaction, news: tuple[Delivered[MoneyBack], ...]) -> None:
+    """Show on the order, and on its return, that money went back, or that a bank took it: by one consumer, in their order."""
+    await returns.mark_refunded(tx, [one.event.refund_id for one in news if isinstance(one.event, PaymentRefunded)])
+    # What came back of an order whose buyer had all of the money already brings none; its return is at its end all the same.
+    told = [one.event for one in news if not isinstance(one.event, PaymentRefunded) or one.event.amount.amount]
+    await settling.add_refunds(tx, tuple(map(repaid_of, told)))
+
+
+def repaid_of(event: MoneyBack) -> Repaid:
+    """What counts as given back to the buyer from now on; no longer, if the shop has won."""
+    match event:
+        case PaymentRefunded():
+            return Repaid(event.order_id, event.amount, "refunded", event.amount)
+        case ChargebackOpened():
+            return Repaid(event.order_id, event.counted, "chargeback", event.amount)
+        case ChargebackCovered():
+            return Repaid(event.order_id, event.counted)
+        case ChargebackClosed(won=True):
+            return Repaid(event.order_id, Money(-event.counted.amount, event.counted.currency), "chargeback_won", event.amount)
+        case ChargebackClosed():
+            return Repaid(event.order_id, Money(0, event.amount.currency), "chargeback_lost", event.amount)
 
 
 @subscribes(ParcelPacked, kind="call")
@@ -37,6 +59,13 @@ async def open_packed_parcels(news: tuple[Delivered[ParcelPacked], ...]) -> None
     """Let shipping know of every parcel, also when its packer died before."""
     for one in news:
         await parcels.open_parcel(one.event.order_id, one.event.parcel_id)
+
+
+@subscribes(DigitalGoodsSold, kind="call")
+async def fulfill_digital_parts(news: tuple[Delivered[DigitalGoodsSold], ...]) -> None:
+    """What needs no shipping is delivered when it is paid."""
+    for one in news:
+        await fulfilling.fulfill_digital_parts(one.event.order_id)
 
 
 @subscribes(ShipmentDispatched, ShipmentDelivered, ShipmentCancelled)

@@ -10,7 +10,6 @@ from souk.kit.callers import caller
 from souk.kit.db import columns
 from souk.kit.idempotency import IdempotencyKeyReused
 from souk.kit.ids import new_id
-from souk.kit.money import divide_half_up
 from souk.orders import placements
 from souk.orders.database import db
 from souk.orders.drafts import Draft, DraftLine, DraftPart
@@ -44,25 +43,24 @@ WRITE_DRAFTS = f"""
         RETURNING id, number, version, created_at, updated_at
     ), lines AS (
         INSERT INTO orders.order_line (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
-                                       discount, tax, tax_rate_ppm, total, discounts)
+                                       discount, tax, tax_rate_ppm, total, commission,
+                                       platform_discount, discounts)
         SELECT u.order_id, u.id, u.seller_id, u.product_id, u.variant_id, u.sku, u.name, u.image_url, u.quantity, u.unit_price,
-               u.discount, u.tax, u.tax_rate_ppm, u.total, u.discounts::jsonb
+               u.discount, u.tax, u.tax_rate_ppm, u.total, u.commission, u.platform_discount, u.discounts::jsonb
         FROM unnest($25::uuid[], $26::uuid[], $27::uuid[], $28::uuid[], $29::uuid[], $30::text[], $31::text[], $32::text[], $33::bigint[],
-                    $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[], $39::text[])
+                    $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[], $39::bigint[], $40::bigint[], $41::text[])
             AS u (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
-                  discount, tax, tax_rate_ppm, total, discounts)
+                  discount, tax, tax_rate_ppm, total, commission, platform_discount, discounts)
         WHERE u.order_id IN (SELECT order_id FROM claimed)
     ), parts AS (
         INSERT INTO orders.order_part (order_id, seller_id, shipping_option, shipping, tax, total, commission, platform_discount)
         SELECT u.order_id, u.seller_id, u.shipping_option, u.shipping, u.tax, u.total, u.commission, u.platform_discount
-        FROM unnest($40::uuid[], $41::uuid[], $42::text[], $43::bigint[], $44::bigint[], $45::bigint[], $46::bigint[], $47::bigint[])
+        FROM unnest($42::uuid[], $43::uuid[], $44::text[], $45::bigint[], $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[])
             AS u (order_id, seller_id, shipping_option, shipping, tax, total, commission, platform_discount)
         WHERE u.order_id IN (SELECT order_id FROM claimed)
     )
     SELECT c.*, w.number, w.version, w.created_at, w.updated_at FROM claimed AS c JOIN written AS w ON w.id = c.order_id
 """
-
-MILLION = 1_000_000
 
 
 def make_draft(request: PlaceOrder, priced: PricedCart) -> Draft:
@@ -70,7 +68,7 @@ def make_draft(request: PlaceOrder, priced: PricedCart) -> Draft:
     cart, quote = priced.cart, priced.quote
     return Draft(
         order_id=request.id or new_id(),
-        lines=tuple(DraftLine(item, line.discounts) for item, line in zip(priced.items, quote.lines, strict=True)),
+        lines=tuple(DraftLine(item, line.discounts, line.commission.amount) for item, line in zip(priced.items, quote.lines, strict=True)),
         parts=tuple(make_part(part) for part in priced.parts),
         currency=quote.currency,
         subtotal=quote.subtotal.amount,
@@ -102,7 +100,7 @@ def make_part(part: PricedPart) -> DraftPart:
         shipping=part.shipping.amount,
         tax=part.tax.amount,
         total=part.total.amount,
-        commission=commission_on((part.goods + part.platform_discount).amount),
+        commission=part.commission.amount,
         platform_discount=part.platform_discount.amount,
     )
 
@@ -165,24 +163,6 @@ def as_placement(row: _Row) -> Placement:
 
 def as_stored(draft: Draft, row: _Row) -> StoredOrder:
     """The order as reading it back would show it."""
-    lines = (
-        StoredLine(
-            id=item.id,
-            seller_id=item.seller_id,
-            product_id=item.product_id,
-            variant_id=item.variant_id,
-            sku=item.sku,
-            name=item.name,
-            image_url=item.image_url,
-            quantity=item.quantity,
-            unit_price=item.unit_price.amount,
-            discount=item.discount.amount,
-            tax=item.tax.amount,
-            tax_rate_ppm=item.tax_rate_ppm,
-            total=item.total.amount,
-        )
-        for item in (line.item for line in draft.lines)
-    )
     parts = (StoredPart(**msgspec.structs.asdict(part), status="unfulfilled") for part in draft.parts)
     return StoredOrder(
         id=draft.order_id,
@@ -210,8 +190,29 @@ def as_stored(draft: Draft, row: _Row) -> StoredOrder:
         version=row.version,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        lines=tuple(sorted(lines, key=lambda line: line.id)),
+        lines=tuple(sorted(map(as_stored_line, draft.lines), key=lambda line: line.id)),
         parts=tuple(sorted(parts, key=lambda part: part.seller_id)),
+    )
+
+
+def as_stored_line(line: DraftLine) -> StoredLine:
+    item = line.item
+    return StoredLine(
+        id=item.id,
+        seller_id=item.seller_id,
+        product_id=item.product_id,
+        variant_id=item.variant_id,
+        sku=item.sku,
+        name=item.name,
+        image_url=item.image_url,
+        quantity=item.quantity,
+        unit_price=item.unit_price.amount,
+        discount=item.discount.amount,
+        tax=item.tax.amount,
+        tax_rate_ppm=item.tax_rate_ppm,
+        total=item.total.amount,
+        commission=line.commission,
+        platform_discount=line.platform_discount,
     )
 
 
@@ -224,7 +225,7 @@ def line_columns(drafts: tuple[Draft, ...]) -> tuple[list[object], ...]:
             rows.append((
                 draft.order_id, item.id, item.seller_id, item.product_id, item.variant_id, item.sku, item.name, item.image_url,
                 item.quantity, item.unit_price.amount, item.discount.amount, item.tax.amount, item.tax_rate_ppm, item.total.amount,
-                msgspec.json.encode(line.discounts).decode(),
+                line.commission, line.platform_discount, msgspec.json.encode(line.discounts).decode(),
             ))  # fmt: skip
     return tuple(list(column) for column in zip(*rows, strict=True))
 
@@ -233,8 +234,3 @@ def part_columns(drafts: tuple[Draft, ...]) -> tuple[list[object], ...]:
     """The parts of these orders, a list per column of WRITE_PARTS."""
     parts = tuple(part for draft in drafts for part in draft.parts)
     return ([draft.order_id for draft in drafts for _ in draft.parts], *columns(parts, *PART_COLUMNS))
-
-
-def commission_on(goods: int) -> int:
-    """The platform's share of the goods' price without tax; a discount that the platform pays for does not lessen it."""
-    return divide_half_up(goods * settings.now.commission_ppm, MILLION)

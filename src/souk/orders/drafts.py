@@ -12,10 +12,16 @@ from souk.orders.types import Address, OrderItem
 
 
 class DraftLine(msgspec.Struct, frozen=True):
-    """A line that is to be written down, with the discounts that were applied to it."""
+    """A line that is to be written down, with the discounts that were applied to it and the platform's share."""
 
     item: OrderItem
     discounts: tuple[pricing.AppliedDiscount, ...] = ()
+    commission: int = 0
+
+    @property
+    def platform_discount(self) -> int:
+        """What the platform took off at its own cost."""
+        return by_platform(self.discounts)
 
 
 class DraftPart(msgspec.Struct, frozen=True):
@@ -67,6 +73,8 @@ class ChangedLine(msgspec.Struct, frozen=True):
     tax: int
     tax_rate_ppm: int
     total: int
+    commission: int
+    platform_discount: int
     discounts: tuple[pricing.AppliedDiscount, ...]
 
 
@@ -84,6 +92,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[ChangedLine, ...]
     parts: tuple[DraftPart, ...]
     by: UUID | None
+
+
+def by_platform(discounts: Iterable[pricing.AppliedDiscount]) -> int:
+    """What of these discounts the platform bears."""
+    return sum(one.amount.amount for one in discounts if one.funded_by == "platform")
 
 
 def parts_to_pay(parts: Iterable[DraftPart], currency: str) -> tuple[payments.PaymentPart, ...]:

@@ -7,7 +7,7 @@ import msgspec
 
 from souk.kit.events import Event
 from souk.kit.money import Money
-from souk.orders.types import PackedLine
+from souk.orders.types import LinePieces
 
 
 class OrderedLine(msgspec.Struct, frozen=True):
@@ -39,6 +39,12 @@ class OrderPaid(Event, frozen=True):
     amount: Money
 
 
+class DigitalGoodsSold(Event, frozen=True):
+    """An order is final of which some parts need no shipping."""
+
+    order_id: UUID
+
+
 class OrderCancelled(Event, frozen=True):
     """A placed order will not be shipped; its money goes back."""
 
@@ -47,13 +53,114 @@ class OrderCancelled(Event, frozen=True):
     reason: str
 
 
+class CanceledLine(msgspec.Struct, frozen=True):
+    """So many pieces of a line that will not be shipped."""
+
+    line_id: UUID
+    seller_id: UUID
+    sku: str
+    quantity: int
+
+
+class CanceledPart(msgspec.Struct, frozen=True):
+    """What the cancelled pieces of a seller's part were worth: what the buyer paid with tax, and how that would have been divided."""
+
+    seller_id: UUID
+    amount: Money
+    tax: Money
+    commission: Money
+    platform_discount: Money
+
+
+class ItemsCancelled(Event, frozen=True):
+    """Some pieces of a placed order will not be shipped; their money goes back."""
+
+    order_id: UUID
+    cancellation_id: UUID
+    user_id: UUID | None
+    reason: str
+    lines: tuple[CanceledLine, ...]
+    parts: tuple[CanceledPart, ...]
+
+
 class ParcelPacked(Event, frozen=True):
     """A seller has packed these lines of an order."""
 
     order_id: UUID
     parcel_id: UUID
     seller_id: UUID
-    lines: tuple[PackedLine, ...]
+    lines: tuple[LinePieces, ...]
+
+
+class SaleEarned(Event, frozen=True):
+    """A seller has earned a part of an order: pieces have left, the first of them with what shipping cost.
+
+    `amount` is what the buyer paid for it with tax. The seller gets it without the tax and the commission, and what the platform took
+    off its price.
+    """
+
+    order_id: UUID
+    parcel_id: UUID
+    seller_id: UUID
+    amount: Money
+    tax: Money
+    commission: Money
+    platform_discount: Money
+
+
+class ReturnRequested(Event, frozen=True):
+    """A buyer wants to send pieces back to a seller."""
+
+    order_id: UUID
+    return_id: UUID
+    seller_id: UUID
+    user_id: UUID | None
+    lines: tuple[LinePieces, ...]
+
+
+class ReturnApproved(Event, frozen=True):
+    """A seller takes pieces back."""
+
+    order_id: UUID
+    return_id: UUID
+    seller_id: UUID
+    user_id: UUID | None
+
+
+class ReturnClosed(Event, frozen=True):
+    """A return will not happen: the seller refused it, or the buyer keeps the goods."""
+
+    order_id: UUID
+    return_id: UUID
+    seller_id: UUID
+    user_id: UUID | None
+    refused: bool
+
+
+class ReturnedPieces(msgspec.Struct, frozen=True):
+    """Pieces that came back, how many of them can be sold again, and what goes back for them (with tax)."""
+
+    line_id: UUID
+    sku: str
+    quantity: int
+    resellable: int
+    amount: Money
+    tax: Money
+
+
+class ReturnReceived(Event, frozen=True):
+    """Pieces are back at their seller, and their money is to go back: `amount` with tax, some of it perhaps for shipping."""
+
+    order_id: UUID
+    return_id: UUID
+    seller_id: UUID
+    user_id: UUID | None
+    lines: tuple[ReturnedPieces, ...]
+    to_wallet: bool
+    amount: Money
+    tax: Money
+    commission: Money
+    platform_discount: Money
 
 
 class OrderRejected(Event, frozen=True):

@@ -7,7 +7,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from souk.kit.http import GUEST_OR_USER, SIGNED_IN, Cursor, Limit, Page, route
-from souk.orders import cancelling, changing, parcels, placing, quoting, reading
+from souk.orders import cancelling, changing, http_returns, parcels, placing, quoting, reading
 from souk.orders.types import CancelOrder, CartQuote, ChangeOrder, NewParcel, Order, OrderStatus, PlaceOrder, QuoteCart, TimelineEntry
 from souk.shipping import Shipment
 
@@ -58,14 +58,14 @@ async def change_order(order_id: FromPath[UUID], data: JSONBody[ChangeOrder]) ->
 
 @route("POST", "/orders/{order_id:uuid}/cancel", GUEST_OR_USER, status_code=200)
 async def cancel_order(order_id: FromPath[UUID], data: JSONBody[CancelOrder | None] = None) -> Order:
-    """Cancel an order before anything is shipped; what was paid is refunded."""
-    return await cancelling.cancel_order(order_id, (data or CancelOrder()).reason)
+    """Cancel an order before anything is shipped, or pieces that are not, or as a seller what you have not sent; money goes back."""
+    return await cancelling.cancel_order(order_id, data or CancelOrder())
 
 
 @route("DELETE", "/orders/{order_id:uuid}", GUEST_OR_USER, status_code=200)
 async def delete_order(order_id: FromPath[UUID]) -> Order:
     """The same as POST /orders/{order_id}/cancel."""
-    return await cancelling.cancel_order(order_id, CancelOrder().reason)
+    return await cancelling.cancel_order(order_id, CancelOrder())
 
 
 @route("GET", "/orders/{order_id:uuid}/timeline", GUEST_OR_USER)
@@ -91,4 +91,5 @@ routes: tuple[BaseRouteHandler, ...] = (
     delete_order,
     get_timeline,
     pack_parcel,
+    *http_returns.routes,
 )

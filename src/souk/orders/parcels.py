@@ -1,7 +1,7 @@
 """Pack an order's lines into parcels, and follow what shipping tells of them: no piece is packed twice, or after it was cancelled."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -21,7 +21,8 @@ from souk.orders.database import db
 from souk.orders.events import ParcelPacked
 from souk.orders.reading import FIND_ORDERS, StoredLine, StoredOrder
 from souk.orders.settling import LOCK_ORDERS, Moment, add_to_timeline
-from souk.orders.types import NewParcel, NotPackable, PackedLine, TooMuchPacked
+from souk.orders.types import LinePieces, NewParcel, NotPackable, TooMuchPacked
+from souk.orders.worths import sales_earned
 
 ADD_PARCEL = """
     INSERT INTO orders.parcel (order_id, id, seller_id, lines) VALUES ($1, $2, $3, $4)
@@ -42,6 +43,7 @@ COUNT = """
 """
 HOW_FAR = """
     CASE WHEN sum(quantity) = sum(canceled) THEN 'canceled'
+         WHEN sum(returned) > 0 AND sum(returned) = sum(quantity) - sum(canceled) THEN 'returned'
          WHEN sum(delivered) = sum(quantity) - sum(canceled) THEN 'delivered'
          WHEN sum(shipped) = sum(quantity) - sum(canceled) THEN 'fulfilled'
          WHEN sum(shipped) > 0 THEN 'partial'
@@ -70,7 +72,7 @@ class Parcel(msgspec.Struct, frozen=True):
     id: UUID
     seller_id: UUID
     status: ParcelStatus
-    lines: tuple[PackedLine, ...]
+    lines: tuple[LinePieces, ...]
     created_at: datetime
 
 
@@ -109,11 +111,27 @@ async def open_parcel(order_id: UUID, parcel_id: UUID) -> None:
 async def recall_parcels(order_id: UUID) -> None:
     """Have all parcels of an order cancelled, if none has left. Shipping decides; what it says is counted at once."""
     packed = [one for one in await db.all(Parcel, FIND_PARCELS, [order_id]) if one.status == "packed"]
+    await recall(order_id, packed, None)
+
+
+async def unpack(order: StoredOrder, wanted: Mapping[UUID, int]) -> None:
+    """Have those parcels cancelled without which so many pieces of these lines are not there; one that has left stays as it is."""
+    short = {line.id for line in order.lines if wanted.get(line.id, 0) > left_to_pack(line)}
+    packed = [
+        parcel
+        for parcel in await db.all(Parcel, FIND_PARCELS, [order.id])
+        if parcel.status == "packed" and any(line.line_id in short for line in parcel.lines)
+    ]
+    await recall(order.id, packed, tuple(parcel.id for parcel in packed))
+
+
+async def recall(order_id: UUID, packed: Sequence[Parcel], only: tuple[UUID, ...] | None) -> None:
+    """Have these parcels of an order cancelled by shipping, and count those that are."""
     if not packed:
         return
     for parcel in packed:  # so that there is something to cancel, should their packer have died before shipping knew
         await open_parcel(order_id, parcel.id)
-    canceled = [one.id for one in await shipping.recall_shipments(order_id) if one.status == "canceled"]
+    canceled = [one.id for one in await shipping.recall_shipments(order_id, only) if one.status == "canceled"]
     async with db.transaction() as tx:
         await follow(tx, [Step(order_id, parcel_id, "canceled") for parcel_id in canceled])
 
@@ -136,6 +154,7 @@ async def follow(tx: Transaction, steps: Sequence[Step]) -> None:
     known = {parcel.id: parcel for parcel in await tx.all(Parcel, FIND_PARCELS, order_ids)}
     counts: defaultdict[tuple[UUID, UUID], tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
     reached: dict[UUID, ParcelStatus] = {}
+    leaving: list[Parcel] = []
     for step in steps:
         parcel = known[step.parcel_id]
         before = reached.get(parcel.id, parcel.status)
@@ -143,9 +162,11 @@ async def follow(tx: Transaction, steps: Sequence[Step]) -> None:
         if changes is None:
             continue
         reached[parcel.id] = step.status
+        leaving += [parcel] if changes[1] else []
         for line in parcel.lines:
             key = (parcel.order_id, line.line_id)
             counts[key] = add(counts[key], [change * line.quantity for change in changes])
+    await tell_earnings(tx, leaving)
     for status in set(reached.values()):
         ids = sorted(parcel_id for parcel_id, now in reached.items() if now == status)
         await tx.run(MOVE_PARCELS, sorted({known[parcel_id].order_id for parcel_id in ids}), ids, status)
@@ -153,6 +174,19 @@ async def follow(tx: Transaction, steps: Sequence[Step]) -> None:
     await derive_fulfillment(tx, order_ids)
     moments = [Moment(known[parcel_id].order_id, f"parcel_{now}", {"shipment_id": str(parcel_id)}) for parcel_id, now in reached.items()]
     await add_to_timeline(tx, tuple(moments))
+
+
+async def tell_earnings(tx: Transaction, leaving: Sequence[Parcel]) -> None:
+    """Announce what sellers earn by parcels that have left and are not counted yet. The orders are locked."""
+    if not leaving:
+        return
+    pieces: Counter[tuple[UUID, UUID]] = Counter()
+    for parcel in leaving:
+        pieces.update({(parcel.order_id, line.line_id): line.quantity for line in parcel.lines})
+    for order in await tx.all(StoredOrder, FIND_ORDERS, sorted({parcel.order_id for parcel in leaving})):
+        lines = tuple(msgspec.structs.replace(line, shipped=line.shipped + pieces[order.id, line.id]) for line in order.lines)
+        parcels = {parcel.seller_id: parcel.id for parcel in leaving if parcel.order_id == order.id}
+        await publish(tx, *sales_earned(order, msgspec.structs.replace(order, lines=lines), parcels))
 
 
 async def derive_fulfillment(tx: Transaction, order_ids: list[UUID]) -> None:
@@ -193,13 +227,13 @@ def choose_part(order: StoredOrder, seller_id: UUID | None) -> UUID:
     return own[0]
 
 
-def choose_lines(order: StoredOrder, seller_id: UUID, wanted: Iterable[PackedLine] | None) -> tuple[PackedLine, ...]:
+def choose_lines(order: StoredOrder, seller_id: UUID, wanted: Iterable[LinePieces] | None) -> tuple[LinePieces, ...]:
     """What goes into a parcel of this seller: what is wanted, or all that is left. Raises NotPackable, TooMuchPacked, InvalidField."""
     left = {line.id: left_to_pack(line) for line in order.lines if line.seller_id == seller_id}
     if order.status != "placed" or not any(left.values()):
         raise NotPackable(order.status, order.fulfillment_status)
     if wanted is None:
-        return tuple(PackedLine(line_id, pieces) for line_id, pieces in left.items() if pieces)
+        return tuple(LinePieces(line_id, pieces) for line_id, pieces in left.items() if pieces)
     demand: defaultdict[UUID, int] = defaultdict(int)
     for line in wanted:
         demand[line.line_id] += line.quantity
@@ -208,7 +242,7 @@ def choose_lines(order: StoredOrder, seller_id: UUID, wanted: Iterable[PackedLin
             raise InvalidField("items", "hold a line that is not of this seller's part")
         if pieces > left[line_id]:
             raise TooMuchPacked(line_id, pieces, left[line_id])
-    return tuple(PackedLine(line_id, pieces) for line_id, pieces in demand.items())
+    return tuple(LinePieces(line_id, pieces) for line_id, pieces in demand.items())
 
 
 def left_to_pack(line: StoredLine) -> int:
@@ -227,7 +261,8 @@ def describe(order: StoredOrder, parcel: Parcel) -> shipping.OpenShipment:
         seller_id=parcel.seller_id,
         created_at=parcel.created_at,
         lines=tuple(
-            shipping.ShipmentLine(one.line_id, lines[one.line_id].sku, lines[one.line_id].name, one.quantity) for one in parcel.lines
+            shipping.ShipmentLine(one.line_id, line.sku, line.name, one.quantity, line.product_id)
+            for one, line in ((one, lines[one.line_id]) for one in parcel.lines)
         ),
         user_id=order.user_id,
         guest_token_hash=order.guest_token_hash,

@@ -34,7 +34,7 @@ class PricedPart(msgspec.Struct, frozen=True):
     shipping: Money
     tax: Money
     total: Money
-    goods: Money  # what the lines cost without tax
+    commission: Money
     platform_discount: Money
 
 
@@ -306,7 +306,7 @@ def make_parts(
                 shipping=freight.price - freight.discount if freight else zero,
                 tax=tax,
                 total=add_up((item.total for item, _ in own), quote.currency) + (freight.total if freight else zero),
-                goods=add_up((item.total - item.tax for item, _ in own), quote.currency),
+                commission=add_up((line.commission for _, line in own), quote.currency),
                 platform_discount=add_up(by_platform, quote.currency),
             )
         )

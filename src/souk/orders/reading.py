@@ -68,10 +68,14 @@ class StoredLine(msgspec.Struct, frozen=True):
     tax: int
     tax_rate_ppm: int
     total: int
+    commission: int = 0
+    platform_discount: int = 0
     packed: int = 0
     shipped: int = 0
     delivered: int = 0
     canceled: int = 0
+    return_open: int = 0
+    returned: int = 0
 
 
 class StoredPart(DraftPart, frozen=True, kw_only=True):
@@ -278,6 +282,7 @@ def make_item(line: StoredLine, currency: str) -> OrderItem:
         shipped=line.shipped,
         delivered=line.delivered,
         canceled=line.canceled,
+        returned=line.returned,
     )
 
 

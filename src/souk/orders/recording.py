@@ -16,23 +16,24 @@ from souk.kit.money import Money
 from souk.orders import drafting, placing
 from souk.orders.database import db
 from souk.orders.drafts import Draft, DraftLine, DraftPart
-from souk.orders.parcels import derive_fulfillment
-from souk.orders.settling import LOCK_ORDERS, Moment, add_to_timeline
+from souk.orders.parcels import Step, follow
+from souk.orders.settling import LOCK_ORDERS
 from souk.orders.types import OrderItem, PaymentChoice
 
 # A parcel of each seller, which shipping never sees.
-MARK_SHIPPED = """
-    WITH shipped AS (
-        UPDATE orders.order_line SET packed = quantity, shipped = quantity
+PACK = """
+    WITH packed AS (
+        UPDATE orders.order_line SET packed = quantity
         WHERE order_id = $1 AND packed = 0 AND EXISTS (SELECT FROM orders.orders WHERE id = $1 AND status = 'placed')
         RETURNING order_id, seller_id, id, quantity
     )
-    INSERT INTO orders.parcel (order_id, id, seller_id, status, lines)
-    SELECT order_id, uuidv7(), seller_id, 'dispatched', jsonb_agg(jsonb_build_object('line_id', id, 'quantity', quantity))
-    FROM shipped GROUP BY order_id, seller_id
+    INSERT INTO orders.parcel (order_id, id, seller_id, lines)
+    SELECT order_id, uuidv7(), seller_id, jsonb_agg(jsonb_build_object('line_id', id, 'quantity', quantity))
+    FROM packed GROUP BY order_id, seller_id
+    RETURNING id
 """
 
-FIND_FULFILLED = "SELECT id FROM orders.orders WHERE id = ANY($1) AND fulfillment_status = 'fulfilled'"
+FIND_FULFILLED = "SELECT id FROM orders.orders WHERE id = ANY($1) AND fulfillment_status IN ('fulfilled', 'delivered', 'returned')"
 SUM_REVENUE = """
     SELECT to_char(placed_at, 'YYYY-MM') AS month, coalesce(country, '') AS country, currency,
            sum(total)::bigint AS revenue, sum(refunded)::bigint AS refunded
@@ -98,14 +99,13 @@ async def record_order(request: RecordOrder) -> None:
     await inventory.ship_stock(inventory.ShipStock(request.order_id, ()))
     async with db.transaction() as tx:
         await tx.run(LOCK_ORDERS, [request.order_id])
-        if await tx.run(MARK_SHIPPED, request.order_id):
-            await derive_fulfillment(tx, [request.order_id])
-            await add_to_timeline(tx, (Moment(request.order_id, "fulfilled", {}),))
+        packed = await tx.all(_Id, PACK, request.order_id)
+        await follow(tx, [Step(request.order_id, parcel.id, "dispatched") for parcel in packed])
 
 
 @exposed(timeout=30.0)
 async def find_fulfilled(ids: tuple[UUID, ...]) -> tuple[UUID, ...]:
-    """Which of these orders are shipped as a whole; for admins."""
+    """Which of these orders were shipped as a whole, whatever came back since; for admins."""
     caller().principal.require_admin()
     return tuple(row.id for row in await db.all(_Id, FIND_FULFILLED, list(ids)))
 
@@ -118,7 +118,7 @@ async def sum_revenue(ids: tuple[UUID, ...]) -> tuple[Revenue, ...]:
 
 
 def make_recorded_draft(request: RecordOrder) -> Draft:
-    """The order as it was: no discount, no tax and no shipping beyond its prices."""
+    """The order as it was: no discount, no tax and no shipping beyond its prices, and no commission of ours."""
     items = tuple(make_item(line) for line in request.lines)
     by_seller: defaultdict[UUID, int] = defaultdict(int)
     for item in items:
@@ -127,7 +127,7 @@ def make_recorded_draft(request: RecordOrder) -> Draft:
     return Draft(
         order_id=request.order_id,
         lines=tuple(DraftLine(item) for item in items),
-        parts=tuple(DraftPart(seller_id, None, 0, 0, goods, drafting.commission_on(goods), 0) for seller_id, goods in by_seller.items()),
+        parts=tuple(DraftPart(seller_id, None, 0, 0, goods, 0, 0) for seller_id, goods in by_seller.items()),
         currency=request.currency,
         subtotal=total,
         discount=0,

@@ -13,7 +13,7 @@ from souk.kit.errors import DomainError
 from souk.kit.money import Money
 from souk.orders import drafting, placements, reading
 from souk.orders.database import db
-from souk.orders.drafts import Change, ChangedLine, parts_to_pay
+from souk.orders.drafts import Change, ChangedLine, by_platform, parts_to_pay
 from souk.orders.placements import Placement
 from souk.orders.quoting import Priced, Selection, find_offered, price_selection
 from souk.orders.reading import StoredOrder
@@ -30,9 +30,9 @@ CHANGE_ORDER = """
 LOCK_LINES = "SELECT FROM orders.order_line WHERE order_id = $1 ORDER BY id FOR UPDATE"
 CHANGE_LINES = """
     UPDATE orders.order_line AS l SET discount = u.discount, tax = u.tax, tax_rate_ppm = u.tax_rate_ppm, total = u.total,
-                                      discounts = u.discounts
-    FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::jsonb[])
-        AS u (id, discount, tax, tax_rate_ppm, total, discounts)
+                                      commission = u.commission, platform_discount = u.platform_discount, discounts = u.discounts
+    FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::jsonb[])
+        AS u (id, discount, tax, tax_rate_ppm, total, commission, platform_discount, discounts)
     WHERE l.order_id = $1 AND l.id = u.id
 """
 LOCK_PARTS = "SELECT FROM orders.order_part WHERE order_id = $1 ORDER BY seller_id FOR UPDATE"
@@ -87,7 +87,16 @@ def make_change(order: StoredOrder, address: Address, priced: Priced) -> Change:
         tax_included=quote.tax_included,
         coupon_discount=quote.coupon_discount.amount if quote.coupon_discount else 0,
         lines=tuple(
-            ChangedLine(stored.id, line.discount.amount, line.tax.amount, line.tax_rate, line.total.amount, line.discounts)
+            ChangedLine(
+                id=stored.id,
+                discount=line.discount.amount,
+                tax=line.tax.amount,
+                tax_rate_ppm=line.tax_rate,
+                total=line.total.amount,
+                commission=line.commission.amount,
+                platform_discount=by_platform(line.discounts),
+                discounts=line.discounts,
+            )
             for stored, line in zip(order.lines, quote.lines, strict=True)
         ),
         parts=tuple(drafting.make_part(part) for part in priced.parts),

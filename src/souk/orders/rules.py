@@ -93,6 +93,19 @@ FIND_WRONG_PROGRESS = f"""
     JOIN (SELECT order_id, {HOW_FAR} AS status FROM orders.order_line GROUP BY order_id) AS s ON s.order_id = o.id
     WHERE o.fulfillment_status <> s.status
 """
+FIND_WRONG_RETURNS = """
+    SELECT order_id || ' line ' || line_id AS key,
+           jsonb_build_object('line', ARRAY[l.return_open, l.returned], 'returns', ARRAY[r.open, r.received]) AS found
+    FROM (SELECT order_id, id AS line_id, return_open, returned FROM orders.order_line) AS l
+    FULL JOIN (
+        SELECT one.order_id, (item ->> 'line_id')::uuid AS line_id,
+               coalesce(sum((item ->> 'quantity')::bigint) FILTER (WHERE one.status IN ('requested', 'approved')), 0)::bigint AS open,
+               coalesce(sum((item ->> 'received')::bigint) FILTER (WHERE one.status IN ('received', 'refunded')), 0)::bigint AS received
+        FROM orders.returns AS one, jsonb_array_elements(one.items) AS item
+        GROUP BY one.order_id, 2
+    ) AS r USING (order_id, line_id)
+    WHERE (l.return_open, l.returned) IS DISTINCT FROM (coalesce(r.open, 0), coalesce(r.received, 0))
+"""
 FIND_STUCK_SAGAS = """
     SELECT order_id AS key, jsonb_build_object('step', step, 'attempt', attempt, 'updated_at', updated_at) AS found
     FROM orders.placement
@@ -113,5 +126,6 @@ RULES = (
     ),
     Rule("I7.placed", "Nothing is packed of an order that is not placed", FIND_PARCELS_OF_NOTHING),
     Rule("I7.status", "How far orders and their parts are follows from their lines", FIND_WRONG_PROGRESS),
+    Rule("I7.returns", "The pieces of a line are on their way back, and back, as its returns say", FIND_WRONG_RETURNS),
     Rule("I4.saga", "No order is stuck on its way", FIND_STUCK_SAGAS, settled=True),
 )

@@ -1,4 +1,6 @@
-"""What a shop decides about its orders: SOUK_ORDERS_COMMISSION_PPM and so on."""
+"""What a shop decides about its orders: SOUK_ORDERS_PAYMENT_WINDOW_S and so on."""
+
+from typing import Annotated
 
 import msgspec
 
@@ -6,10 +8,10 @@ from souk.kit.config import Section
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Commission in millionths of what the buyer pays for the goods; how long an order waits for its payment."""
+    """How long an order waits for its payment, and how long goods are taken back where no policy says otherwise."""
 
-    commission_ppm: int = 100_000
     payment_window_s: int = 15 * 60
+    return_window_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 30
 
 
 settings = Section(Settings, "SOUK_ORDERS")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from souk import inventory
+from souk import inventory, shipping
 from souk.kit.batching import Answers, Asked, Batcher
 from souk.kit.callers import caller
 from souk.kit.db import Transaction, columns, part
@@ -16,7 +16,7 @@ from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.orders import placements
 from souk.orders.database import db
-from souk.orders.events import OrderCancelled, OrderedLine, OrderPaid, OrderPlaced, OrderRejected
+from souk.orders.events import DigitalGoodsSold, OrderCancelled, OrderedLine, OrderPaid, OrderPlaced, OrderRejected
 from souk.orders.placements import LetGo, LostLease, Placement
 from souk.orders.reading import StoredOrder
 from souk.orders.securing import lines_of
@@ -76,7 +76,8 @@ SET_PAYMENT_STATUS = """
 ADD_REFUNDS = """
     UPDATE orders.orders AS o SET
         refunded = o.refunded + u.amount, version = o.version + 1, updated_at = now(),
-        payment_status = CASE WHEN o.refunded + u.amount >= o.captured THEN 'refunded' ELSE 'partially_refunded' END
+        payment_status = CASE WHEN u.amount = 0 THEN o.payment_status WHEN o.refunded + u.amount = 0 THEN 'paid'
+                              WHEN o.refunded + u.amount >= o.captured THEN 'refunded' ELSE 'partially_refunded' END
     FROM (SELECT id, sum(amount)::bigint AS amount FROM unnest($1::uuid[], $2::bigint[]) AS r (id, amount) GROUP BY id) AS u
     WHERE o.id = u.id
 """
@@ -109,6 +110,15 @@ class Moment(msgspec.Struct, frozen=True):
     type: str
     data: dict[str, object]
     actor_id: UUID | None = None
+
+
+class Repaid(msgspec.Struct, frozen=True):
+    """Money that counts as given back to the buyer (below zero: no longer), and what the timeline says of it, if anything."""
+
+    order_id: UUID
+    amount: Money
+    type: str = ""
+    shown: Money | None = None
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -178,9 +188,11 @@ def news_of(order: StoredOrder, now: datetime) -> tuple[Event, ...]:
         OrderedLine(line.sku, line.product_id, line.seller_id, line.quantity, Money(line.total, order.currency)) for line in order.lines
     )
     placed_at = order.placed_at or now
+    digital = any(one.shipping_option == shipping.NO_SHIPPING for one in order.parts)
     return (
         OrderPlaced(order.id, order.number, order.user_id, order.cart_id, total, ordered, placed_at),
         OrderPaid(order.id, total),
+        *((DigitalGoodsSold(order.id),) if digital else ()),
     )
 
 
@@ -249,11 +261,12 @@ async def set_payment_status(tx: Transaction, statuses: dict[UUID, PaymentStatus
     await tx.run(SET_PAYMENT_STATUS, list(statuses), list(statuses.values()))
 
 
-async def add_refunds(tx: Transaction, refunds: tuple[tuple[UUID, Money], ...]) -> None:
+async def add_refunds(tx: Transaction, refunds: tuple[Repaid, ...]) -> None:
     """Write on the orders that money went back; each refund is told once."""
-    await tx.run(LOCK_ORDERS, [order_id for order_id, _ in refunds])
-    await tx.run(ADD_REFUNDS, [order_id for order_id, _ in refunds], [amount.amount for _, amount in refunds])
-    await add_to_timeline(tx, tuple(Moment(order_id, "refunded", {"amount": msgspec.to_builtins(amount)}) for order_id, amount in refunds))
+    await tx.run(LOCK_ORDERS, [one.order_id for one in refunds])
+    await tx.run(ADD_REFUNDS, [one.order_id for one in refunds], [one.amount.amount for one in refunds])
+    told = (Moment(one.order_id, one.type, {"amount": msgspec.to_builtins(one.shown)}) for one in refunds if one.type)
+    await add_to_timeline(tx, tuple(told))
 
 
 async def add_to_timeline(tx: Transaction, moments: tuple[Moment, ...]) -> None:

@@ -75,7 +75,7 @@ class ChangeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shipping_options: Annotated[dict[UUID, Option], Meta(max_length=100)] | msgspec.UnsetType = msgspec.UNSET
 
 
-class PackedLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LinePieces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """So many pieces of a line of an order."""
 
     line_id: Annotated[UUID, Meta(description="the id of an item of the order")]
@@ -87,13 +87,15 @@ class NewParcel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     order_id: UUID
     seller_id: UUID | None = None
-    items: Annotated[tuple[PackedLine, ...], Meta(min_length=1, max_length=500)] | None = None
+    items: Annotated[tuple[LinePieces, ...], Meta(min_length=1, max_length=500)] | None = None
 
 
 class CancelOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why an order is cancelled."""
+    """What of an order is cancelled and why: these pieces, what one seller has not sent yet, or the whole order."""
 
     reason: Annotated[str, Meta(max_length=200)] = "canceled by the buyer"
+    items: Annotated[tuple[LinePieces, ...], Meta(min_length=1, max_length=500)] | None = None
+    seller_id: UUID | None = None
 
 
 class CartQuote(msgspec.Struct, frozen=True):
@@ -149,6 +151,7 @@ class OrderItem(msgspec.Struct, frozen=True):
     shipped: int = 0
     delivered: int = 0
     canceled: int = 0
+    returned: int = 0
 
 
 class OrderPart(msgspec.Struct, frozen=True):
@@ -266,6 +269,14 @@ class NotCancellable(Conflict, code="orders.not_cancellable"):
 
     order_status: str
     fulfillment_status: str
+
+
+class TooMuchCanceled(Conflict, code="orders.too_much_canceled"):
+    """{asked} pieces of line {line_id} are more than the {left} that have not left yet."""
+
+    line_id: UUID
+    asked: int
+    left: int
 
 
 class NotPackable(Conflict, code="orders.not_packable"):

@@ -8,8 +8,10 @@ from souk.kit.ids import new_id
 from souk.payments import ledger
 from souk.payments.events import PaymentCaptured, PaymentFailed, PaymentRefunded, WalletCredited
 from souk.payments.gateways.gateway import AttemptNews, RefundNews
+from souk.payments.ledger import Account, Transfer
 from souk.payments.methods import INSTANT
 from souk.payments.records import Attempt, Case, Changes, NewRefund
+from souk.payments.shares import SaleShare, let_go, set_aside, share_out, undo
 
 CLOSED, SURPLUS, ELSEWHERE = "the order was closed", "the order was paid already", "refunded at the gateway"
 
@@ -74,22 +76,31 @@ def book_decline(case: Case, attempt: Attempt, code: str, changes: Changes) -> N
 
 
 def promise_refund(case: Case, attempt: Attempt, amount: int, reason: str, changes: Changes) -> None:
-    """Give money back that we may not keep."""
+    """Give money back that we may not keep: what is a surplus, or all that is set aside for an order that will not happen."""
     surplus = attempt.status == "surplus"
-    book_refund(case, NewRefund(case.payment.id, new_id(), attempt.id, amount, attempt.currency, "origin", surplus, reason), changes)
+    shares = () if surplus else let_go((SaleShare(None, case.funds),), case.funds, amount, case.given)
+    refund = NewRefund(case.payment.id, new_id(), attempt.id, amount, attempt.currency, "origin", surplus, reason, cause="canceled")
+    book_refund(case, msgspec.structs.replace(refund, shares=shares, funds=sum(share.funds for share in shares)), changes)
 
 
 def book_refund(case: Case, refund: NewRefund, changes: Changes) -> None:
     """Set the money aside; it goes back at once if no gateway has to be asked. There must be so much left of the attempt."""
-    funds, due = ledger.order_funds(refund.currency), ledger.refunds_due(refund.currency)
-    if not refund.surplus:
-        changes.move(refund.payment_id, f"refund:{refund.id}:reserve", "refund_reserved", (funds, due), refund.amount)
+    changes.transfers += reserving(refund)
     changes.put_refund(case, refund)
     attempt = case.attempts[refund.attempt_id]
-    if refund.destination == "wallet" or attempt.gateway in INSTANT:
+    if refund.amount == 0 or refund.destination == "wallet" or attempt.gateway in INSTANT:
         settle_refund(case, refund, changes)
     else:
         changes.to_refund.append((refund, attempt))
+
+
+def reserving(refund: NewRefund) -> list[Transfer]:
+    """How the money of a refund becomes due; that of a surplus has been due since it came."""
+    return [] if refund.surplus else set_aside(refund.payment_id, f"refund:{refund.id}:reserve", refund.shares, due_of(refund))
+
+
+def due_of(refund: NewRefund) -> Account:
+    return ledger.refunds_due(refund.currency)
 
 
 def settle_refund(case: Case, refund: NewRefund, changes: Changes) -> None:
@@ -99,20 +110,20 @@ def settle_refund(case: Case, refund: NewRefund, changes: Changes) -> None:
     if to_wallet and payment.user_id is not None:
         to = ledger.wallet(payment.user_id, refund.currency)
     changes.put_refund(case, msgspec.structs.replace(refund, status="succeeded", failure_code=None))
-    changes.move(payment.id, f"refund:{refund.id}", "refunded", (ledger.refunds_due(refund.currency), to), refund.amount)
     amount = payment.money(refund.amount)
-    if payment.user_id is not None and to.kind == "buyer_wallet":
-        changes.events.append(WalletCredited(payment.user_id, amount))
-    if payment.kind == "order" and not refund.surplus:
+    if refund.amount:
+        changes.move(payment.id, f"refund:{refund.id}", "refunded", (ledger.refunds_due(refund.currency), to), refund.amount)
+        if payment.user_id is not None and to.kind == "buyer_wallet":
+            changes.events.append(WalletCredited(payment.user_id, amount))
+    # A return is at its end with its refund, also where its buyer had all of the money before.
+    if payment.kind == "order" and not refund.surplus and (refund.amount or refund.cause == "returned"):
         changes.events.append(PaymentRefunded(payment.id, payment.id, refund.id, amount))
 
 
 def fail_refund(case: Case, refund: NewRefund, code: str, changes: Changes) -> None:
     """The gateway refuses. What was set aside can be refunded otherwise; money that was never ours to keep stays due."""
     changes.put_refund(case, msgspec.structs.replace(refund, status="failed", failure_code=code))
-    if not refund.surplus:
-        back = (ledger.refunds_due(refund.currency), ledger.order_funds(refund.currency))
-        changes.move(refund.payment_id, f"refund:{refund.id}:release", "refund_released", back, refund.amount)
+    changes.transfers += undo(reserving(refund))
 
 
 def book_refund_news(case: Case, news: RefundNews, entry: str, changes: Changes) -> str | None:
@@ -154,10 +165,9 @@ def book_foreign_refund(case: Case, news: RefundNews, entry: str, changes: Chang
         return "more was refunded at the gateway than we have"
     surplus, amount = attempt.status == "surplus", news.amount.amount
     refund = NewRefund(
-        case.payment.id, refund_id, attempt.id, amount, attempt.currency, "origin", surplus, ELSEWHERE, gateway_id=news.gateway_id
-    )
-    if not surplus:
-        way = (ledger.order_funds(refund.currency), ledger.refunds_due(refund.currency))
-        changes.move(refund.payment_id, f"refund:{refund.id}:reserve", "refund_reserved", way, amount)
+        case.payment.id, refund_id, attempt.id, amount, attempt.currency, "origin", surplus, ELSEWHERE, gateway_id=news.gateway_id,
+        cause="elsewhere", shares=() if surplus else share_out(amount, case.sales, case.given),
+    )  # fmt: skip
+    changes.transfers += reserving(refund)
     settle_refund(case, refund, changes)
     return None

@@ -9,18 +9,24 @@ from souk.kit.calls import exposed
 from souk.payments.database import db
 
 READ_BOOKS = """
-    SELECT id, currency, captured, refunding, refunded FROM payments.payment WHERE id > $1 AND id <= $2 AND kind = 'order'
+    SELECT p.id, p.currency, p.captured, p.refunding, p.refunded, p.earned, p.released,
+           (SELECT coalesce(sum(r.amount), 0)::bigint FROM payments.refund AS r
+            WHERE r.payment_id = p.id AND r.cause = 'returned') AS returned
+    FROM payments.payment AS p WHERE p.id > $1 AND p.id <= $2 AND p.kind = 'order'
 """
 
 
 class PaymentBook(msgspec.Struct, frozen=True):
-    """What came and went of the payment of an order; refunding is what is back or promised."""
+    """What came and went of the payment of an order: refunding is back or promised, released was let go for what was cancelled."""
 
     id: UUID
     currency: str
     captured: int
     refunding: int
     refunded: int
+    earned: int
+    released: int
+    returned: int
 
 
 @exposed(timeout=30.0)

@@ -50,6 +50,7 @@ def close(case: Case, reason: str, changes: Changes) -> None:
     if case.payment.closed_at is None:
         changes.touched[case.payment.id] = reason
     captured = case.captured
-    if captured is not None and (left := case.left_of(captured)):
-        promise_refund(case, captured, left, CLOSED, changes)
+    # What is still set aside is not left where its buyer has all of it back already: it is then for those who gave it.
+    if captured is not None and (case.left_of(captured) or case.funds):
+        promise_refund(case, captured, case.left_of(captured), CLOSED, changes)
     withdraw_questions(case, changes)

@@ -1,7 +1,7 @@
-"""REST: paying an order, refunds, the wallet, and where gateways send their webhooks."""
+"""REST: paying an order, refunds, and where gateways send their webhooks."""
 
 from typing import Annotated
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from litestar import Request
@@ -11,13 +11,12 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from souk import payments
-from souk.kit.callers import caller
-from souk.kit.http import ADMIN, GUEST_OR_USER, PUBLIC, SIGNED_IN, SIGNED_WEBHOOK, Cursor, Limit, Page, make_page, read_cursor, route
-from souk.kit.ids import new_id
+from souk.kit.http import ADMIN, GUEST_OR_USER, PUBLIC, SIGNED_WEBHOOK, Cursor, Limit, Page, make_page, read_cursor, route
 from souk.kit.money import Money
+from souk.payments import http_chargebacks, http_sellers, http_wallet
+from souk.payments.http_wallet import request_id
 from souk.payments.types import (
     ChargeRequest,
-    DepositMoney,
     Destination,
     Discrepancy,
     DiscrepancyStatus,
@@ -27,16 +26,10 @@ from souk.payments.types import (
     Refund,
     RefundPayment,
     ReturnUrl,
-    SendMoney,
     Token,
-    Wallet,
-    WalletEntry,
-    WalletTransfer,
     Webhook,
     WebhookReceipt,
 )
-
-WalletCurrency = Annotated[str, QueryParameter(pattern=r"^[A-Z]{3}(?!\n)$", description="ISO 4217 code")]
 
 OpenOrClosed = Annotated[DiscrepancyStatus, QueryParameter(description="By default those that nobody has closed")]
 
@@ -62,12 +55,6 @@ class CloseDiscrepancy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What came of a discrepancy."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=500, examples=["paid back by hand at the gateway"])]
-
-
-def request_id(of: UUID) -> UUID:
-    """The id of what this request makes: the same again for the same Idempotency-Key of the same caller, else a new one."""
-    who = caller()
-    return uuid5(of, f"{who.principal.subject}:{who.idempotency_key}") if who.idempotency_key else new_id()
 
 
 @route("GET", "/payment-methods", PUBLIC, tags=["payments"])
@@ -122,32 +109,6 @@ async def receive_webhook(request: Request[object, object, State], gateway: From
     return await payments.receive_webhook(Webhook(gateway, headers, await request.body()))
 
 
-@route("GET", "/wallet", SIGNED_IN, tags=["wallet"])
-async def get_wallet() -> Wallet:
-    """One's money with the shop, a balance per currency."""
-    return await payments.get_wallet()
-
-
-@route("GET", "/wallet/entries", SIGNED_IN, tags=["wallet"])
-async def list_wallet_entries(currency: WalletCurrency, limit: Limit = 50, cursor: Cursor = None) -> Page[WalletEntry]:
-    """How money came into one's wallet and left it, newest first."""
-    after = read_cursor(cursor, tuple[UUID])
-    rows = await payments.list_wallet_entries(currency, limit + 1, after[0] if after else None)
-    return make_page(rows, limit, lambda row: (row.id,))
-
-
-@route("POST", "/wallet/deposits", SIGNED_IN, tags=["wallet"])
-async def deposit_money(data: JSONBody[DepositMoney]) -> Payment:
-    """Pay money into one's wallet; it is there when the payment is captured."""
-    return await payments.deposit_money(data)
-
-
-@route("POST", "/wallet/transfers", SIGNED_IN, tags=["wallet"])
-async def send_money(data: JSONBody[SendMoney]) -> WalletTransfer:
-    """Send money to another user's wallet in the same currency."""
-    return await payments.send_money(data)
-
-
 routes: tuple[BaseRouteHandler, ...] = (
     list_payment_methods,
     pay_order,
@@ -157,8 +118,7 @@ routes: tuple[BaseRouteHandler, ...] = (
     list_discrepancies,
     close_discrepancy,
     receive_webhook,
-    get_wallet,
-    list_wallet_entries,
-    deposit_money,
-    send_money,
+    *http_wallet.routes,
+    *http_sellers.routes,
+    *http_chargebacks.routes,
 )

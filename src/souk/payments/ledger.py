@@ -18,6 +18,8 @@ from souk.kit.ids import new_id
 
 # Any fixed UUID: an account's id follows from what it is, so that nobody has to look it up.
 ACCOUNTS = UUID("7c7a7f0e-3f5b-4f0c-9a54-5d3e0b1a6f21")
+# There are as many of these as there are users: no process remembers them.
+OF_USERS = ("buyer_wallet", "wallet_held")
 
 OPEN_ACCOUNTS = """
     INSERT INTO payments.account (id, kind, owner, currency)
@@ -43,7 +45,7 @@ LOCK_BALANCES = """
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Whose money it is, in one currency. `owner` is a gateway's name, a user's or a seller's id, or empty for the shop."""
+    """Whose money it is, in one currency. `owner` is a gateway's or a bank's name, a user's or a seller's id, or empty for the shop."""
 
     kind: str
     owner: str
@@ -69,6 +71,11 @@ def wallet(user_id: UUID, currency: str) -> Account:
     return Account("buyer_wallet", str(user_id), currency)
 
 
+def held(user_id: UUID, currency: str) -> Account:
+    """What of a user's money is set aside; never below zero."""
+    return Account("wallet_held", str(user_id), currency)
+
+
 def order_funds(currency: str) -> Account:
     """Captured money that no seller has earned yet; never below zero."""
     return Account("order_funds", "", currency)
@@ -77,6 +84,41 @@ def order_funds(currency: str) -> Account:
 def refunds_due(currency: str) -> Account:
     """Money that is on its way back to buyers; never below zero."""
     return Account("refunds_due", "", currency)
+
+
+def seller_balance(seller_id: UUID, currency: str) -> Account:
+    """What we owe a seller; below zero what a seller owes us."""
+    return Account("seller_balance", str(seller_id), currency)
+
+
+def platform_revenue(currency: str) -> Account:
+    """What the shop itself has earned."""
+    return Account("platform_revenue", "", currency)
+
+
+def tax_payable(currency: str) -> Account:
+    """Tax that was collected for the authorities."""
+    return Account("tax_payable", "", currency)
+
+
+def promotion_expense(currency: str) -> Account:
+    """What the shop took off prices at its own cost: below zero."""
+    return Account("promotion_expense", "", currency)
+
+
+def payouts_due(currency: str) -> Account:
+    """Money that is on its way to sellers; never below zero."""
+    return Account("payouts_due", "", currency)
+
+
+def bank(name: str, currency: str) -> Account:
+    """What went out to sellers through a bank and did not come back."""
+    return Account("bank", name, currency)
+
+
+def chargeback_expense(currency: str) -> Account:
+    """What banks took back and no seller gives, and the gateways' fees for it: below zero."""
+    return Account("chargeback_expense", "", currency)
 
 
 class Transfer(msgspec.Struct, frozen=True):
@@ -120,7 +162,7 @@ def find_unopened(database: Database, transfers: Sequence[Transfer]) -> tuple[Ac
 
 
 def remember_opened(database: Database, accounts: Sequence[Account]) -> None:
-    database.seen.update(account.id for account in accounts if account.kind != "buyer_wallet")
+    database.seen.update(account.id for account in accounts if account.kind not in OF_USERS)
 
 
 def values_of_accounts(accounts: Sequence[Account]) -> tuple[object, ...]:
@@ -147,7 +189,7 @@ class _Balance(msgspec.Struct, frozen=True):
 
 
 async def lock_balances(tx: Transaction, accounts: Sequence[Account]) -> dict[Account, int]:
-    """What these wallets hold, locked until the end of the transaction; an account without a row holds 0."""
+    """What these accounts hold, locked until the end of the transaction; an account without a row holds 0."""
     rows = await tx.all(_Balance, LOCK_BALANCES, [account.id for account in accounts]) if accounts else ()
     known = {row.id: row.balance for row in rows}
     return {account: known.get(account.id, 0) for account in accounts}

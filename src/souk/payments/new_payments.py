@@ -72,6 +72,8 @@ def new_case(asked: OpenPayment) -> Case:
             captured=0,
             refunding=0,
             refunded=0,
+            earned=0,
+            released=0,
             status=derive(asked.amount.amount).status,
             method=None,
             decline_code=None,

@@ -12,6 +12,8 @@ from souk.kit.callers import SYSTEM, Caller, caller
 from souk.kit.db import Transaction
 from souk.payments import calling, discrepancies
 from souk.payments.booking import book_attempt, book_refund_news, find_refund_id
+from souk.payments.chargeback_booking import book_chargeback, cover_losses, entry_of, find_told
+from souk.payments.chargeback_rows import find_chargebacks
 from souk.payments.database import db
 from souk.payments.gateways.gateway import News
 from souk.payments.records import Attempt, BookEntry, Case, Changes, Contradiction, NewRefund, lock_cases, write
@@ -44,6 +46,8 @@ async def take_news(asked: tuple[Asked[News], ...]) -> tuple[Receipt, ...]:
     changes = Changes()
     async with db.transaction() as tx:
         cases = await lock_cases(tx, {payment_id for news in messages for payment_id in payments_of(news)})
+        if any(news.refunds or news.chargebacks for news in messages):
+            await add_chargebacks(tx, cases)
         seen = await find_events(tx, messages)
         receipts = [apply(cases, news, seen, changes) for news in messages]
         await keep_events(tx, messages, receipts)
@@ -96,7 +100,7 @@ def apply(cases: dict[UUID, Case], news: News, seen: set[_Event], changes: Chang
         seen.add(event)
     reasons = list(find_contradictions(cases, news, changes))
     for payment_id, reason in reasons:
-        told = {"type": news.type, "attempts": news.attempts, "refunds": news.refunds}
+        told = {"type": news.type, "attempts": news.attempts, "refunds": news.refunds, "chargebacks": news.chargebacks}
         changes.contradictions.append(Contradiction(news.gateway, news.source, news.external_id, reason, told, payment_id))
     return "refused" if reasons else "applied"
 
@@ -123,6 +127,17 @@ def find_contradictions(cases: dict[UUID, Case], news: News, changes: Changes) -
         note_entry(news, case.payment.id, f"refund:{find_refund_id(case, refund, entry)}", changes)
         if reason := book_refund_news(case, refund, entry, changes):
             yield case.payment.id, reason
+        known = case.refunds.get(refund.refund_id) if refund.refund_id else None
+        cover_losses(case, known if known and known.status == "failed" else None, changes)
+    for chargeback in news.chargebacks:
+        case = cases.get(chargeback.payment_id)
+        if case is None:
+            yield chargeback.payment_id, "no payment of ours"
+            continue
+        if reason := book_chargeback(case, news.gateway, chargeback, changes):
+            yield case.payment.id, reason
+        if (told := find_told(case, news.gateway, chargeback.gateway_id)) and (entry := entry_of(told, chargeback)):
+            note_entry(news, case.payment.id, entry, changes)
 
 
 def note_entry(news: News, payment_id: UUID, reference: str, changes: Changes) -> None:
@@ -132,11 +147,18 @@ def note_entry(news: News, payment_id: UUID, reference: str, changes: Changes) -
 
 
 def payments_of(news: News) -> set[UUID]:
-    return {one.reference.payment_id for one in news.attempts} | {refund.payment_id for refund in news.refunds}
+    told = {one.reference.payment_id for one in news.attempts} | {refund.payment_id for refund in news.refunds}
+    return told | {chargeback.payment_id for chargeback in news.chargebacks}
 
 
 def event_of(news: News) -> _Event:
     return _Event(min(payments_of(news), default=NOBODYS), news.gateway, news.external_id)
+
+
+async def add_chargebacks(tx: Transaction, cases: dict[UUID, Case]) -> None:
+    """Take along what banks have taken back of these payments."""
+    for row in await find_chargebacks(tx, cases):
+        cases[row.payment_id].chargebacks[row.id] = row
 
 
 async def find_events(tx: Transaction, messages: list[News]) -> set[_Event]:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from uuid import UUID
 
 import msgspec
@@ -12,11 +13,13 @@ from souk.kit.calls import exposed
 from souk.kit.ids import first_id, moment_of
 from souk.kit.locks import OWNER_LIVES
 from souk.kit.money import Money
-from souk.payments import calling, discrepancies
+from souk.payments import bank_statements, calling, discrepancies
+from souk.payments.banks import find_bank
 from souk.payments.database import db
 from souk.payments.gateways import gateways
 from souk.payments.gateways.gateway import BEGINNING_S, Gateway, Silent, Unreachable
 from souk.payments.news import start_refund, start_void, tell
+from souk.payments.positions import FIND_PLACE, MOVE_COMPARED, MOVE_POSITION, Place
 from souk.payments.records import FIND_ATTEMPTS, Attempt, Changes, Contradiction, RefundRow, write
 from souk.payments.types import BookReading
 
@@ -46,15 +49,6 @@ FIND_DUE_REFUNDS = f"""
            created_at, updated_at
     FROM due JOIN payments.refund USING (payment_id, id)
 """
-FIND_PLACE = "SELECT position, compared FROM payments.book_position WHERE gateway = $1"
-MOVE_POSITION = """
-    INSERT INTO payments.book_position (gateway, position, compared) VALUES ($1, $2, $3)
-    ON CONFLICT (gateway) DO UPDATE SET position = excluded.position, updated_at = now()
-"""
-MOVE_COMPARED = """
-    INSERT INTO payments.book_position AS p (gateway, position, compared) VALUES ($1, $2, $3)
-    ON CONFLICT (gateway) DO UPDATE SET compared = greatest(p.compared, excluded.compared), updated_at = now()
-"""
 # A page of what the ledger moved over the accounts of gateways. Transfers of one account lie side by side, by the time of their ids.
 FIND_MOVES = """
     WITH page AS (
@@ -62,10 +56,12 @@ FIND_MOVES = """
         FROM payments.account AS a
         CROSS JOIN LATERAL (
             (SELECT * FROM payments.transfer
-             WHERE debit_id = a.id AND id > $2 AND id < $3 AND starts_with(reference, 'capture:') ORDER BY id LIMIT $4)
+             WHERE debit_id = a.id AND id > $2 AND id < $3
+               AND (starts_with(reference, 'capture:') OR ($5 AND kind = 'charged_back_undone')) ORDER BY id LIMIT $4)
             UNION ALL
             (SELECT * FROM payments.transfer
-             WHERE credit_id = a.id AND id > $2 AND id < $3 AND starts_with(reference, 'refund:') ORDER BY id LIMIT $4)
+             WHERE credit_id = a.id AND id > $2 AND id < $3
+               AND (starts_with(reference, 'refund:') OR ($5 AND kind = 'charged_back')) ORDER BY id LIMIT $4)
         ) AS t
         WHERE a.kind = 'gateway_clearing' AND a.owner = ANY($1)
         ORDER BY t.id
@@ -118,13 +114,6 @@ async def retry_refunds(limit: int = 200) -> int:
     return len(due)
 
 
-class _Place(msgspec.Struct, frozen=True):
-    """Up to where a gateway's book is read, and after which transfer of ours it is to be compared."""
-
-    position: str
-    compared: UUID
-
-
 class _Move(msgspec.Struct, frozen=True):
     """Money that the ledger moved over a gateway's account, and whether that stands in the gateway's book."""
 
@@ -160,21 +149,24 @@ async def reconcile_if_it_answers(gateway: Gateway) -> int:
 async def read_gateway_books() -> tuple[BookReading, ...]:
     """Read on in each gateway's book now and compare it with ours, and say which of them could not be read and why not; for admins.
 
-    Repeating it reads what has come since. A gateway that has no book of its own is left out.
+    So with the bank's statement. Repeating it reads what has come since. A gateway that has no book of its own is left out.
     """
     caller().principal.require_admin()
-    return tuple(await asyncio.gather(*(try_to_read(gateway) for gateway in gateways().values() if gateway.in_book)))
+    readings = [try_to_read(gateway.name, reconcile_book(gateway)) for gateway in gateways().values() if gateway.in_book]
+    if bank := find_bank():
+        readings.append(try_to_read(bank.name, bank_statements.reconcile_statement(bank)))
+    return tuple(await asyncio.gather(*readings))
 
 
-async def try_to_read(gateway: Gateway) -> BookReading:
+async def try_to_read(name: str, reading: Awaitable[int]) -> BookReading:
     try:
         async with asyncio.timeout(LONGEST_READING_S):
-            await reconcile_book(gateway)
+            await reading
     except (Silent, Unreachable) as silence:
-        return BookReading(gateway.name, str(silence))
+        return BookReading(name, str(silence))
     except TimeoutError:
-        return BookReading(gateway.name, f"not read within {LONGEST_READING_S:g} seconds")
-    return BookReading(gateway.name, None)
+        return BookReading(name, f"not read within {LONGEST_READING_S:g} seconds")
+    return BookReading(name, None)
 
 
 async def reconcile_book(gateway: Gateway) -> int:
@@ -183,7 +175,7 @@ async def reconcile_book(gateway: Gateway) -> int:
     What we did not know of is booked; what contradicts us, and what we have and the gateway has not, is kept as a discrepancy. Read again
     after a crash, entries change nothing. Raises Silent and Unreachable.
     """
-    place = await db.maybe(_Place, FIND_PLACE, gateway.name) or _Place("", first_id(time.time() - BEGINNING_S / 2))
+    place = await db.maybe(Place, FIND_PLACE, gateway.name) or Place("", first_id(time.time() - BEGINNING_S / 2))
     count, place, until = await read_on(gateway, place)
     await look_for_moves(gateway, place, first_id(until - MARGIN_S))
     async with db.transaction() as tx:
@@ -191,7 +183,7 @@ async def reconcile_book(gateway: Gateway) -> int:
     return count
 
 
-async def read_on(gateway: Gateway, place: _Place) -> tuple[int, _Place, float]:
+async def read_on(gateway: Gateway, place: Place) -> tuple[int, Place, float]:
     """Take in the entries after a position: how many there were, the position after them, and until when the book is known."""
     count, position, more, until = 0, place.position, True, 0.0
     while more:
@@ -201,18 +193,18 @@ async def read_on(gateway: Gateway, place: _Place) -> tuple[int, _Place, float]:
             async with db.transaction() as tx:
                 await tx.run(MOVE_POSITION, gateway.name, page.position, place.compared)
         count, position, more, until = count + len(page.entries), page.position, page.more, page.until
-    return count, _Place(position, place.compared), until
+    return count, Place(position, place.compared), until
 
 
-async def look_for_moves(gateway: Gateway, place: _Place, end: UUID) -> None:
+async def look_for_moves(gateway: Gateway, place: Place, end: UUID) -> None:
     """Keep as discrepancies what the ledger moved before `end` and the book does not have, not even at a second look."""
     after, looked_twice = place.compared, False
     while after < end:
-        page = await db.all(_Move, FIND_MOVES, list(gateway.in_book), after, end, PAGE)
+        page = await db.all(_Move, FIND_MOVES, list(gateway.in_book), after, end, PAGE, gateway.chargebacks_in_book)
         missing = [one for one in page if not one.stands]
         if missing and not looked_twice:
             second = int(moment_of(missing[0].id).timestamp()) - SECOND_LOOK_S
-            await read_on(gateway, _Place(gateway.rewind(place.position, second), after))
+            await read_on(gateway, Place(gateway.rewind(place.position, second), after))
             looked_twice = True
             continue
         after = page[-1].id if len(page) == PAGE else end

@@ -12,26 +12,29 @@ from souk.kit.events import Event, publish
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.payments import ledger
+from souk.payments.chargeback_rows import ChargebackRow, NewChargeback, NewShare, write_chargebacks
 from souk.payments.database import db
 from souk.payments.ledger import Account, Transfer
 from souk.payments.methods import WALLET
 from souk.payments.settings import settings
-from souk.payments.types import Destination, NextAction, Payment, PaymentStatus, Refund, RefundStatus
+from souk.payments.shares import RefundShare, SaleShare
+from souk.payments.types import Destination, NextAction, Payment, PaymentPart, PaymentStatus, Refund, RefundCause, RefundStatus
 
 COLUMNS = """
     p.id, p.kind, p.user_id, p.guest_token_hash, p.currency, p.amount, p.expires_at, p.closed_at, p.captured, p.refunding, p.refunded,
+    p.earned, p.released,
     p.status, p.method, p.decline_code, p.redirect_url, p.created_at, p.updated_at
 """
 FIND_PAYMENT = f"SELECT {COLUMNS} FROM payments.payment AS p WHERE p.id = $1"
 # Attempts and refunds change only under the lock of their payment, so they are read after it.
-LOCK_PAYMENTS = f"SELECT {COLUMNS} FROM payments.payment AS p WHERE p.id = ANY($1) ORDER BY p.id FOR NO KEY UPDATE"
+LOCK_PAYMENTS = f"SELECT {COLUMNS}, p.parts FROM payments.payment AS p WHERE p.id = ANY($1) ORDER BY p.id FOR NO KEY UPDATE"
 FIND_ATTEMPTS = """
     SELECT payment_id, id, gateway, method, amount, currency, status, gateway_id, decline_code, redirect_url, fingerprint
     FROM payments.attempt WHERE payment_id = ANY($1) ORDER BY payment_id, created_at, id
 """
 FIND_REFUNDS = """
     SELECT payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code,
-           created_at, updated_at
+           cause, funds, shares, created_at, updated_at
     FROM payments.refund WHERE payment_id = ANY($1) ORDER BY payment_id, created_at, id
 """
 # What is open is looked at again after a while, and the older it is the more seldom: at half its age, ten minutes at the most.
@@ -52,11 +55,13 @@ WRITE_ATTEMPTS = """
 """
 WRITE_REFUNDS = """
     INSERT INTO payments.refund AS r
-        (payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code, check_at, owner)
-    SELECT u.*, CASE WHEN u.status = 'pending' THEN now() + make_interval(secs => $12) END, $13
+        (payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code,
+         cause, funds, shares, check_at, owner)
+    SELECT u.*, CASE WHEN u.status = 'pending' THEN now() + make_interval(secs => $15) END, $16
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::text[],
-                $10::text[], $11::text[])
-        AS u (payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code)
+                $10::text[], $11::text[], $12::text[], $13::bigint[], $14::jsonb[])
+        AS u (payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code,
+              cause, funds, shares)
     ORDER BY u.payment_id, u.id
     ON CONFLICT (payment_id, id) DO UPDATE SET
         status = excluded.status, gateway_id = excluded.gateway_id, failure_code = excluded.failure_code, owner = excluded.owner,
@@ -64,14 +69,14 @@ WRITE_REFUNDS = """
         check_at = CASE WHEN excluded.check_at IS NOT NULL
             THEN greatest(excluded.check_at, now() + least((now() - r.created_at) / 2, interval '10 minutes')) END
     RETURNING payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code,
-              created_at, updated_at
+              cause, funds, shares, created_at, updated_at
 """
 # The writer of amounts and statuses: whatever happened, they follow from the attempts and the refunds. Shown is the attempt that
 # brought the money, else one that may have, else the last one. What a new payment is written with follows
 # by the same rules from new_payments.derive.
 DERIVE_PAYMENTS = f"""
     UPDATE payments.payment AS p SET
-        captured = come.captured, refunding = gone.refunding, refunded = gone.refunded,
+        captured = come.captured, refunding = gone.refunding, refunded = gone.refunded, released = gone.released,
         method = shown.method, decline_code = shown.decline_code, redirect_url = shown.redirect_url,
         closed_at = CASE WHEN u.closing THEN coalesce(p.closed_at, now()) ELSE p.closed_at END,
         close_reason = coalesce(p.close_reason, u.reason),
@@ -97,7 +102,8 @@ DERIVE_PAYMENTS = f"""
     ) AS come
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(r.amount) FILTER (WHERE r.status <> 'failed'), 0) AS refunding,
-               coalesce(sum(r.amount) FILTER (WHERE r.status = 'succeeded'), 0) AS refunded
+               coalesce(sum(r.amount) FILTER (WHERE r.status = 'succeeded'), 0) AS refunded,
+               coalesce(sum(r.funds) FILTER (WHERE r.status <> 'failed'), 0) AS released
         FROM payments.refund AS r WHERE r.payment_id = u.id AND NOT r.surplus
     ) AS gone
     WHERE p.id = u.id
@@ -135,6 +141,8 @@ class PaymentRow(msgspec.Struct, frozen=True):
     captured: int
     refunding: int
     refunded: int
+    earned: int
+    released: int
     status: PaymentStatus
     method: str | None
     decline_code: str | None
@@ -144,6 +152,10 @@ class PaymentRow(msgspec.Struct, frozen=True):
 
     def money(self, amount: int) -> Money:
         return Money(amount, self.currency)
+
+
+class _Locked(PaymentRow, frozen=True, kw_only=True):
+    parts: tuple[PaymentPart, ...]
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -184,6 +196,9 @@ class NewRefund(msgspec.Struct, frozen=True):
     status: RefundStatus = "pending"
     gateway_id: str | None = None
     failure_code: str | None = None
+    cause: RefundCause = "goodwill"
+    funds: int = 0
+    shares: tuple[RefundShare, ...] = ()
 
 
 class RefundRow(NewRefund, frozen=True, kw_only=True):
@@ -219,6 +234,8 @@ class Case(msgspec.Struct):
     payment: PaymentRow
     attempts: dict[UUID, Attempt] = {}
     refunds: dict[UUID, NewRefund] = {}
+    sales: tuple[SaleShare, ...] = ()
+    chargebacks: dict[UUID, NewChargeback] = {}  # read only where they matter
     is_new: bool = False  # its row is written in this transaction: nobody has seen it without these attempts
 
     @property
@@ -230,6 +247,17 @@ class Case(msgspec.Struct):
         """What an attempt brought and nobody was promised back."""
         promised = sum(one.amount for one in self.refunds.values() if one.attempt_id == attempt.id and one.status != "failed")
         return attempt.amount - promised if attempt.has_money else 0
+
+    @property
+    def given(self) -> tuple[RefundShare, ...]:
+        """Who has given what of the refunds that were not refused."""
+        return tuple(share for one in self.refunds.values() if one.status != "failed" and not one.surplus for share in one.shares)
+
+    @property
+    def funds(self) -> int:
+        """What is set aside of the money that came, for no seller has earned it and it has not gone back."""
+        captured = self.captured.amount if self.captured else 0
+        return captured - self.payment.earned - sum(share.funds for share in self.given)
 
     def source_of(self, attempt: Attempt) -> Account:
         """Where an attempt's money comes from and a refund to its origin goes."""
@@ -244,6 +272,8 @@ class Changes:
     def __init__(self) -> None:
         self.attempts: dict[tuple[UUID, UUID], Attempt] = {}
         self.refunds: dict[tuple[UUID, UUID], NewRefund] = {}
+        self.chargebacks: dict[tuple[UUID, UUID], NewChargeback] = {}
+        self.chargeback_shares: list[NewShare] = []
         self.touched: dict[UUID, str | None] = {}  # payments, and the reason if one is closed now
         self.transfers: list[Transfer] = []
         self.events: list[Event] = []
@@ -262,14 +292,18 @@ class Changes:
         self.refunds[refund.payment_id, refund.id] = refund
         self.touched.setdefault(refund.payment_id, None)
 
+    def put_chargeback(self, case: Case, chargeback: NewChargeback) -> None:
+        case.chargebacks[chargeback.id] = chargeback
+        self.chargebacks[chargeback.payment_id, chargeback.id] = chargeback
+
     def move(self, cause_id: UUID, reference: str, kind: str, way: tuple[Account, Account], amount: int) -> None:
         self.transfers.append(Transfer(cause_id, reference, kind, *way, amount))
 
 
 async def lock_cases(tx: Transaction, payment_ids: Iterable[UUID]) -> dict[UUID, Case]:
     """These payments, locked until the end of the transaction, with their attempts and refunds."""
-    payments = await tx.all(PaymentRow, LOCK_PAYMENTS, list(set(payment_ids)))
-    cases = {row.id: Case(row) for row in payments}
+    payments = await tx.all(_Locked, LOCK_PAYMENTS, list(set(payment_ids)))
+    cases = {row.id: Case(row, sales=tuple(map(sale_of, row.parts))) for row in payments}
     for attempt in await tx.all(Attempt, FIND_ATTEMPTS, list(cases)):
         cases[attempt.payment_id].attempts[attempt.id] = attempt
     for refund in await tx.all(RefundRow, FIND_REFUNDS, list(cases)):
@@ -277,11 +311,17 @@ async def lock_cases(tx: Transaction, payment_ids: Iterable[UUID]) -> dict[UUID,
     return cases
 
 
+def sale_of(part: PaymentPart) -> SaleShare:
+    """A seller's part of a payment, as the ledger divides it."""
+    return SaleShare(part.seller_id, part.amount.amount, part.tax.amount, part.commission.amount, part.platform_discount.amount)
+
+
 class Written(msgspec.Struct, frozen=True):
     """The rows that `write` touched, as they are now."""
 
     payments: dict[UUID, PaymentRow]
     refunds: dict[tuple[UUID, UUID], RefundRow]
+    chargebacks: tuple[ChargebackRow, ...]
 
 
 async def write(tx: Transaction, changes: Changes) -> Written:
@@ -290,8 +330,10 @@ async def write(tx: Transaction, changes: Changes) -> Written:
         await tx.run(WRITE_ATTEMPTS, *values_of_attempts(changes))
     refunds: tuple[RefundRow, ...] = ()
     if changes.refunds:
-        fields = columns(list(changes.refunds.values()), *NewRefund.__struct_fields__)
+        made = [msgspec.structs.replace(one, shares=msgspec.to_builtins(one.shares)) for one in changes.refunds.values()]
+        fields = columns(made, *NewRefund.__struct_fields__)
         refunds = await tx.all(RefundRow, WRITE_REFUNDS, *fields, settings.now.first_check_s, tx.database.owner)
+    chargebacks = await write_chargebacks(tx, changes.chargebacks.values(), changes.chargeback_shares)
     payments: tuple[PaymentRow, ...] = ()
     if changes.touched:
         payments = await tx.all(PaymentRow, DERIVE_PAYMENTS, list(changes.touched), list(changes.touched.values()))
@@ -302,7 +344,7 @@ async def write(tx: Transaction, changes: Changes) -> Written:
         await tx.run(KEEP_ENTRIES, *columns(changes.entries, *BookEntry.__struct_fields__))
     await publish(tx, *changes.events)
     await ledger.post(tx, changes.transfers)
-    return Written({row.id: row for row in payments}, {(row.payment_id, row.id): row for row in refunds})
+    return Written({row.id: row for row in payments}, {(row.payment_id, row.id): row for row in refunds}, chargebacks)
 
 
 def values_of_attempts(changes: Changes) -> tuple[object, ...]:
@@ -343,4 +385,5 @@ def show_refund(row: RefundRow) -> Refund:
         failure_code=row.failure_code,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        cause=row.cause,
     )

@@ -22,14 +22,16 @@ from souk.payments.records import (
     PaymentRow,
     RefundRow,
     lock_cases,
+    sale_of,
     show_refund,
     write,
 )
+from souk.payments.shares import RefundShare, let_go, share_out, take_back
 from souk.payments.types import CurrencyMismatch, NoWallet, PaymentNotFound, Refund, RefundPayment, RefundTooLarge
 
 FIND_REFUND = """
     SELECT payment_id, id, attempt_id, amount, currency, destination, surplus, reason, status, gateway_id, failure_code,
-           created_at, updated_at
+           cause, funds, shares, created_at, updated_at
     FROM payments.refund WHERE payment_id = $1 AND id = $2
 """
 
@@ -39,8 +41,9 @@ async def refund(request: RefundPayment) -> Refund:
     """Give a part of what was captured back, or all that is left; for admins and the shop itself.
 
     Asking again with the same refund_id returns that refund. While the gateway keeps silent it is pending and settles by itself;
-    if the gateway refuses it has failed and the money can be refunded otherwise. Raises PaymentNotFound, RefundTooLarge,
-    CurrencyMismatch, NoWallet, and IdempotencyKeyReused for the same refund_id with another request.
+    if the gateway refuses it has failed and the money can be refunded otherwise. For pieces that cost more than is left, only that goes
+    back; an amount that is more than is left is refused. Raises PaymentNotFound, RefundTooLarge, CurrencyMismatch, NoWallet, and
+    IdempotencyKeyReused for the same refund_id with another request.
     """
     caller().principal.require_admin()
     row = await _promising.ask(request, caller())
@@ -86,22 +89,47 @@ def make_refund(request: RefundPayment, case: Case) -> NewRefund:
     """What is to go back; raises why it may not."""
     payment, attempt = case.payment, case.captured
     left = case.left_of(attempt) if attempt else 0
-    wanted = request.amount or payment.money(left)
-    if wanted.currency != payment.currency:
+    amounts = [part.amount for part in request.parts] + ([request.amount] if request.amount else [])
+    if any(amount.currency != payment.currency for amount in amounts):
         raise CurrencyMismatch(payment.currency)
-    if request.amount is not None and wanted.amount <= 0:
-        raise InvalidField("amount", "is to be above zero")
-    if attempt is None or wanted.amount > left or left == 0:
-        raise RefundTooLarge(payment.money(left))
     if request.to == "wallet" and payment.user_id is None:
         raise NoWallet
-    return NewRefund(payment.id, request.refund_id, attempt.id, wanted.amount, payment.currency, request.to, False, request.reason)
+    shares = divide(request, case, left)
+    if attempt is None:
+        raise RefundTooLarge(payment.money(0))
+    return NewRefund(
+        payment_id=payment.id,
+        id=request.refund_id,
+        attempt_id=attempt.id,
+        amount=sum(share.amount for share in shares),
+        currency=payment.currency,
+        destination=request.to,
+        surplus=False,
+        reason=request.reason,
+        cause=request.cause,
+        funds=sum(share.funds for share in shares),
+        shares=shares,
+    )
+
+
+def divide(request: RefundPayment, case: Case, left: int) -> tuple[RefundShare, ...]:
+    """How much goes back and who gives it: for pieces what they cost, as far as it has not gone back already; else what is asked for."""
+    if request.cause == "canceled":
+        return let_go(tuple(map(sale_of, request.parts)), case.funds, left, case.given)
+    if request.cause == "returned":
+        return take_back(tuple(map(sale_of, request.parts)), left)
+    amount = left if request.amount is None else request.amount.amount
+    if request.amount is not None and amount <= 0:
+        raise InvalidField("amount", "is to be above zero")
+    if amount > left or left == 0:
+        raise RefundTooLarge(case.payment.money(left))
+    return share_out(amount, case.sales, case.given)
 
 
 def go_on(known: NewRefund, request: RefundPayment, case: Case, changes: Changes) -> NewRefund | DomainError:
     """The same refund again; if it hangs its gateway is asked once more."""
-    asked = (known.amount if request.amount is None else request.amount.amount, request.to, request.reason)
-    if asked != (known.amount, known.destination, known.reason):
+    asked = (known.amount if request.amount is None else request.amount.amount, request.to, request.reason, request.cause)
+    if asked != (known.amount, known.destination, known.reason, known.cause):
         return IdempotencyKeyReused()
     if known.status == "pending":
         changes.to_refund.append((known, case.attempts[known.attempt_id]))

@@ -13,6 +13,7 @@ from souk.kit.money import Money
 PaymentStatus = Literal[
     "none", "requires_action", "pending", "authorized", "captured", "declined", "voided", "partially_refunded", "refunded"
 ]
+RefundCause = Literal["goodwill", "canceled", "returned", "elsewhere", "chargeback"]
 RefundStatus = Literal["pending", "succeeded", "failed"]
 Destination = Literal["origin", "wallet"]
 DiscrepancyStatus = Literal["open", "closed", "all"]
@@ -81,13 +82,19 @@ class ChargeRequest(msgspec.Struct, frozen=True):
 
 
 class RefundPayment(msgspec.Struct, frozen=True):
-    """Give money of an order back. No amount means all that is left."""
+    """Give money of an order back. No amount means all that is left.
+
+    For pieces that were cancelled or came back `parts` says whose they were, and the amount follows from it: what nobody had earned yet
+    goes back out of the order's money, what was earned its seller gives. Money for nothing in particular is given by all its sellers.
+    """
 
     refund_id: UUID
     order_id: UUID
     amount: Money | None
     reason: str
     to: Destination = "origin"
+    cause: RefundCause = "goodwill"
+    parts: tuple[PaymentPart, ...] = ()
 
 
 class DepositMoney(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,13 +104,6 @@ class DepositMoney(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     method: Method
     token: Token | None = None
     return_url: ReturnUrl | None = None
-
-
-class SendMoney(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Move this much from one's wallet to another user's."""
-
-    to_user_id: UUID
-    amount: Money
 
 
 class NextAction(msgspec.Struct, frozen=True):
@@ -143,42 +143,7 @@ class Refund(msgspec.Struct, frozen=True):
     failure_code: str | None
     created_at: datetime
     updated_at: datetime
-
-
-class WalletBalance(msgspec.Struct, frozen=True):
-    """What a wallet holds in one currency."""
-
-    balance: Money
-    created_at: datetime
-    updated_at: datetime
-
-
-class Wallet(msgspec.Struct, frozen=True):
-    """A user's money with the shop, one balance per currency that they ever had."""
-
-    user_id: UUID
-    balances: tuple[WalletBalance, ...]
-
-
-class WalletEntry(msgspec.Struct, frozen=True):
-    """A movement of a wallet: above zero what came in, below zero what went out."""
-
-    id: UUID
-    kind: str
-    amount: Money
-    cause_id: UUID
-    created_at: datetime
-    updated_at: datetime
-
-
-class WalletTransfer(msgspec.Struct, frozen=True):
-    """Money that went from one user's wallet to another's."""
-
-    id: UUID
-    to_user_id: UUID
-    amount: Money
-    created_at: datetime
-    updated_at: datetime
+    cause: RefundCause = "goodwill"
 
 
 class PaymentMethod(msgspec.Struct, frozen=True):
@@ -196,7 +161,7 @@ class Discrepancy(msgspec.Struct, frozen=True):
     """Where a gateway and our books say otherwise; nothing was done because of it.
 
     It is told of by the gateway (answer, webhook, book), or it is in our ledger and not in the gateway's book. Open until it is closed,
-    by an admin or, with nobody in `closed_by`, because the gateway's book agrees by now.
+    by an admin or, with nobody in `closed_by`, because the gateway's book agrees by now. So with banks: `payment_id` is a payout's then.
     """
 
     id: UUID
@@ -282,16 +247,6 @@ class CurrencyMismatch(Invalid, code="payments.currency_mismatch"):
 
 class NoWallet(Invalid, code="payments.no_wallet"):
     """A guest has no wallet."""
-
-
-class WalletNotFound(NotFound, code="payments.wallet_not_found"):
-    """The other user has no wallet in this currency."""
-
-
-class InsufficientFunds(Conflict, code="payments.insufficient_funds"):
-    """The wallet does not hold so much."""
-
-    balance: Money
 
 
 class WebhookForged(Unauthenticated, code="payments.webhook_forged"):

@@ -1,6 +1,5 @@
-"""A user's money with the shop: what is there, how it came and went, paying in, and sending to another user."""
+"""A user's money with the shop: what is there, paying in, sending to another user, and moving between a wallet and one's seller."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -9,50 +8,39 @@ import msgspec
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
-from souk.kit.errors import InvalidField
+from souk.kit.errors import Forbidden, InvalidField, NotFound
 from souk.kit.events import publish
 from souk.kit.idempotency import once
 from souk.kit.ids import new_id
 from souk.kit.money import Money, known_currencies
-from souk.kit.personal import exports_user_data
 from souk.payments import ledger
 from souk.payments.charging import pay
 from souk.payments.database import db
 from souk.payments.events import WalletCredited
 from souk.payments.ledger import Transfer
 from souk.payments.records import COLUMNS, PaymentRow, show_payment
-from souk.payments.types import (
-    ChargeRequest,
-    DepositMoney,
+from souk.payments.types import ChargeRequest, DepositMoney, Payment
+from souk.payments.wallet_types import (
     InsufficientFunds,
-    Payment,
+    MoveMoney,
     SendMoney,
     Wallet,
     WalletBalance,
-    WalletEntry,
     WalletNotFound,
     WalletTransfer,
 )
 
 DEPOSIT_OPEN_FOR = timedelta(hours=1)
 
+# In one statement, so that what is held and what is not are of one moment.
 FIND_BALANCES = """
-    SELECT currency, balance AS amount, created_at, updated_at FROM payments.account
-    WHERE owner = $1 AND kind = 'buyer_wallet'
+    SELECT currency, sum(balance)::bigint AS amount, coalesce(sum(balance) FILTER (WHERE kind = 'wallet_held'), 0)::bigint AS held,
+           min(created_at) AS created_at, max(updated_at) AS updated_at
+    FROM payments.account
+    WHERE owner = $1 AND kind IN ('buyer_wallet', 'wallet_held')
+    GROUP BY currency
     ORDER BY currency
     LIMIT 500
-"""
-# Two index scans that are each in order, so that the first page of a long history reads a page and not the history.
-LIST_ENTRIES = """
-    SELECT * FROM (
-        (SELECT t.id, t.kind, -t.amount AS amount, t.currency, t.cause_id, t.created_at FROM payments.transfer AS t
-         WHERE t.debit_id = $1 AND ($2::uuid IS NULL OR t.id < $2) ORDER BY t.id DESC LIMIT $3)
-        UNION ALL
-        (SELECT t.id, t.kind, t.amount, t.currency, t.cause_id, t.created_at FROM payments.transfer AS t
-         WHERE t.credit_id = $1 AND ($2::uuid IS NULL OR t.id < $2) ORDER BY t.id DESC LIMIT $3)
-    ) AS entry
-    ORDER BY id DESC
-    LIMIT $3
 """
 OPEN_DEPOSIT = f"""
     INSERT INTO payments.payment AS p (id, kind, user_id, currency, amount, parts, expires_at)
@@ -61,26 +49,16 @@ OPEN_DEPOSIT = f"""
 """
 HAS_WALLET = "SELECT EXISTS (SELECT FROM payments.account WHERE id = $1)"
 
-
 # So far below the largest amount there is that a wallet does not reach that one.
 MOST_AT_ONCE = 10**11
-MOST_EXPORTED = 10_000
 
 
 class _Balance(msgspec.Struct, frozen=True):
     currency: str
     amount: int
+    held: int
     created_at: datetime
     updated_at: datetime
-
-
-class _Entry(msgspec.Struct, frozen=True):
-    id: UUID
-    kind: str
-    amount: int
-    currency: str
-    cause_id: UUID
-    created_at: datetime
 
 
 @exposed()
@@ -90,31 +68,18 @@ async def get_wallet() -> Wallet:
     return Wallet(user_id, await find_balances(user_id))
 
 
-@exports_user_data
-async def export_wallet(user_id: UUID) -> Mapping[str, object]:
-    """A user's balances and their newest movements. They are books: who leaves leaves them under an id that names nobody."""
-    balances = await find_balances(user_id)
-    entries = [await find_entries(ledger.wallet(user_id, one.balance.currency), MOST_EXPORTED, None) for one in balances]
-    return {"wallet": balances, "wallet_entries": [entry for those in entries for entry in those]}
-
-
 async def find_balances(user_id: UUID) -> tuple[WalletBalance, ...]:
     """What a user's wallet holds, by currency."""
     rows = await db.all(_Balance, FIND_BALANCES, str(user_id))
-    return tuple(WalletBalance(Money(row.amount, row.currency), row.created_at, row.updated_at) for row in rows)
-
-
-@exposed()
-async def list_wallet_entries(currency: str, limit: int, before: UUID | None = None) -> tuple[WalletEntry, ...]:
-    """Movements of the caller's wallet in one currency, newest first; raises Unauthenticated."""
-    return await find_entries(ledger.wallet(caller().principal.require_user(), currency), limit, before)
-
-
-async def find_entries(account: ledger.Account, limit: int, before: UUID | None) -> tuple[WalletEntry, ...]:
-    """Movements of a wallet, newest first."""
-    rows = await db.search(_Entry, LIST_ENTRIES, account.id, before, limit)
     return tuple(
-        WalletEntry(row.id, row.kind, Money(row.amount, row.currency), row.cause_id, row.created_at, row.created_at) for row in rows
+        WalletBalance(
+            balance=Money(row.amount, row.currency),
+            held=Money(row.held, row.currency),
+            available=Money(row.amount - row.held, row.currency),
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+        for row in rows
     )
 
 
@@ -166,6 +131,45 @@ async def send(tx: Transaction, user_id: UUID, request: SendMoney) -> WalletTran
     await publish(tx, WalletCredited(request.to_user_id, amount))
     await ledger.post(tx, (Transfer(transfer_id, "sent", "sent", mine, theirs, amount.amount),))
     return WalletTransfer(transfer_id, request.to_user_id, amount, now, now)
+
+
+@exposed()
+async def move_money(request: MoveMoney) -> WalletTransfer:
+    """Move money from the balance of a seller whom the caller owns to the caller's wallet, or back to pay what the seller owes.
+
+    The same Idempotency-Key moves it once. Raises Unauthenticated, InvalidField, InsufficientFunds, NotFound for another's seller
+    or one who may not sell, and Forbidden for who is in the team and does not own it.
+    """
+    principal = caller().principal
+    user_id = principal.require_user()
+    check_amount(request.amount)
+    if not principal.sells_for(request.seller_id):
+        raise NotFound
+    if request.seller_id not in principal.owned_seller_ids:
+        raise Forbidden
+
+    async def move(tx: Transaction) -> WalletTransfer:
+        return await move_own(tx, user_id, request)
+
+    return await once(db, request, move)
+
+
+async def move_own(tx: Transaction, user_id: UUID, request: MoveMoney) -> WalletTransfer:
+    """Move money between a wallet and a seller's balance: never more than is there, though a seller's balance may be below zero."""
+    amount, seller_id = request.amount, request.seller_id
+    mine, sellers = ledger.wallet(user_id, amount.currency), ledger.seller_balance(seller_id, amount.currency)
+    way = (mine, sellers) if request.to_seller else (sellers, mine)
+    balance = (await ledger.lock_balances(tx, way))[way[0]]
+    if balance < amount.amount:
+        raise InsufficientFunds(Money(balance, amount.currency))
+    transfer_id, now = new_id(), datetime.now(UTC)
+    if request.to_seller:
+        answer = WalletTransfer(transfer_id, None, amount, now, now, to_seller_id=seller_id)
+    else:
+        await publish(tx, WalletCredited(user_id, amount))
+        answer = WalletTransfer(transfer_id, user_id, amount, now, now, from_seller_id=seller_id)
+    await ledger.post(tx, (Transfer(transfer_id, "moved", "moved", *way, amount.amount),))
+    return answer
 
 
 def check_amount(amount: Money) -> None:

@@ -1,6 +1,7 @@
 """Pricing knows promotions, coupons, tax rates and currencies, and turns lines into a quote."""
 
 from souk.pricing.books import RedemptionBook, read_redemption_books
+from souk.pricing.commissions import list_commissions, remove_commission, set_commission
 from souk.pricing.currencies import get_currencies
 from souk.pricing.promotions import (
     change_coupon,
@@ -26,6 +27,7 @@ from souk.pricing.tax_rates import (
 )
 from souk.pricing.types import (
     AppliedDiscount,
+    CommissionRule,
     Coupon,
     CouponChanges,
     CouponCodeTaken,
@@ -37,6 +39,7 @@ from souk.pricing.types import (
     CouponRefused,
     CouponUnknown,
     CouponUsedUp,
+    NewCommissionRule,
     NewCoupon,
     NewPromotion,
     NewTaxRate,
@@ -58,6 +61,7 @@ from souk.pricing.types import (
 
 __all__ = [
     "AppliedDiscount",
+    "CommissionRule",
     "Coupon",
     "CouponChanges",
     "CouponCodeTaken",
@@ -69,6 +73,7 @@ __all__ = [
     "CouponRefused",
     "CouponUnknown",
     "CouponUsedUp",
+    "NewCommissionRule",
     "NewCoupon",
     "NewPromotion",
     "NewTaxRate",
@@ -97,15 +102,18 @@ __all__ = [
     "get_currencies",
     "get_promotion",
     "get_tax_rate",
+    "list_commissions",
     "list_coupons",
     "list_promotions",
     "list_tax_rates",
     "quote",
     "read_redemption_books",
     "redeem_coupon",
+    "remove_commission",
     "remove_coupon",
     "remove_promotion",
     "remove_tax_rate",
     "restore_coupon",
+    "set_commission",
     "set_tax_rates",
 ]

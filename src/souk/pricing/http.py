@@ -10,8 +10,10 @@ from souk import pricing
 from souk.kit.http import ADMIN, PUBLIC, SIGNED_IN, Cursor, Limit, Page, make_page, read_cursor, route
 from souk.kit.money import exponent
 from souk.pricing.types import (
+    CommissionRule,
     Coupon,
     CouponChanges,
+    NewCommissionRule,
     NewCoupon,
     NewPromotion,
     NewTaxRate,
@@ -125,6 +127,24 @@ async def remove_tax_rate(tax_rate_id: FromPath[UUID]) -> None:
     await pricing.remove_tax_rate(tax_rate_id)
 
 
+@route("PUT", "/commissions", ADMIN)
+async def set_commission(data: JSONBody[NewCommissionRule]) -> CommissionRule:
+    """Say which share a seller, a category or a seller's category bears from now on."""
+    return await pricing.set_commission(data)
+
+
+@route("GET", "/commissions", ADMIN)
+async def list_commissions(limit: Limit = 50, cursor: Cursor = None) -> Page[CommissionRule]:
+    """The rules of commission, the oldest first."""
+    return make_page(await pricing.list_commissions(read_after(cursor), limit + 1), limit, lambda one: (one.id,))
+
+
+@route("DELETE", "/commissions/{rule_id:uuid}", ADMIN)
+async def remove_commission(rule_id: FromPath[UUID]) -> None:
+    """Remove a rule; placed orders keep their commission."""
+    await pricing.remove_commission(rule_id)
+
+
 def read_after(cursor: str | None) -> UUID | None:
     """The id of the last item of the page before."""
     key = read_cursor(cursor, tuple[UUID])
@@ -147,5 +167,8 @@ routes: tuple[BaseRouteHandler, ...] = (
     list_tax_rates,
     show_tax_rate,
     change_tax_rate,
+    set_commission,
+    list_commissions,
+    remove_commission,
     remove_tax_rate,
 )

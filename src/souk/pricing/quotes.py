@@ -8,10 +8,12 @@ import msgspec
 
 from souk.kit.errors import InvalidField
 from souk.kit.money import LARGEST_AMOUNT, Money, add_up
+from souk.pricing.commissions import commission_on, find_commission_ppm
 from souk.pricing.discounts import Offer, applies, check_coupon, choose_discounts, choose_free_shipping
 from souk.pricing.taxes import SHIPPING, UNKNOWN, TaxRule, find_rule, tax_on
 from souk.pricing.types import (
     AppliedDiscount,
+    CommissionRule,
     Coupon,
     CouponExpired,
     CouponNotForYou,
@@ -31,7 +33,7 @@ Discounts = tuple[AppliedDiscount, ...]
 
 
 class InForce(msgspec.Struct, frozen=True):
-    """What a quote depends on beside the request: promotions, the coupon, tax rates and the shop's settings of a moment."""
+    """What a quote depends on beside the request: promotions, the coupon, tax rates, commissions and the settings of a moment."""
 
     now: datetime
     promotions: tuple[Promotion, ...] = ()
@@ -40,6 +42,8 @@ class InForce(msgspec.Struct, frozen=True):
     redeemed: bool = False  # the order that is quoted again has used the coupon: limits and dates are behind it
     tax_rates: tuple[TaxRate, ...] = ()
     tax_excluded_in: tuple[str, ...] = ()
+    commissions: tuple[CommissionRule, ...] = ()
+    commission_ppm: int = 0
 
 
 def make_quote(request: QuoteRequest, in_force: InForce) -> Quote:
@@ -54,7 +58,7 @@ def make_quote(request: QuoteRequest, in_force: InForce) -> Quote:
     by_line = discount_lines(request, [offer for offer in offers if offer.kind != "free_shipping"])
     included = request.country not in in_force.tax_excluded_in
     lines = tuple(
-        quote_line(line, discounts, rule_for(line.tax_category, request, in_force), included)
+        quote_line(line, discounts, rule_for(line.tax_category, request, in_force), included, commission_ppm_of(line, in_force))
         for line, discounts in zip(request.lines, by_line, strict=True)
     )
     charges = request.shipping if request.country is not None else ()
@@ -143,13 +147,19 @@ def rule_for(category: str, request: QuoteRequest, in_force: InForce) -> TaxRule
     return find_rule(in_force.tax_rates, category, request.country, request.region) if request.country else UNKNOWN
 
 
-def quote_line(line: PricedLine, discounts: Discounts, rule: TaxRule, included: bool) -> QuotedLine:
-    """A line with its tax on what the discounts leave."""
+def commission_ppm_of(line: PricedLine, in_force: InForce) -> int:
+    return find_commission_ppm(in_force.commissions, line, in_force.commission_ppm)
+
+
+def quote_line(line: PricedLine, discounts: Discounts, rule: TaxRule, included: bool, commission_ppm: int) -> QuotedLine:
+    """A line with its tax on what the discounts leave, and the commission on what the seller gets for it."""
     currency = line.unit_price.currency
     subtotal = Money(line.subtotal, currency)
     discount = add_up((one.amount for one in discounts), currency)
     net = subtotal - discount
     tax = Money(tax_on(net.amount, rule, included), currency)
+    by_platform = sum(one.amount.amount for one in discounts if one.funded_by == "platform")
+    goods = net.amount - (tax.amount if included else 0) + by_platform
     return QuotedLine(
         sku=line.sku,
         quantity=line.quantity,
@@ -160,6 +170,7 @@ def quote_line(line: PricedLine, discounts: Discounts, rule: TaxRule, included: 
         total=net if included else net + tax,
         tax_rate=rule.rate_ppm,
         discounts=discounts,
+        commission=Money(commission_on(goods, commission_ppm), currency),
         tax_reason=rule.zero_reason,
     )
 

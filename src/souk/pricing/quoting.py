@@ -8,12 +8,13 @@ import msgspec
 from souk.kit.batching import Asked
 from souk.kit.calls import exposed
 from souk.kit.errors import DomainError
+from souk.pricing.commissions import COLUMNS as COMMISSION_COLUMNS
 from souk.pricing.database import db
 from souk.pricing.promotions import COLUMNS, normalise_code
 from souk.pricing.quotes import InForce, make_quote
 from souk.pricing.settings import settings
 from souk.pricing.tax_rates import COLUMNS as TAX_COLUMNS
-from souk.pricing.types import Coupon, Promotion, Quote, QuoteRequest, TaxRate
+from souk.pricing.types import CommissionRule, Coupon, Promotion, Quote, QuoteRequest, TaxRate
 
 # No cache: it would be stale in every process but one, and a batch of any size costs this one statement.
 FIND_IN_FORCE = f"""
@@ -30,7 +31,9 @@ FIND_IN_FORCE = f"""
         (SELECT coalesce(json_agg(r), '[]') FROM (
             SELECT order_id, promotion_id FROM pricing.redemption WHERE order_id = ANY($6) AND status = 'redeemed') AS r) AS redeemed,
         (SELECT coalesce(json_agg(t), '[]') FROM (
-            SELECT {TAX_COLUMNS} FROM pricing.tax_rate WHERE country = ANY($7)) AS t) AS tax_rates
+            SELECT {TAX_COLUMNS} FROM pricing.tax_rate WHERE country = ANY($7)) AS t) AS tax_rates,
+        (SELECT coalesce(json_agg(c), '[]') FROM (
+            SELECT {COMMISSION_COLUMNS} FROM pricing.commission_rule WHERE seller_id IS NULL OR seller_id = ANY($1)) AS c) AS commissions
 """
 
 
@@ -54,6 +57,7 @@ class _Found(msgspec.Struct, frozen=True):
     buyer_uses: tuple[BuyerUses, ...]
     redeemed: tuple[_Redeemed, ...]
     tax_rates: tuple[TaxRate, ...]
+    commissions: tuple[CommissionRule, ...]
 
 
 @exposed.batched(timeout=3.0, lanes=2)
@@ -80,6 +84,8 @@ async def quote(asked: tuple[Asked[QuoteRequest], ...]) -> tuple[Quote | DomainE
             redeemed=coupon is not None and (request.order_id, coupon.id) in redeemed,
             tax_rates=found.tax_rates,
             tax_excluded_in=settings.now.tax_excluded_in,
+            commissions=found.commissions,
+            commission_ppm=settings.now.commission_ppm,
         )
         try:
             answers.append(make_quote(request, in_force))

@@ -19,6 +19,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=200, description="shown to b
 Code = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{3,40}(?!\n)$", description="upper and lower case are the same", examples=["SUMMER10"])]
 DiscountRate = Annotated[int, Meta(ge=1, le=1_000_000, description="millionths: 100000 is 10 %", examples=[100000])]
 TaxRatePpm = Annotated[int, Meta(ge=0, le=1_000_000, description="millionths: 190000 is 19 %", examples=[190000])]
+CommissionPpm = Annotated[int, Meta(ge=0, le=1_000_000, description="millionths: 100000 is 10 %", examples=[100000])]
 Ids = Annotated[tuple[UUID, ...], Meta(max_length=200)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Priority = Annotated[int, Meta(ge=0, le=10_000, description="the lower number goes first")]
@@ -79,7 +80,10 @@ class AppliedDiscount(msgspec.Struct, frozen=True):
 
 
 class QuotedLine(msgspec.Struct, frozen=True):
-    """A line and what it costs. The tax is inside the total where prices include tax, and added to it where they do not."""
+    """A line and what it costs. The tax is inside the total where prices include tax, and added to it where they do not.
+
+    Of what the seller gets for it the platform keeps the commission.
+    """
 
     sku: str
     quantity: int
@@ -90,6 +94,7 @@ class QuotedLine(msgspec.Struct, frozen=True):
     total: Money
     tax_rate: int  # millionths
     discounts: tuple[AppliedDiscount, ...]
+    commission: Money
     tax_reason: ZeroReason | None = None  # why the rate is zero
 
 
@@ -283,6 +288,25 @@ class TaxRateChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     name: Name | UnsetType = UNSET
     rate_ppm: TaxRatePpm | UnsetType = UNSET
     zero_reason: ZeroReason | UnsetType | None = UNSET
+
+
+class NewCommissionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The platform's share of what a seller sells; without a seller of everybody's, without a category of everything."""
+
+    seller_id: UUID | None = None
+    category_id: UUID | None = None
+    rate_ppm: CommissionPpm
+
+
+class CommissionRule(msgspec.Struct, frozen=True, kw_only=True):
+    """The platform's share of what a seller sells; without a seller of everybody's, without a category of everything."""
+
+    id: UUID
+    seller_id: UUID | None
+    category_id: UUID | None
+    rate_ppm: int
+    created_at: datetime
+    updated_at: datetime
 
 
 class CouponRefused(Conflict, code="pricing.coupon_refused"):

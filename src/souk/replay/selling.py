@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from souk import catalog, inventory, orders, payments, users
+from souk import catalog, inventory, orders, users
 from souk.kit.callers import Caller, Principal, asking
 from souk.kit.ids import derive_id
 from souk.kit.money import Money
@@ -57,13 +57,14 @@ async def replay_file(file: Path, tell: Tell) -> Replayed:
     goods = await ensure_products(history, seller_id, tell)
     await ensure_buyers(history, tell)
     done = await find_done(history)
-    await put_stock(history, seller_id, done, tell)
+    if len(done) < len(history.invoices):  # what came back is in stock already, once all is sold
+        await put_stock(history, seller_id, done, tell)
     left = [invoice for invoice in history.invoices if order_id_of(invoice) not in done]
     await in_parallel(left, lambda invoice: sell(invoice, goods, seller_id), tell, "Selling", len(history.invoices))
     sold_at = {invoice.invoice_no: invoice for invoice in history.invoices}
-    refunds = add_up_returns(history.returns, sold_at)
-    await in_parallel(list(refunds.items()), lambda one: give_back(*one), tell, "Refunding", len(refunds))
-    return await sum_up(history, sum(amount for amount in refunds.values()))
+    returns = list(group_returns(history.returns, sold_at).items())
+    await in_parallel(returns, lambda one: take_back(seller_id, *one), tell, "Taking back", len(returns))
+    return await sum_up(history, sum(one.amount_pence for one in history.returns))
 
 
 async def ensure_seller() -> UUID:
@@ -167,19 +168,20 @@ async def sell(invoice: Invoice, goods: dict[str, Goods], seller_id: UUID) -> No
     )
 
 
-async def give_back(key: tuple[str, UUID], amount_pence: int) -> None:
-    """The money of a cancelled invoice for the pieces of one order."""
+async def take_back(seller_id: UUID, key: tuple[str, UUID], returns: Sequence[Return]) -> None:
+    """The pieces of one order that came back on a cancelled invoice, and their money."""
     invoice_no, order_id = key
-    refund_id = derive_id(EPOCH, f"refund {invoice_no} {order_id}")
-    await payments.refund(payments.RefundPayment(refund_id, order_id, Money(amount_pence, CURRENCY), f"invoice {invoice_no}"))
+    pieces = tuple(orders.RecordedPieces(one.line.sku, Money(one.line.price_pence, CURRENCY), one.quantity) for one in returns)
+    return_id = derive_id(returns[0].line.sold_at, f"return {invoice_no} {order_id}")
+    await orders.record_return(orders.RecordReturn(return_id, order_id, seller_id, pieces, f"invoice {invoice_no}"))
 
 
-def add_up_returns(returns: Sequence[Return], sold_at: dict[str, Invoice]) -> dict[tuple[str, UUID], int]:
-    """What goes back per cancelled invoice and order."""
-    amounts: defaultdict[tuple[str, UUID], int] = defaultdict(int)
+def group_returns(returns: Sequence[Return], sold_at: dict[str, Invoice]) -> dict[tuple[str, UUID], list[Return]]:
+    """What came back per cancelled invoice and order."""
+    groups: defaultdict[tuple[str, UUID], list[Return]] = defaultdict(list)
     for one in returns:
-        amounts[one.invoice_no, order_id_of(sold_at[one.sold_on])] += one.amount_pence
-    return dict(amounts)
+        groups[one.invoice_no, order_id_of(sold_at[one.sold_on])].append(one)
+    return dict(groups)
 
 
 async def sum_up(history: History, refunded_pence: int) -> Replayed:

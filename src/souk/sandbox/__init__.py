@@ -1,4 +1,4 @@
-"""The world outside the shop, faked once, bad habits and all: a card processor and a third party's payment app."""
+"""The world outside the shop, faked once, bad habits and all: a card processor, a payment app, a bank and a carrier."""
 
 from souk.sandbox.serve import create_app, run
 from souk.sandbox.settings import SandboxSettings

@@ -24,6 +24,11 @@ class Behaviour(StrEnum):
     WRONG_AMOUNT = "wrong_amount"
     WRONG_CURRENCY = "wrong_currency"
     FORGED_SIGNATURE = "forged_signature"
+    ACCEPTED = "accepted"
+    RETURNED = "returned"
+    DISPUTED = "disputed"
+    DISPUTED_WON = "disputed_won"
+    DISPUTED_LOST = "disputed_lost"
 
 
 class Operated(StrEnum):
@@ -35,9 +40,26 @@ class Operated(StrEnum):
     REFUND = "refund"
     CHECKOUT = "checkout"
     CANCEL = "cancel"
+    TRANSFER = "transfer"
+    LABEL = "label"
+    VOID_LABEL = "void_label"
+    SCAN = "scan"
 
 
-TOKENS = {f"tok_{behaviour}": behaviour for behaviour in Behaviour} | {"tok_visa": Behaviour.OK, "tok_timeout": Behaviour.TIMEOUT_CHARGED}
+# A bank may take its time, and may send back what it has taken; a card is charged or it is not.
+OF_BANKS = (Behaviour.ACCEPTED, Behaviour.RETURNED)
+TOKENS = {f"tok_{behaviour}": behaviour for behaviour in Behaviour if behaviour not in OF_BANKS}
+TOKENS |= {"tok_visa": Behaviour.OK, "tok_timeout": Behaviour.TIMEOUT_CHARGED}
+# Account numbers that ask for a habit; every other one is an honest account.
+NUMBERS = {
+    "000111111113": Behaviour.DECLINED,
+    "000111111116": Behaviour.RETURNED,
+    "000222222227": Behaviour.ACCEPTED,
+    "000333333335": Behaviour.TIMEOUT_CHARGED,
+    "000333333336": Behaviour.TIMEOUT_NOT_CHARGED,
+    "000333333337": Behaviour.CHARGED_500,
+    "000444444440": Behaviour.WRONG_AMOUNT,
+}
 
 
 class MoodRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,8 @@ SCHEMA = """
     CREATE TABLE IF NOT EXISTS operations (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
-        kind TEXT NOT NULL CHECK (kind IN ('authorize', 'capture', 'refund', 'void')),
+        kind TEXT NOT NULL CHECK (kind IN ('authorize', 'capture', 'refund', 'void',
+                             'dispute', 'dispute_fee', 'dispute_won', 'dispute_lost')),
         payment_id TEXT NOT NULL,
         payment_reference TEXT NOT NULL,
         reference TEXT NOT NULL,
@@ -76,8 +77,11 @@ def list_refunds(db: sqlite3.Connection, payment_id: str) -> tuple[Refund, ...]:
 
 def append_refund(db: sqlite3.Connection, subject: Subject, asked: MoveRequest) -> Refund:
     """Give money back, never more than was captured: checked here, and once more by a trigger of the book."""
-    left = sum_operations(db, subject.id, "capture") - sum_operations(db, subject.id, "refund")
+    disputed = sum_operations(db, subject.id, "dispute") - sum_operations(db, subject.id, "dispute_won")
+    left = max(sum_operations(db, subject.id, "capture") - sum_operations(db, subject.id, "refund") - disputed, 0)
     amount = left if asked.amount is None else asked.amount
+    if disputed and (left == 0 or amount > left):
+        raise Refused(422, "charge_disputed", f"The bank took {disputed} {subject.currency} back; {left} can be refunded")
     if left == 0 or amount > left:
         raise Refused(422, "refund_above_captured", f"At most {left} {subject.currency} can be refunded")
     return as_refund(append_operation(db, "refund", subject, amount, asked.reference))

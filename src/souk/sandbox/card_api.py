@@ -11,6 +11,7 @@ from souk.sandbox.behaviours import Operated, read_token
 from souk.sandbox.book import read_book
 from souk.sandbox.calls import answer_call
 from souk.sandbox.charges import capture_charge, create_charge, find_charges, read_charge, refund_charge, void_charge
+from souk.sandbox.disputes import find_disputes, read_dispute
 from souk.sandbox.requests import Asking, open_call, pay_url, read_body, show, tell
 from souk.sandbox.types import ChargeRequest, MoveRequest
 from souk.sandbox.webhooks import list_deliveries
@@ -59,6 +60,16 @@ async def post_charge_refund(request: Asking, world: NamedDependency[World], cha
     return tell(await answer_call(world, open_call(request, Operated.REFUND, asked), work))
 
 
+@get("/disputes")
+async def get_disputes(world: NamedDependency[World], charge_id: FromQuery[str]) -> Response[bytes]:
+    return show({"items": await world.writer.write(partial(find_disputes, charge_id=charge_id))})
+
+
+@get("/disputes/{dispute_id:str}")
+async def get_dispute(world: NamedDependency[World], dispute_id: FromPath[str]) -> Response[bytes]:
+    return show(await world.writer.write(partial(read_dispute, dispute_id=dispute_id)))
+
+
 @get("/book")
 async def get_book(world: NamedDependency[World], after: After = 0, limit: Limit = 200) -> Response[bytes]:
     return show(await world.writer.write(partial(read_book, after=after, limit=limit)))
@@ -69,4 +80,6 @@ async def get_deliveries(world: NamedDependency[World], after: After = 0, limit:
     return show(await world.writer.write(partial(list_deliveries, after=after, limit=limit)))
 
 
-ROUTES = (post_charge, get_charges, get_charge, post_capture, post_void, post_charge_refund, get_book, get_deliveries)
+ROUTES = (
+    post_charge, get_charges, get_charge, post_capture, post_void, post_charge_refund, get_disputes, get_dispute, get_book, get_deliveries,
+)  # fmt: skip

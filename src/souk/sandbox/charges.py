@@ -7,8 +7,9 @@ from msgspec import Struct
 
 from souk.sandbox.behaviours import Behaviour
 from souk.sandbox.book import Subject, append_operation, append_refund, iso_now, list_refunds, make_id, sum_operations
+from souk.sandbox.disputes import DisputeRow, open_dispute, plan_by_token, plan_dispute
 from souk.sandbox.refusals import Refused, not_found
-from souk.sandbox.types import Charge, ChargeRequest, Done, MoveRequest
+from souk.sandbox.types import Charge, ChargeRequest, DisputeRequest, Done, MoveRequest
 from souk.sandbox.webhooks import Outbox
 
 SCHEMA = """
@@ -77,6 +78,7 @@ def capture_charge(db: sqlite3.Connection, habit: Behaviour, outbox: Outbox, cha
     if amount > row.amount:
         raise Refused(422, "capture_above_authorized", f"At most {row.amount} {row.currency} can be captured")
     append_operation(db, "capture", row.subject, amount, asked.reference)
+    plan_by_token(db, outbox, row.subject, row.behaviour)
     turn(db, charge_id, "succeeded")
     told = read_charge(db, charge_id)
     # The token's habit concerns the webhooks of the sale, and a two-step sale ends here.
@@ -105,6 +107,14 @@ def refund_charge(db: sqlite3.Connection, habit: Behaviour, outbox: Outbox, char
     return Done(201, refund, outbox.announce(db, "charge.refunded", read_charge(db, charge_id), habit))
 
 
+def dispute_charge(db: sqlite3.Connection, outbox: Outbox, charge_id: str, asked: DisputeRequest) -> DisputeRow:
+    """The buyer complains to their bank, now or later."""
+    planned = plan_dispute(db, outbox, find_row(db, charge_id, "succeeded").subject, asked)
+    if not asked.opens_in_s:
+        open_dispute(db, outbox, planned)
+    return planned
+
+
 def approve_charge(db: sqlite3.Connection, outbox: Outbox, charge_id: str) -> tuple[Charge, tuple[int, ...]]:
     """The buyer said yes. Saying it again, or after a refusal, changes nothing."""
     row = find_row(db, charge_id)
@@ -123,6 +133,7 @@ def take_money(db: sqlite3.Connection, outbox: Outbox, row: ChargeRow) -> tuple[
     append_operation(db, "authorize", row.subject, row.amount)
     if row.capture:
         append_operation(db, "capture", row.subject, row.amount)
+        plan_by_token(db, outbox, row.subject, row.behaviour)
     status = "succeeded" if row.capture else "authorized"
     turn(db, row.id, status)
     told = read_charge(db, row.id)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from souk.sandbox.behaviours import Moods
 from souk.sandbox.settings import SandboxSettings
-from souk.sandbox.webhooks import FORGERS_KEY, read_secret, sign
+from souk.sandbox.webhooks import FORGERS_KEY, is_of_carrier, read_secret, sign
 from souk.sandbox.writer import Writer
 
 log = logging.getLogger("souk.sandbox")
@@ -27,7 +27,7 @@ TAKE_DUE = """
         SELECT seq FROM deliveries d WHERE status = 'waiting' AND due_at <= ?
         AND NOT EXISTS (SELECT 1 FROM deliveries f WHERE f.seq = d.after_seq AND f.status IN ('waiting', 'sending'))
         ORDER BY due_at, seq LIMIT ?)
-    RETURNING seq, event_id, body, forged, attempts
+    RETURNING seq, event_id, event_type, body, forged, attempts
 """
 NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE status = 'waiting' AND due_at > ?"
 RECORD = "UPDATE deliveries SET status = ?, attempts = attempts + 1, last_answer = ?, due_at = ? WHERE seq = ?"
@@ -37,6 +37,7 @@ UNTRIED = "SELECT count(*) FROM deliveries WHERE attempts = 0 AND seq = ?"
 class Delivery(Struct, frozen=True):
     seq: int
     event_id: str
+    event_type: str
     body: bytes
     forged: int
     attempts: int
@@ -106,11 +107,19 @@ class Courier:
         headers = {"content-type": "application/json", "webhook-id": delivery.event_id}
         headers |= {"webhook-timestamp": str(timestamp), "webhook-signature": signature}
         try:
-            url = self._settings.webhook_url
+            url = self._door_of(delivery.event_type)
             async with session.post(url, data=delivery.body, headers=headers, allow_redirects=False) as response:
                 return str(response.status)
         except (aiohttp.ClientError, OSError, TimeoutError) as failure:  # a shop that is away is the reason to try again
             return type(failure).__name__
+
+    def _door_of(self, event_type: str) -> str:
+        """Where the shop wants to hear of this."""
+        if is_of_carrier(event_type):
+            return self._settings.carrier_webhook_url
+        if event_type.startswith("transfer."):
+            return self._settings.bank_webhook_url or self._settings.webhook_url
+        return self._settings.webhook_url
 
     def _judge(self, delivery: Delivery, answer: str) -> tuple[str, float]:
         if answer.startswith("2"):

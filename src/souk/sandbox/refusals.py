@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 def not_found(payment_id: str) -> Refused:
-    return Refused(404, "not_found", f"No such payment: {payment_id}")
+    return Refused(404, "not_found", f"No such thing: {payment_id}")
 
 
 def kind_of(status: int, code: str) -> str:

@@ -12,7 +12,22 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from uvicorn import Config, Server
 
-from souk.sandbox import approvals, book, calls, card_api, charges, checkout_api, checkouts, control, webhooks
+from souk.sandbox import (
+    approvals,
+    bank_api,
+    book,
+    calls,
+    card_api,
+    carrier_api,
+    charges,
+    checkout_api,
+    checkouts,
+    control,
+    disputes,
+    parcels,
+    transfers,
+    webhooks,
+)
 from souk.sandbox.refusals import Refused
 from souk.sandbox.requests import JSON, Asking, check_merchant, pass_door
 from souk.sandbox.settings import SandboxSettings
@@ -22,7 +37,10 @@ log = logging.getLogger("souk.sandbox")
 
 Hook = Callable[[], Awaitable[None]]
 
-SCHEMA = "".join((book.SCHEMA, webhooks.SCHEMA, charges.SCHEMA, checkouts.SCHEMA, calls.SCHEMA))
+API_ROUTES = [*card_api.ROUTES, *checkout_api.ROUTES, *bank_api.ROUTES, *carrier_api.ROUTES]
+SCHEMA = "".join(
+    (book.SCHEMA, webhooks.SCHEMA, charges.SCHEMA, checkouts.SCHEMA, disputes.SCHEMA, transfers.SCHEMA, calls.SCHEMA, parcels.SCHEMA),
+)
 # Longer than a client keeps a connection that it does not use: then it is the client that ends it.
 NEXT_WITHIN_S = 75
 
@@ -85,8 +103,8 @@ def build_app(world: World, on_startup: Sequence[Hook] = (), on_shutdown: Sequen
 
     return Litestar(
         route_handlers=[
-            Router("/v1", route_handlers=[*card_api.ROUTES, *checkout_api.ROUTES], before_request=pass_api),
-            Router("/control", route_handlers=control.ROUTES, before_request=pass_control),
+            Router("/v1", route_handlers=API_ROUTES, before_request=pass_api),
+            Router("/control", route_handlers=[*control.ROUTES, *carrier_api.STRINGS], before_request=pass_control),
             Router("/", route_handlers=approvals.ROUTES, before_request=pass_page),
             get_health,
         ],

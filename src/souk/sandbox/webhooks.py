@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from souk.sandbox.behaviours import Behaviour
 from souk.sandbox.book import iso_now, make_id
 from souk.sandbox.settings import SandboxSettings
-from souk.sandbox.types import Charge, Checkout
+from souk.sandbox.types import Charge, Checkout, Dispute, Scan, Tracker, Transfer
 
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS deliveries (
@@ -44,6 +44,10 @@ LIST = """
 """
 
 
+Told = Charge | Checkout | Dispute | Tracker | Transfer
+
+# What comes before the news that are older, where news are out of order.
+OVERTAKING = (".refunded", ".closed")
 FORGERS_KEY = b"a stranger who has no secret"
 
 
@@ -51,7 +55,7 @@ class Event(Struct, frozen=True):
     id: str
     type: str
     created_at: str
-    data: Charge | Checkout
+    data: Told
 
 
 class DeliveryShown(Struct, frozen=True):
@@ -74,28 +78,31 @@ class Outbox:
     """Queues an event in the transaction of its cause, with the bad habit that was asked for."""
 
     def __init__(self, settings: SandboxSettings) -> None:
-        self._settings = settings
+        self.settings = settings
 
-    def announce(self, db: sqlite3.Connection, event_type: str, data: Charge | Checkout, habit: Behaviour) -> tuple[int, ...]:
+    def announce(self, db: sqlite3.Connection, event_type: str, data: Told, habit: Behaviour) -> tuple[int, ...]:
         """Answer the places in the queue whose first attempt tells the shop of this event."""
+        if is_of_carrier(event_type) and not self.settings.carrier_webhook_url:
+            return ()
         now = time.time()
         event = Event(make_id(db, "evt"), event_type, iso_now(), bend(data, habit))
-        held = habit is Behaviour.OUT_OF_ORDER and not event_type.endswith(".refunded")
+        overtakes = event_type.endswith(OVERTAKING) or (is_of_carrier(event_type) and habit is not Behaviour.OUT_OF_ORDER)
+        held = habit is Behaviour.OUT_OF_ORDER and not overtakes
         seq = queue(db, event, now + self._delay(habit, held), held=held)
-        if event_type.endswith(".refunded"):
+        if overtakes:
             db.execute(RELEASE_HELD, (now, seq, data.id))
         if habit is Behaviour.DUPLICATE_WEBHOOK:
-            queue(db, event, now + 2 * self._settings.webhook_delay_s)
+            queue(db, event, now + 2 * self.settings.webhook_delay_s)
         if habit is Behaviour.FORGED_SIGNATURE:
-            queue(db, forge(db, event), now + self._settings.webhook_delay_s, forged=True)
+            queue(db, forge(db, event), now + self.settings.webhook_delay_s, forged=True)
         return (seq,)
 
     def _delay(self, habit: Behaviour, held: bool) -> float:
         if held:
-            return self._settings.webhook_hold_s
+            return self.settings.webhook_hold_s
         if habit is Behaviour.WEBHOOK_LATE:
-            return self._settings.webhook_late_s
-        return 0.0 if habit is Behaviour.WEBHOOK_BEFORE_RESPONSE else self._settings.webhook_delay_s
+            return self.settings.webhook_late_s
+        return 0.0 if habit is Behaviour.WEBHOOK_BEFORE_RESPONSE else self.settings.webhook_delay_s
 
 
 def queue(db: sqlite3.Connection, event: Event, due_at: float, held: bool = False, forged: bool = False) -> int:
@@ -109,10 +116,14 @@ def list_deliveries(db: sqlite3.Connection, after: int, limit: int) -> DeliveryP
     return DeliveryPage(items, items[-1].seq if len(rows) > limit else None)
 
 
-def bend(data: Charge | Checkout, habit: Behaviour) -> Charge | Checkout:
-    """Tell the wrong amount or currency. The book and the API keep telling the right one."""
+def bend(data: Told, habit: Behaviour) -> Told:
+    """Tell the wrong amount or currency of a sale. The book and the API keep telling the right one."""
+    if isinstance(data, Transfer | Tracker):
+        return data
     if habit is Behaviour.WRONG_AMOUNT:
         wrong = data.amount - 1 if data.amount > 1 else data.amount + 1
+        if isinstance(data, Dispute):
+            return structs.replace(data, amount=wrong)
         return structs.replace(data, amount=wrong, amount_captured=wrong if data.amount_captured else 0)
     if habit is Behaviour.WRONG_CURRENCY:
         return structs.replace(data, currency="EUR" if data.currency != "EUR" else "USD")
@@ -120,9 +131,21 @@ def bend(data: Charge | Checkout, habit: Behaviour) -> Charge | Checkout:
 
 
 def forge(db: sqlite3.Connection, event: Event) -> Event:
-    """A stranger's lie about a real payment: it was refunded. A shop that believes it shows a refund that nobody made."""
+    """A stranger's lie: money came back, a dispute was won, a parcel arrived. A shop that believes it shows what nobody did."""
+    if isinstance(event.data, Dispute):
+        return Event(make_id(db, "evt"), "dispute.closed", event.created_at, structs.replace(event.data, status="won"))
+    if isinstance(event.data, Transfer):
+        return Event(make_id(db, "evt"), "transfer.returned", event.created_at, structs.replace(event.data, status="returned"))
+    if isinstance(event.data, Tracker):
+        scan = Scan(make_id(db, "sc"), "delivered", "Handed over", None, event.created_at)
+        return structs.replace(event, id=make_id(db, "evt"), data=structs.replace(event.data, status=scan.status, scans=(scan,)))
     lie = structs.replace(event.data, amount_refunded=event.data.amount)
     return Event(make_id(db, "evt"), f"{event.type.split('.')[0]}.refunded", event.created_at, lie)
+
+
+def is_of_carrier(event_type: str) -> bool:
+    """Whether the carrier tells it, and not the card processor or the payment app."""
+    return event_type.startswith("tracker.")
 
 
 def read_secret(secret: str) -> bytes:

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TextIO
 
-from souk.sandbox import book, checkouts
+from souk.sandbox import book, checkouts, disputes, parcels, transfers
 from souk.sandbox.behaviours import Moods
 from souk.sandbox.courier import Courier, count_untried
 from souk.sandbox.settings import SandboxSettings
@@ -70,9 +70,16 @@ class World:
     async def _run_clock(self) -> None:
         while True:
             self._woken.clear()
-            following = await self.writer.write(partial(checkouts.expire_checkouts, outbox=self.outbox))
+            clocks = (
+                checkouts.expire_checkouts,
+                disputes.advance_disputes,
+                transfers.carry_on,
+                partial(parcels.move_parcels, moods=self.moods),
+            )
+            following = [await self.writer.write(partial(clock, outbox=self.outbox)) for clock in clocks]
             self.courier.wake()
-            sleep_s = LONGEST_SLEEP_S if following is None else min(LONGEST_SLEEP_S, max(0.0, following - time.time()))
+            next_s = min((moment - time.time() for moment in following if moment is not None), default=LONGEST_SLEEP_S)
+            sleep_s = min(LONGEST_SLEEP_S, max(0.0, next_s))
             await wait_for(self._woken, sleep_s)
 
 

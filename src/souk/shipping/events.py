@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from souk.kit.events import Event
+from souk.shipping.types import TrackingStatus
 
 
 class ShippedLine(msgspec.Struct, frozen=True):
@@ -14,6 +15,7 @@ class ShippedLine(msgspec.Struct, frozen=True):
     line_id: UUID
     sku: str
     quantity: int
+    product_id: UUID | None = None
 
 
 class ShipmentDispatched(Event, frozen=True):
@@ -34,6 +36,7 @@ class ShipmentDelivered(Event, frozen=True):
     seller_id: UUID
     lines: tuple[ShippedLine, ...]
     delivered_at: datetime
+    user_id: UUID | None = None
 
 
 class ShipmentCancelled(Event, frozen=True):
@@ -43,3 +46,13 @@ class ShipmentCancelled(Event, frozen=True):
     order_id: UUID
     seller_id: UUID
     lines: tuple[ShippedLine, ...]
+
+
+class TrackingChanged(Event, frozen=True):
+    """The carrier says that a parcel is elsewhere than it said before."""
+
+    shipment_id: UUID
+    order_id: UUID
+    seller_id: UUID
+    tracking_status: TrackingStatus
+    occurred_at: datetime

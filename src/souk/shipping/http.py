@@ -3,13 +3,37 @@
 from typing import Annotated
 from uuid import UUID
 
+from litestar import Request, Response
+from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from souk import shipping
 from souk.kit.errors import InvalidField
-from souk.kit.http import GUEST_OR_USER, PUBLIC, SIGNED_IN, Cursor, Limit, Page, make_page, read_cursor, route
-from souk.shipping.types import Consignment, NewZone, RateRequest, SellerRates, Shipment, Zone, ZoneChanges
+from souk.kit.http import GUEST_OR_USER, PUBLIC, SIGNED_IN, SIGNED_WEBHOOK, Cursor, Limit, Page, make_page, read_cursor, route
+from souk.shipping.types import (
+    BuyLabel,
+    CarrierReceipt,
+    CarrierWebhook,
+    Consignment,
+    Label,
+    LabelOffer,
+    NewSender,
+    NewTracking,
+    NewZone,
+    RateRequest,
+    SellerRates,
+    Sender,
+    Shipment,
+    ShipmentAnswer,
+    ShipmentIds,
+    Tracking,
+    Zone,
+    ZoneChanges,
+)
+
+PDF = "application/pdf"
 
 OfOrder = Annotated[UUID | None, QueryParameter(description="The parcels of this order that you may see")]
 OfSeller = Annotated[UUID | None, QueryParameter(description="The parcels of your seller account")]
@@ -82,6 +106,75 @@ async def cancel_shipment(shipment_id: FromPath[UUID]) -> Shipment:
     return await shipping.cancel_shipment(shipment_id)
 
 
+@route(
+    "GET",
+    "/shippings/{shipment_id:uuid}/label",
+    SIGNED_IN,
+    media_type=PDF,
+    responses={200: ResponseSpec(data_container=bytes, description="The label", media_type=PDF, generate_examples=False)},
+)
+async def print_label(shipment_id: FromPath[UUID]) -> Response[bytes]:
+    """The label of a parcel of your seller account as PDF, 4 by 6 inches: the carrier's if it gave one, else the shop's own."""
+    headers = {"Content-Disposition": f'inline; filename="label-{shipment_id}.pdf"'}
+    return Response(await shipping.print_label(shipment_id), media_type=PDF, headers=headers)
+
+
+@route("POST", "/shippings/{shipment_id:uuid}/label", SIGNED_IN, status_code=200)
+async def buy_label(shipment_id: FromPath[UUID], data: JSONBody[BuyLabel | None] = None) -> Label:
+    """Buy a label for a parcel of your seller account, once however often it is asked. `asked` while the carrier has not answered."""
+    return await shipping.buy_label(shipment_id, data or BuyLabel())
+
+
+@route("POST", "/shippings/{shipment_id:uuid}/label/quotes", SIGNED_IN, status_code=200)
+async def quote_labels(shipment_id: FromPath[UUID], data: JSONBody[BuyLabel | None] = None) -> Page[LabelOffer]:
+    """What a carrier would take for a label of this parcel, the cheapest first."""
+    return Page(await shipping.quote_labels(shipment_id, data or BuyLabel()))
+
+
+@route("GET", "/shippings/{shipment_id:uuid}/label/purchase", SIGNED_IN)
+async def get_label(shipment_id: FromPath[UUID]) -> Label:
+    """How it stands with the label that was asked for."""
+    return await shipping.get_label(shipment_id)
+
+
+@route("DELETE", "/shippings/{shipment_id:uuid}/label", SIGNED_IN, status_code=200)
+async def void_label(shipment_id: FromPath[UUID]) -> Label:
+    """Give the label of a parcel that has not left back to its carrier."""
+    return await shipping.void_label(shipment_id)
+
+
+@route("POST", "/shippings/webhooks/{carrier:str}", SIGNED_WEBHOOK, status_code=200)
+async def receive_tracking(request: Request[object, object, State], carrier: FromPath[str]) -> CarrierReceipt:
+    """Where a carrier tells us of parcels, signed by it."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return await shipping.receive_tracking(CarrierWebhook(carrier, headers, await request.body()))
+
+
+@route("GET", "/shippings/{shipment_id:uuid}/tracking", GUEST_OR_USER)
+async def get_tracking(shipment_id: FromPath[UUID]) -> Tracking:
+    """Where a parcel is and was, as its carrier says: for its buyer and its seller."""
+    return await shipping.get_tracking(shipment_id)
+
+
+@route("POST", "/shippings/{shipment_id:uuid}/tracking", SIGNED_IN, status_code=200)
+async def report_tracking(shipment_id: FromPath[UUID], data: JSONBody[NewTracking]) -> Tracking:
+    """Say where a parcel of your seller account is, if no carrier does. The same id again changes nothing."""
+    await shipping.report_tracking(shipment_id, data)
+    return await shipping.get_tracking(shipment_id)
+
+
+@route("PUT", "/shipping-senders/{seller_id:uuid}", SIGNED_IN)
+async def set_sender(seller_id: FromPath[UUID], data: JSONBody[NewSender]) -> Sender:
+    """Say where the parcels of your seller account come from."""
+    return await shipping.set_sender(seller_id, data)
+
+
+@route("GET", "/shipping-senders/{seller_id:uuid}", SIGNED_IN)
+async def get_sender(seller_id: FromPath[UUID]) -> Sender:
+    """Where the parcels of your seller account come from."""
+    return await shipping.get_sender(seller_id)
+
+
 @route("POST", "/shippings/{shipment_id:uuid}/dispatch", SIGNED_IN, status_code=200)
 async def dispatch_shipment(shipment_id: FromPath[UUID], data: JSONBody[Consignment | None] = None) -> Shipment:
     """A parcel leaves. A repeated request changes nothing."""
@@ -92,6 +185,18 @@ async def dispatch_shipment(shipment_id: FromPath[UUID], data: JSONBody[Consignm
 async def deliver_shipment(shipment_id: FromPath[UUID]) -> Shipment:
     """A parcel has arrived. A repeated request changes nothing."""
     return await shipping.deliver_shipment(shipment_id)
+
+
+@route("POST", "/shippings/dispatch", SIGNED_IN, status_code=200)
+async def dispatch_shipments(data: JSONBody[ShipmentIds]) -> Page[ShipmentAnswer]:
+    """Up to 500 parcels of your seller account leave; one answer each. A repeated request changes nothing."""
+    return Page(await shipping.dispatch_shipments(data))
+
+
+@route("POST", "/shippings/deliver", SIGNED_IN, status_code=200)
+async def deliver_shipments(data: JSONBody[ShipmentIds]) -> Page[ShipmentAnswer]:
+    """Up to 500 parcels of your seller account have arrived; one answer each. A repeated request changes nothing."""
+    return Page(await shipping.deliver_shipments(data))
 
 
 routes: tuple[BaseRouteHandler, ...] = (
@@ -107,4 +212,16 @@ routes: tuple[BaseRouteHandler, ...] = (
     cancel_shipment,
     dispatch_shipment,
     deliver_shipment,
+    dispatch_shipments,
+    deliver_shipments,
+    print_label,
+    quote_labels,
+    buy_label,
+    get_label,
+    void_label,
+    receive_tracking,
+    get_tracking,
+    report_tracking,
+    set_sender,
+    get_sender,
 )

@@ -8,8 +8,8 @@ from souk.kit.calls import exposed
 from souk.kit.errors import DomainError, InvalidField
 from souk.kit.money import Money
 from souk.shipping.database import db
-from souk.shipping.types import Method, NotServed, Parcel, Rate, RateRequest, SellerRates, Zone
-from souk.shipping.zones import COLUMNS, NO_SHIPPING, normalise_postal_code
+from souk.shipping.types import NO_SHIPPING, Method, NotServed, Parcel, Rate, RateRequest, SellerRates, Zone
+from souk.shipping.zones import COLUMNS, normalise_postal_code
 
 FIND_ZONES = f"""
     SELECT {COLUMNS} FROM shipping.zone AS z

@@ -13,11 +13,14 @@ from souk.kit.errors import DomainError, NotFound
 from souk.kit.events import publish
 from souk.shipping.database import db
 from souk.shipping.events import ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShippedLine
+from souk.shipping.forgetting import MAY_FORGET, forget_details
+from souk.shipping.settings import settings
 from souk.shipping.types import Consignment, OpenShipment, Shipment, ShipmentStatus, WrongShipmentStatus
 
 SELECT_SHIPMENTS = """
     SELECT s.id, s.order_id, s.order_number, s.seller_id, s.status, s.lines, s.shipping_option, s.address, s.carrier, s.tracking_number,
-           s.weight_g, s.dispatched_at, s.delivered_at, s.canceled_at, s.version, s.created_at, s.updated_at, s.user_id, s.guest_token_hash
+           s.tracking_status, s.weight_g, s.dispatched_at, s.delivered_at, s.canceled_at, s.version, s.created_at, s.updated_at,
+           s.user_id, s.guest_token_hash
     FROM shipping.shipment AS s
 """
 FIND = f"{SELECT_SHIPMENTS} WHERE s.id = ANY($1) ORDER BY s.id"
@@ -37,12 +40,22 @@ OPEN = """
     ORDER BY u.id
     ON CONFLICT (id) DO NOTHING
 """
-MOVE = """
-    UPDATE shipping.shipment SET status = $2, version = version + 1, updated_at = now(),
+MOVE = f"""
+    UPDATE shipping.shipment AS s SET status = $2, version = version + 1, updated_at = now(),
         dispatched_at = CASE WHEN $2 = 'dispatched' THEN now() ELSE dispatched_at END,
         delivered_at = CASE WHEN $2 = 'delivered' THEN now() END,
-        canceled_at = CASE WHEN $2 = 'canceled' THEN now() END
+        canceled_at = CASE WHEN $2 = 'canceled' THEN now() END,
+        track_at = (
+            SELECT now() + make_interval(secs => $3) FROM shipping.label AS l
+            WHERE $2 = 'dispatched' AND l.shipment_id = s.id AND l.status = 'bought' AND l.carrier <> 'manual'
+        ),
+        address = CASE WHEN NOT ({MAY_FORGET.format(status="$2", parcel="s")}) THEN address END
     WHERE id = ANY($1)
+"""
+# What is not sent needs no label.
+VOID_LABELS = """
+    UPDATE shipping.label SET status = 'voiding', failure_code = NULL, asks = 0, check_at = now(), updated_at = now()
+    WHERE shipment_id = ANY($1) AND status = 'bought'
 """
 WRITE_CONSIGNMENT = """
     UPDATE shipping.shipment SET carrier = $2, tracking_number = $3, weight_g = $4, version = version + 1, updated_at = now() WHERE id = $1
@@ -59,7 +72,9 @@ class StoredShipment(Shipment, frozen=True, kw_only=True):
     guest_token_hash: bytes | None
 
 
-class _Id(msgspec.Struct, frozen=True):
+class Id(msgspec.Struct, frozen=True):
+    """A row that is no more than named."""
+
     id: UUID
 
 
@@ -123,7 +138,11 @@ async def dispatch_shipment(shipment_id: UUID, consignment: Consignment) -> Ship
         found = await lock_own(tx, shipment_id)
         if found.status == "packed":
             await write_consignment(tx, found, consignment)
-        return await move_on(tx, found, "dispatched")
+        dispatched = await move_on(tx, found, "dispatched")
+        if found.tracking_status != "delivered":
+            return dispatched
+        await deliver_arrived(tx, [shipment_id])
+        return show(await tx.one(StoredShipment, FIND, [shipment_id]))
 
 
 @exposed()
@@ -147,19 +166,31 @@ async def cancel_shipment(shipment_id: UUID) -> Shipment:
 
 
 @exposed()
-async def recall_shipments(order_id: UUID) -> tuple[Shipment, ...]:
-    """For orders: cancel all parcels of an order, or none if one of them has left. All as they are then; again changes nothing."""
+async def recall_shipments(order_id: UUID, only: tuple[UUID, ...] | None = None) -> tuple[Shipment, ...]:
+    """For orders: cancel those of these parcels of an order that have not left; without `only` all, or none if one of them has left.
+
+    All parcels of the order as they are then; again changes nothing.
+    """
     async with db.transaction() as tx:
-        ids = [row.id for row in await tx.all(_Id, LOCK_OF_ORDER, order_id)]
+        ids = [row.id for row in await tx.all(Id, LOCK_OF_ORDER, order_id)]
         found = await tx.all(StoredShipment, FIND, ids)
-        if all(one.dispatched_at is None for one in found):
-            await move(tx, [one for one in found if one.status == "packed"], "canceled")
+        if only is not None or all(one.dispatched_at is None for one in found):
+            wanted = ids if only is None else only
+            await move(tx, [one for one in found if one.status == "packed" and one.id in wanted], "canceled")
         return tuple(show(one) for one in await tx.all(StoredShipment, FIND, ids))
+
+
+async def find_own(shipment_id: UUID) -> StoredShipment:
+    """A parcel of the caller's sellers (any for an admin); raises NotFound."""
+    found = await db.maybe(StoredShipment, FIND, [shipment_id])
+    if found is None or not caller().principal.manages(found.seller_id):
+        raise NotFound
+    return found
 
 
 async def lock_own(tx: Transaction, shipment_id: UUID) -> StoredShipment:
     """A parcel of the caller's sellers (any for an admin), which nobody else changes until the transaction ends; raises NotFound."""
-    await tx.all(_Id, LOCK, [shipment_id])
+    await tx.all(Id, LOCK, [shipment_id])
     found = await tx.maybe(StoredShipment, FIND, [shipment_id])
     if found is None or not caller().principal.manages(found.seller_id):
         raise NotFound
@@ -181,8 +212,19 @@ async def move(tx: Transaction, shipments: Sequence[StoredShipment], status: Shi
     if not shipments:
         return
     ids = [one.id for one in shipments]
-    await tx.run(MOVE, ids, status)
-    await publish(tx, *(tell(one) for one in await tx.all(StoredShipment, FIND, ids)))
+    await tx.run(MOVE, ids, status, settings.now.track_every_s)
+    if status == "canceled":
+        await tx.run(VOID_LABELS, ids)
+    moved = await tx.all(StoredShipment, FIND, ids)
+    await forget_details(tx, [one.id for one in moved if one.address is None])
+    await publish(tx, *(tell(one) for one in moved))
+
+
+async def deliver_arrived(tx: Transaction, ids: list[UUID]) -> None:
+    """Deliver those of these locked parcels that have left and that their carrier says it has delivered, if the shop wants that."""
+    if settings.now.deliver_by_tracking:
+        found = await tx.all(StoredShipment, FIND, ids)
+        await move(tx, [one for one in found if one.status == "dispatched" and one.tracking_status == "delivered"], "delivered")
 
 
 async def write_consignment(tx: Transaction, found: StoredShipment, consignment: Consignment) -> None:
@@ -200,9 +242,9 @@ def has_been(found: StoredShipment, status: ShipmentStatus) -> bool:
 
 def tell(shipment: StoredShipment) -> ShipmentDispatched | ShipmentDelivered | ShipmentCancelled:
     """The event of the status that a parcel is in."""
-    lines = tuple(ShippedLine(line.line_id, line.sku, line.quantity) for line in shipment.lines)
+    lines = tuple(ShippedLine(line.line_id, line.sku, line.quantity, line.product_id) for line in shipment.lines)
     if shipment.delivered_at is not None:
-        return ShipmentDelivered(shipment.id, shipment.order_id, shipment.seller_id, lines, shipment.delivered_at)
+        return ShipmentDelivered(shipment.id, shipment.order_id, shipment.seller_id, lines, shipment.delivered_at, shipment.user_id)
     if shipment.dispatched_at is not None:
         return ShipmentDispatched(shipment.id, shipment.order_id, shipment.seller_id, lines, shipment.dispatched_at)
     return ShipmentCancelled(shipment.id, shipment.order_id, shipment.seller_id, lines)

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from souk.kit.errors import Conflict
+from souk.kit.errors import Conflict, NotFound, Unauthenticated
 from souk.kit.money import LARGEST_AMOUNT, Currency, Money
 
 Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}(?!\n)$", description="ISO 3166-1 alpha-2 code", examples=["DE"])]
@@ -125,6 +125,10 @@ class ZoneChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     methods: Methods | UnsetType = UNSET
 
 
+# The code of the only way to send what needs no shipping.
+NO_SHIPPING = "none"
+
+
 class NotServed(Conflict, code="shipping.not_served"):
     """Nobody ships these parcels to this address in {country}."""
 
@@ -133,6 +137,18 @@ class NotServed(Conflict, code="shipping.not_served"):
 
 
 ShipmentStatus = Literal["packed", "dispatched", "delivered", "canceled"]
+# Where the carrier says that a parcel is; its status is what the shop did with it.
+TrackingStatus = Literal[
+    "unknown",
+    "pre_transit",
+    "in_transit",
+    "out_for_delivery",
+    "available_for_pickup",
+    "failure",
+    "delivered",
+    "return_to_sender",
+    "cancelled",
+]
 ShortText = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
@@ -149,6 +165,31 @@ class Address(msgspec.Struct, frozen=True):
     phone_number: str | None = None
 
 
+AddressText = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+class NewSender(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a seller's parcels come from."""
+
+    name: AddressText
+    line1: AddressText
+    city: AddressText
+    postal_code: PostalCode
+    country: Country
+    line2: AddressText | None = None
+    region: AddressText | None = None
+    phone_number: Annotated[str, Meta(max_length=40, pattern=r"^[^\x00]*$")] | None = None
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """Where a seller's parcels come from."""
+
+    seller_id: UUID
+    address: Address
+    created_at: datetime
+    updated_at: datetime
+
+
 class ShipmentLine(msgspec.Struct, frozen=True):
     """So many pieces of an order's line."""
 
@@ -156,6 +197,7 @@ class ShipmentLine(msgspec.Struct, frozen=True):
     sku: str
     name: str
     quantity: int
+    product_id: UUID | None = None
 
 
 class OpenShipment(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +231,7 @@ class Shipment(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     carrier: str | None = None
     tracking_number: str | None = None
+    tracking_status: TrackingStatus | None = None
     weight_g: int | None = None
     dispatched_at: datetime | None = None
     delivered_at: datetime | None = None
@@ -201,6 +244,123 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     carrier: ShortText | UnsetType | None = UNSET
     tracking_number: ShortText | UnsetType | None = UNSET
     weight_g: Annotated[int, Meta(ge=1, le=1_000_000_000, description="grams", examples=[750])] | UnsetType | None = UNSET
+
+
+class NewTracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a seller says that a parcel is; the id makes it safe to say it again."""
+
+    status: TrackingStatus
+    occurred_at: Annotated[datetime, Meta(tz=True)]
+    id: UUID | None = None
+    message: AddressText | None = None
+    place: Annotated[AddressText, Meta(description="a town", examples=["Leipzig"])] | None = None
+
+
+class TrackingEvent(msgspec.Struct, frozen=True):
+    """What a carrier told of a parcel: what happened to it, in which town, when."""
+
+    status: TrackingStatus
+    message: str | None
+    place: str | None
+    occurred_at: datetime
+    carrier: str
+    created_at: datetime
+
+
+class Tracking(msgspec.Struct, frozen=True):
+    """Where a parcel is and was, the newest first."""
+
+    shipment_id: UUID
+    carrier: str | None
+    tracking_number: str | None
+    tracking_status: TrackingStatus | None
+    events: tuple[TrackingEvent, ...]
+    created_at: datetime
+    updated_at: datetime
+
+
+class LabelOffer(msgspec.Struct, frozen=True):
+    """What a carrier would take for a label of a service, and in how many days it would deliver, if it says so."""
+
+    carrier: str
+    service: str
+    price: Money
+    days: int | None
+
+
+LabelStatus = Literal["asked", "bought", "failed", "voiding", "voided"]
+CarrierName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}(?!\n)$", examples=["easypost"])]
+
+
+class BuyLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What label is wanted: the carrier's usual service, unless one is named."""
+
+    carrier: CarrierName | None = None
+    service: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00]+$", examples=["express"])] | None = None
+    weight_g: Annotated[int, Meta(ge=1, le=1_000_000_000, description="grams, if the parcel has no weight yet", examples=[750])] | None = (
+        None
+    )
+    currency: Currency | None = None
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A label of a parcel: asked for until its carrier has said what it did."""
+
+    shipment_id: UUID
+    carrier: str
+    service: str | None
+    status: LabelStatus
+    tracking_number: str | None
+    price: Money | None
+    failure_code: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class CarrierWebhook(msgspec.Struct, frozen=True):
+    """A request that came to a carrier's address, as it came; header names in lower case."""
+
+    carrier: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class CarrierReceipt(msgspec.Struct, frozen=True):
+    """What became of a carrier's webhook: it had an effect, came before, or is about no parcel of ours."""
+
+    status: Literal["applied", "repeated", "ignored"]
+
+
+class WrongLabelStatus(Conflict, code="shipping.wrong_label_status"):
+    """This label is {label_status}: that cannot be done with it."""
+
+    label_status: str
+
+
+class SenderUnknown(Conflict, code="shipping.sender_unknown"):
+    """Say first where your parcels come from: PUT /shipping-senders."""
+
+
+class CarrierUnknown(NotFound, code="shipping.carrier_unknown"):
+    """No such carrier is set up here."""
+
+
+class WebhookForged(Unauthenticated, code="shipping.webhook_forged"):
+    """The signature is not that of the carrier."""
+
+
+class ShipmentIds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parcels that are handed over together."""
+
+    ids: Annotated[tuple[UUID, ...], Meta(min_length=1, max_length=500)]
+
+
+class ShipmentAnswer(msgspec.Struct, frozen=True):
+    """How one of them stands now; with the code of the refusal if it was not moved on."""
+
+    id: UUID
+    status: ShipmentStatus | None
+    refusal: str | None
 
 
 class WrongShipmentStatus(Conflict, code="shipping.wrong_status"):

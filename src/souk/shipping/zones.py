@@ -13,10 +13,7 @@ from souk.kit.idempotency import once
 from souk.kit.ids import new_id
 from souk.kit.money import known_currencies
 from souk.shipping.database import db
-from souk.shipping.types import Method, NewZone, Zone, ZoneChanges, ZoneRate, ZoneTerms
-
-# The code of the only way to send what needs no shipping.
-NO_SHIPPING = "none"
+from souk.shipping.types import NO_SHIPPING, Method, NewZone, Zone, ZoneChanges, ZoneRate, ZoneTerms
 
 COLUMNS = """
     z.id, z.seller_id, z.name, z.countries, z.postal_include, z.postal_exclude, z.priority, z.active, z.created_at, z.updated_at,

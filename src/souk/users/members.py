@@ -57,7 +57,10 @@ async def add_member(seller_id: UUID, wanted: AddMember) -> Member:
 
 @exposed()
 async def change_member(seller_id: UUID, user_id: UUID, change: ChangeMember) -> Member:
-    """Make a member an owner or an owner a member. Raises LastOwner, and NotFound for anybody but owners and admins."""
+    """Make a member an owner or an owner a member; their access tokens are void, and the next one says so.
+
+    Raises LastOwner, and NotFound for anybody but owners and admins.
+    """
     async with db.transaction() as tx:
         await sellers.lock_owned(tx, seller_id)
         if change.role != "owner":
@@ -65,6 +68,7 @@ async def change_member(seller_id: UUID, user_id: UUID, change: ChangeMember) ->
         member = await tx.maybe(Member, CHANGE, seller_id, user_id, change.role)
         if member is None:
             raise NotFound
+        await sellers.renew_tokens(tx, [user_id])
         return member
 
 

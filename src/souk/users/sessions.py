@@ -38,7 +38,10 @@ OPEN = """
     SELECT $1, $2, $3, now() + make_interval(days => least($4::int, $5::int))
 """
 READ_CLAIMS = """
-    SELECT roles, sellers, extract(epoch FROM clock_timestamp())::float8 AS issued_at FROM users.person WHERE id = $1
+    SELECT p.roles, p.sellers, extract(epoch FROM clock_timestamp())::float8 AS issued_at,
+           array(SELECT (array_position(p.sellers, m.seller_id) - 1)::int FROM users.seller_member AS m
+                 WHERE m.user_id = p.id AND m.role = 'owner' AND m.seller_id = ANY(p.sellers)) AS owned
+    FROM users.person AS p WHERE p.id = $1
 """
 KEEP_TOKEN = "INSERT INTO users.refresh_token (token_hash, session_id) VALUES ($1, $2)"  # noqa: S105
 FIND_OWNER = """
@@ -90,6 +93,7 @@ class _Holder(msgspec.Struct, frozen=True):
     roles: tuple[str, ...]
     sellers: tuple[UUID, ...]
     issued_at: float
+    owned: tuple[int, ...]
 
 
 class Id(msgspec.Struct, frozen=True):
@@ -182,9 +186,8 @@ async def issue_tokens(tx: Transaction, user_id: UUID, session_id: UUID) -> Toke
     """A pair of tokens that say what is true of the user now; the user's row is locked."""
     holder = await tx.one(_Holder, READ_CLAIMS, user_id)
     lasts_s = settings.now.access_token_s
-    claims = Claims(
-        ISSUER, AUDIENCE, user_id, session_id, holder.issued_at, holder.issued_at + lasts_s, roles=holder.roles, sellers=holder.sellers
-    )
+    ends_at = holder.issued_at + lasts_s
+    claims = Claims(ISSUER, AUDIENCE, user_id, session_id, holder.issued_at, ends_at, holder.roles, holder.sellers, holder.owned)
     refresh_token = secrets.token_urlsafe(TOKEN_BYTES)
     await tx.run(KEEP_TOKEN, hash_token(refresh_token), session_id)
     return Tokens(access_token=await keys.sign(tx, claims), refresh_token=refresh_token, expires_in=lasts_s)

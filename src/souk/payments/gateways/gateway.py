@@ -1,23 +1,22 @@
 """The seam behind which every payment provider stands: what it is asked, what it says, and how it fails."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
+from souk.kit import lines
 from souk.kit.money import Money
 
 # How far back a book begins that was never read before and is asked for by time.
 BEGINNING_S = 86_400
 
 
-class Silent(Exception):
-    """The gateway did not answer, or with an error of its own: nobody knows whether it did what it was asked."""
-
-
-class Unreachable(Exception):
-    """The question did not get to the gateway, or it said that it did nothing: no money has moved."""
+# How a call fails: nobody knows whether the gateway did what it was asked; or no money has moved.
+Silent = lines.Silent
+Unreachable = lines.Unreachable
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -96,6 +95,23 @@ class RefundNews(msgspec.Struct, frozen=True):
     attempt_id: UUID | None = None
 
 
+class ChargebackNews(msgspec.Struct, frozen=True):
+    """What a gateway says of money that a buyer's bank has taken back, and of all its fees for that so far.
+
+    Of a mere question of the bank, for which no money has moved, there is no news.
+    """
+
+    payment_id: UUID
+    attempt_id: UUID
+    gateway_id: str
+    status: Literal["open", "won", "lost"]
+    amount: Money
+    reason: str = ""
+    evidence_due_at: datetime | None = None
+    fee: Money | None = None
+    fee_returned: Money | None = None
+
+
 class News(msgspec.Struct, frozen=True):
     """One message of a gateway: its answer to a call, a webhook, or an entry of its book."""
 
@@ -106,6 +122,7 @@ class News(msgspec.Struct, frozen=True):
     foreign: bool = False  # it tells of money, and not of ours
     attempts: tuple[AttemptNews, ...] = ()
     refunds: tuple[RefundNews, ...] = ()
+    chargebacks: tuple[ChargebackNews, ...] = ()
 
 
 class BookPage(msgspec.Struct, frozen=True):
@@ -134,6 +151,8 @@ class Gateway(Protocol):
     name: str
     # The gateways whose attempts and refunds stand in this one's book; none if it has no book of its own.
     in_book: tuple[str, ...]
+    # Whether its book has chargebacks, too; if not, webhooks alone tell of them.
+    chargebacks_in_book: bool
 
     async def charge(self, asked: ChargeAsked) -> AttemptNews:
         """Take the money, once per reference however often it is asked."""

@@ -162,6 +162,7 @@ class PayPal:
 
     name = "paypal"
     in_book: tuple[str, ...] = ("paypal",)
+    chargebacks_in_book = False
     rewind = staticmethod(go_back)
 
     def __init__(self, settings: Settings) -> None:

@@ -3,11 +3,13 @@
 import logging
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal
 from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
+from msgspec import Raw
 
 from souk.kit.money import Money
 from souk.payments.gateways import signatures
@@ -16,6 +18,7 @@ from souk.payments.gateways.gateway import (
     AttemptSought,
     BookPage,
     ChargeAsked,
+    ChargebackNews,
     News,
     Reference,
     RefundAsked,
@@ -42,6 +45,8 @@ STATUSES: dict[str, Literal["pending", "requires_action", "captured", "declined"
     "expired": "declined",
     "canceled": "declined",
 }
+# The entries of the book that tell how a dispute stood then.
+DISPUTES: dict[str, Literal["open", "won", "lost"]] = {"dispute": "open", "dispute_won": "won", "dispute_lost": "lost"}
 PAGE_SIZE = 500
 
 
@@ -70,10 +75,22 @@ class _Sales(msgspec.Struct, frozen=True):
     items: tuple[_Sale, ...]
 
 
+class _Dispute(msgspec.Struct, frozen=True):
+    id: str
+    charge_id: str
+    reference: str
+    status: Literal["open", "won", "lost"]
+    amount: int
+    currency: str
+    reason: str
+    fee: int
+    evidence_due_at: datetime
+
+
 class _Event(msgspec.Struct, frozen=True):
     id: str
     type: str
-    data: _Sale
+    data: Raw
 
 
 class _Operation(msgspec.Struct, frozen=True):
@@ -106,6 +123,7 @@ class Sandbox:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
         self.in_book: tuple[str, ...] = (CARD, APP) if name == CARD else ()
+        self.chargebacks_in_book = name == CARD
         self._folder = "/v1/charges" if name == CARD else "/v1/checkouts"
         self._settings = settings
         self._line = Line(settings.sandbox_url, settings)
@@ -160,14 +178,18 @@ class Sandbox:
         event_id = signatures.verify(headers, body, self._settings.sandbox_webhook_secrets)
         try:
             event = msgspec.json.decode(body, type=_Event)
+            if event.type.startswith("dispute."):
+                dispute = msgspec.json.decode(event.data, type=_Dispute)
+                return news_of_dispute("webhook", event_id, event.type, dispute, dispute.status)
+            sale = msgspec.json.decode(event.data, type=_Sale)
         except msgspec.DecodeError as broken:
             raise WebhookForged from broken
-        reference = read_reference(event.data.reference)
-        gateway = gateway_of(event.data.id)
+        reference = read_reference(sale.reference)
+        gateway = gateway_of(sale.id)
         if reference is None:
             return News("webhook", gateway, event_id, event.type, foreign=True)
-        refunds = tuple(told for one in event.data.refunds if (told := read_refund(one, reference.payment_id)))
-        return News("webhook", gateway, event_id, event.type, attempts=(read_sale(event.data, reference),), refunds=refunds)
+        refunds = tuple(told for one in sale.refunds if (told := read_refund(one, reference.payment_id)))
+        return News("webhook", gateway, event_id, event.type, attempts=(read_sale(sale, reference),), refunds=refunds)
 
     async def read_book(self, after: str) -> BookPage:
         now = time.time()
@@ -178,8 +200,17 @@ class Sandbox:
             raise Silent(f"the book answered {answer.status}")
         page = msgspec.json.decode(answer.body, type=_Operations)
         position = str(page.items[-1].seq) if page.items else after
-        moves = tuple(read_operation(one) for one in page.items if one.kind in ("capture", "refund"))
-        return BookPage(moves, position, more=page.next is not None, until=now)
+        moves = [read_operation(one) for one in page.items if one.kind in ("capture", "refund")]
+        moves += [await self._read_dispute(one) for one in page.items if one.kind in DISPUTES]
+        return BookPage(tuple(moves), position, more=page.next is not None, until=now)
+
+    async def _read_dispute(self, entry: _Operation) -> News:
+        """An entry of the book about a dispute: it says that there is one, all else is asked for."""
+        answer = await self._get(f"/v1/disputes/{quote(entry.reference, safe='')}")
+        if answer.status != 200:
+            raise Silent(f"a dispute of the book answered {answer.status}")
+        dispute = msgspec.json.decode(answer.body, type=_Dispute)
+        return news_of_dispute("book", entry.id, entry.kind, dispute, DISPUTES[entry.kind])
 
     def rewind(self, position: str, second: int) -> str:
         """Its entries are numbered without gaps: none comes late."""
@@ -230,6 +261,21 @@ def read_refund(refund: _Refund, payment_id: UUID) -> RefundNews | None:
     if refund_id is None:
         return None
     return RefundNews(payment_id, refund_id, "succeeded", refund.id, Money(refund.amount, refund.currency))
+
+
+def news_of_dispute(
+    source: Literal["webhook", "book"], external_id: str, kind: str, dispute: _Dispute, status: Literal["open", "won", "lost"]
+) -> News:
+    """A dispute as news of a chargeback of ours."""
+    reference = read_reference(dispute.reference)
+    gateway = gateway_of(dispute.charge_id)
+    if reference is None:
+        return News(source, gateway, external_id, kind, foreign=True)
+    told = ChargebackNews(
+        reference.payment_id, reference.attempt_id, dispute.id, status, Money(dispute.amount, dispute.currency), dispute.reason,
+        dispute.evidence_due_at, Money(dispute.fee, dispute.currency),
+    )  # fmt: skip
+    return News(source, gateway, external_id, kind, chargebacks=(told,))
 
 
 def read_operation(entry: _Operation) -> News:

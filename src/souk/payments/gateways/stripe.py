@@ -8,7 +8,6 @@ from uuid import UUID
 import msgspec
 import stripe
 
-from souk.kit.money import Money
 from souk.payments.gateways.gateway import (
     AttemptNews,
     AttemptSought,
@@ -26,6 +25,8 @@ from souk.payments.gateways.gateway import (
     read_reference,
 )
 from souk.payments.gateways.line import NO_ANSWER, Line, failed
+from souk.payments.gateways.stripe_amounts import from_stripe, to_stripe
+from souk.payments.gateways.stripe_disputes import Dispute, read_dispute
 from souk.payments.settings import Settings
 from souk.payments.types import WebhookForged
 
@@ -42,8 +43,6 @@ REFUND_STATUSES: dict[str, Literal["pending", "succeeded", "failed"]] = {
     "failed": "failed",
     "canceled": "failed",
 }
-# Stripe counts these in hundredths although nobody else does any more.
-HUNDREDTHS = frozenset({"ISK", "UGX"})
 # The book is read by hours at the most; its last minute once more, because clocks differ and charges of one second appear one by one.
 STRETCH_S, OVERLAP_S = 3_600, 60
 
@@ -105,6 +104,7 @@ class Stripe:
 
     name = "stripe"
     in_book: tuple[str, ...] = ("stripe",)
+    chargebacks_in_book = False
     rewind = staticmethod(go_back)
 
     def __init__(self, settings: Settings) -> None:
@@ -165,7 +165,30 @@ class Stripe:
             payment_id, refund_id = (read_id((refund.metadata or {}).get(name, "")) for name in ("payment_id", "refund_id"))
             refunds = (read_refund(refund, payment_id, refund_id),) if payment_id and refund_id else ()
             return News("webhook", self.name, event.id, event.type, refunds=refunds)
+        if event.type.startswith("charge.dispute."):
+            return await self._read_dispute(event.id, event.type, msgspec.json.decode(told, type=Dispute))
         return News("webhook", self.name, event.id, event.type)
+
+    async def _read_dispute(self, event_id: str, kind: str, dispute: Dispute) -> News:
+        """A dispute names the intent; which attempt that was for, only the intent says."""
+        if not dispute.has_taken:
+            return News("webhook", self.name, event_id, kind)
+        found = await self._find_disputed(dispute)
+        reference = reference_of(found)
+        if reference is None:
+            return News("webhook", self.name, event_id, kind, foreign=True)
+        return News("webhook", self.name, event_id, kind, chargebacks=(read_dispute(dispute, reference),))
+
+    async def _find_disputed(self, dispute: Dispute) -> _Intent | None:
+        intent_id = dispute.payment_intent
+        if intent_id is None:
+            return None
+        try:
+            return await self._ask(lambda client: retrieve_intent(client, intent_id))
+        except stripe.InvalidRequestError:
+            return None
+        except stripe.StripeError as refused:
+            raise Silent(f"stripe: {code_of(refused)}") from refused
 
     async def read_book(self, after: str) -> BookPage:
         """The charges and refunds of the next hour. What comes of one that is still pending is told by webhooks and look-ups."""
@@ -333,14 +356,3 @@ def code_of(refused: stripe.StripeError) -> str:
         return "gateway_error"
     decline = refused.error.decline_code if isinstance(refused, stripe.CardError) and refused.error else None
     return decline or refused.code or "gateway_error"
-
-
-def to_stripe(money: Money) -> int:
-    """An amount as Stripe counts it."""
-    return money.amount * 100 if money.currency in HUNDREDTHS else money.amount
-
-
-def from_stripe(amount: int, currency: str) -> Money:
-    """An amount as we count it."""
-    code = currency.upper()
-    return Money(amount // 100 if code in HUNDREDTHS else amount, code)

@@ -1,0 +1,5 @@
+"""Invoices' database."""
+
+from souk.kit.db import Database
+
+db = Database("invoices")

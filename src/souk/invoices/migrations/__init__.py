@@ -1,0 +1,1 @@
+"""Invoices' schema, forward only."""

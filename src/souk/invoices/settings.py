@@ -1,0 +1,44 @@
+"""What a shop decides about its invoices: SOUK_INVOICES_TIMEZONE and so on."""
+
+from datetime import UTC, date, datetime, tzinfo
+from functools import cache
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from souk.invoices.types import Language
+from souk.kit.config import Section
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """In which zone a year begins, in which language documents are written, a folder of more fonts, and how many are laid out at once."""
+
+    timezone: str = "UTC"
+    language: Language = "en"
+    fonts: str = ""
+    renderers: Annotated[int, Meta(ge=1, le=64)] = 2
+
+    def __post_init__(self) -> None:
+        find_zone(self.timezone)
+
+
+@cache
+def find_zone(name: str) -> tzinfo:
+    """The time zone of this name; raises ValueError if this machine knows none."""
+    # A machine without the IANA database has this one all the same.
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError) as unknown:
+        raise ValueError(f"{name} is no time zone of the IANA database") from unknown
+
+
+settings = Section(Settings, "SOUK_INVOICES")
+
+
+def day_of(moment: datetime) -> date:
+    """The day of a moment where the shop is."""
+    return moment.astimezone(find_zone(settings.now.timezone)).date()

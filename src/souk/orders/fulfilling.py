@@ -1,0 +1,65 @@
+"""Fulfil what needs no shipping: parts of digital goods are delivered as soon as their order is placed."""
+
+from uuid import UUID, uuid5
+
+import msgspec
+
+from souk import inventory, shipping
+from souk.kit.callers import caller
+from souk.kit.db import Transaction
+from souk.orders.database import db
+from souk.orders.parcels import Step, count, follow, left_to_pack
+from souk.orders.reading import FIND_ORDERS, StoredOrder
+from souk.orders.settling import LOCK_ORDERS
+from souk.orders.types import LinePieces
+from souk.orders.worths import lines_of
+
+# A parcel that shipping never sees.
+ADD_PARCEL = """
+    INSERT INTO orders.parcel (order_id, id, seller_id, lines) VALUES ($1, $2, $3, $4) ON CONFLICT (order_id, id) DO NOTHING
+"""
+
+
+async def fulfill_digital_parts(order_id: UUID) -> None:
+    """Deliver the parts of an order that need no shipping, and let their stock leave. Again changes nothing."""
+    async with db.transaction() as tx:
+        await tx.run(LOCK_ORDERS, [order_id])
+        order = await tx.one(StoredOrder, FIND_ORDERS, [order_id])
+        parcels = {part.seller_id: parcel_of(order, part.seller_id) for part in order.parts if part.shipping_option == shipping.NO_SHIPPING}
+        if order.status == "placed":
+            await deliver(tx, order, parcels)
+    delivered = {line.seller_id for line in order.lines if line.quantity > line.canceled} if order.status == "placed" else set()
+    for seller_id, parcel_id in parcels.items():
+        if seller_id in delivered:
+            await let_leave(order, seller_id, parcel_id)
+
+
+def parcel_of(order: StoredOrder, seller_id: UUID) -> UUID:
+    """The parcel of a part, which is the same however often it is fulfilled."""
+    return uuid5(order.id, f"digital:{seller_id}")
+
+
+async def deliver(tx: Transaction, order: StoredOrder, parcels: dict[UUID, UUID]) -> None:
+    """Count what has not been cancelled of these parts as packed, sent and delivered. The order is locked."""
+    steps: list[Step] = []
+    for part in order.parts:
+        lines = tuple(LinePieces(line.id, left) for line in lines_of(order, part) if (left := left_to_pack(line)))
+        if part.seller_id in parcels and lines:
+            parcel_id = parcels[part.seller_id]
+            if await tx.run(ADD_PARCEL, order.id, parcel_id, part.seller_id, msgspec.to_builtins(lines)):
+                await count(tx, {(order.id, line.line_id): (line.quantity, 0, 0) for line in lines})
+            steps.append(Step(order.id, parcel_id, "delivered"))
+    if steps:
+        await follow(tx, steps)
+
+
+async def let_leave(order: StoredOrder, seller_id: UUID, parcel_id: UUID) -> None:
+    """Let the stock of a part leave, once."""
+    pieces = tuple(
+        inventory.StockLine(line.sku, seller_id, line.quantity - line.canceled)
+        for line in order.lines
+        if line.seller_id == seller_id and line.quantity > line.canceled
+    )
+    (answer,) = await inventory.ship_stock.many([(inventory.ShipStock(order.id, pieces, parcel_id), caller())])
+    if isinstance(answer, Exception):
+        raise answer

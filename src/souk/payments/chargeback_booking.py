@@ -1,0 +1,190 @@
+"""What chargebacks mean for our rows and our ledger: decisions only, nothing here reads or writes.
+
+The gateway's money is gone from the moment when it tells, and stands as an expense of the shop. A refund that was not asked for (or
+several) takes it from the sellers as far as the money has not gone back to the buyer before; the rest stays an expense.
+"""
+
+from uuid import UUID, uuid5
+
+import msgspec
+
+from souk.kit.ids import new_id
+from souk.payments import ledger
+from souk.payments.booking import CLOSED, book_refund, due_of, reserving
+from souk.payments.chargeback_rows import NewChargeback, NewShare
+from souk.payments.events import ChargebackClosed, ChargebackCovered, ChargebackOpened
+from souk.payments.gateways.gateway import ChargebackNews
+from souk.payments.ledger import Transfer
+from souk.payments.methods import WALLET
+from souk.payments.records import Attempt, Case, Changes, NewRefund
+from souk.payments.shares import RefundShare, SaleShare, share_out, undo
+
+TAKEN, WON = "taken back by the buyer's bank", "chargeback_won"
+
+
+def book_chargeback(case: Case, gateway: str, news: ChargebackNews, changes: Changes) -> str | None:
+    """Take what a gateway says of a chargeback; why not, if it contradicts us. Old news, and news told again, change nothing.
+
+    News of the end may come first: then the beginning is booked with it.
+    """
+    row = find_told(case, gateway, news.gateway_id)
+    if row is None:
+        if reason := find_contradiction(case, gateway, news):
+            return reason
+        row = open_chargeback(case, gateway, news, changes)
+    if (news.amount.amount, news.amount.currency) != (row.amount, row.currency):
+        return f"{row.amount} {row.currency} were taken back, {news.amount.amount} {news.amount.currency} told of"
+    if "open" not in (news.status, row.status) and news.status != row.status:
+        return f"a chargeback that we believe is {row.status}"
+    if {one.currency for one in (news.fee, news.fee_returned) if one} - {row.fee_currency} and row.fee:
+        return f"a chargeback whose fee was in {row.fee_currency}"
+    row = book_fees(row, news, changes)
+    if row.status == "open":
+        due = news.evidence_due_at or row.evidence_due_at
+        row = msgspec.structs.replace(row, reason=news.reason or row.reason, evidence_due_at=due)
+        if news.status != "open":
+            row = decide(case, row, news.status == "won", changes)
+    changes.put_chargeback(case, row)
+    return None
+
+
+def find_told(case: Case, gateway: str, external_id: str) -> NewChargeback | None:
+    """The chargeback that a gateway speaks of, if we know of it."""
+    return next((row for row in case.chargebacks.values() if (row.gateway, row.external_id) == (gateway, external_id)), None)
+
+
+def find_contradiction(case: Case, gateway: str, news: ChargebackNews) -> str | None:
+    """Why a chargeback that we hear of first cannot be true."""
+    attempt = case.attempts.get(news.attempt_id)
+    if attempt is None or attempt.gateway != gateway or not attempt.has_money:
+        return "a chargeback of what was never paid"
+    if news.amount.currency != attempt.currency or not 0 < news.amount.amount <= left_to_take(case, attempt):
+        return "more was taken back than was paid"
+    return None
+
+
+def left_to_take(case: Case, attempt: Attempt) -> int:
+    """What an attempt brought and no bank has taken; whether it went back to the buyer otherwise, banks do not ask."""
+    taken = sum(row.amount for row in case.chargebacks.values() if row.attempt_id == attempt.id and row.status != "won")
+    return attempt.amount - taken if attempt.has_money and attempt.gateway != WALLET else 0
+
+
+def open_chargeback(case: Case, gateway: str, news: ChargebackNews, changes: Changes) -> NewChargeback:
+    """The money is gone: first at the shop's cost, then at that of the sellers."""
+    payment, amount = case.payment, news.amount.amount
+    row = NewChargeback(
+        payment.id, new_id(), news.attempt_id, gateway, news.gateway_id, amount, news.amount.currency, news.reason, "open",
+        news.evidence_due_at, loss=amount, fee=0, fee_returned=0, fee_currency=news.amount.currency,
+    )  # fmt: skip
+    changes.transfers.append(taking(row))
+    row = cover(case, row, changes)
+    if payment.kind == "order":
+        counted = payment.money(amount - row.loss)
+        changes.events.append(ChargebackOpened(payment.id, payment.id, row.id, payment.money(amount), counted))
+    return row
+
+
+def taking(row: NewChargeback) -> Transfer:
+    """The movement by which a bank takes money back."""
+    way = ledger.chargeback_expense(row.currency), ledger.clearing(row.gateway, row.currency)
+    return Transfer(row.payment_id, f"chargeback:{row.id}", "charged_back", *way, row.amount)
+
+
+def cover(case: Case, row: NewChargeback, changes: Changes, refused: NewRefund | None = None) -> NewChargeback:
+    """Have the sellers give what they have not given yet, as far as the money has not gone back to the buyer otherwise."""
+    attempt = case.attempts[row.attempt_id]
+    amount = min(row.loss, case.left_of(attempt))
+    if case.payment.kind != "order" or attempt.status != "captured" or not amount:
+        return row
+    shares = refused.shares if refused and refused.amount == amount else divide(case, amount, refused.funds if refused else 0)
+    refund = NewRefund(
+        row.payment_id, uuid5(row.id, str(row.loss)), attempt.id, amount, row.currency, "origin", False, TAKEN, "succeeded",
+        row.external_id, cause="chargeback", funds=sum(share.funds for share in shares), shares=shares,
+    )  # fmt: skip
+    changes.transfers += covering(refund)
+    changes.put_refund(case, refund)
+    changes.chargeback_shares += [take_from(row, share.charged) for share in shares if share.seller_id and share.charged]
+    return msgspec.structs.replace(row, loss=row.loss - amount)
+
+
+def divide(case: Case, amount: int, idle: int = 0) -> tuple[RefundShare, ...]:
+    """Who gives it: all sellers, but first what nobody will earn: the funds of an order that is given up, or so much as is idle."""
+    out = min(case.funds if case.payment.closed_at is not None else idle, amount)
+    given = (RefundShare(None, out, funds=out),) if out else ()
+    return given + (share_out(amount - out, case.sales, case.given) if amount > out else ())
+
+
+def covering(refund: NewRefund) -> list[Transfer]:
+    """The movements by which sellers give what a bank took."""
+    way = due_of(refund), ledger.chargeback_expense(refund.currency)
+    return [*reserving(refund), Transfer(refund.payment_id, f"refund:{refund.id}", "refunded", *way, refund.amount)]
+
+
+def take_from(row: NewChargeback, share: SaleShare) -> NewShare:
+    debited = share.amount - share.tax - share.commission + share.platform_discount
+    return NewShare(row.payment_id, row.id, share.seller_id or UUID(int=0), share.amount, debited)
+
+
+def cover_losses(case: Case, refused: NewRefund | None, changes: Changes) -> None:
+    """A refund that was under way when a bank took the money was refused: who was to give it gives what the shop bore for it."""
+    for row in [row for row in case.chargebacks.values() if row.loss]:
+        covered = cover(case, row, changes, refused)
+        if covered.loss < row.loss:
+            changes.put_chargeback(case, covered)
+            counted = case.payment.money(row.loss - covered.loss)
+            changes.events.append(ChargebackCovered(row.payment_id, row.payment_id, row.id, counted))
+
+
+def book_fees(row: NewChargeback, news: ChargebackNews, changes: Changes) -> NewChargeback:
+    """What the gateway took for its trouble so far, and what it gave back of that; neither ever falls."""
+    fee = max(row.fee, news.fee.amount if news.fee else 0)
+    returned = min(max(row.fee_returned, news.fee_returned.amount if news.fee_returned else 0), fee)
+    currency = news.fee.currency if news.fee and not row.fee else row.fee_currency
+    expense, clearing = ledger.chargeback_expense(currency), ledger.clearing(row.gateway, currency)
+    if fee > row.fee:
+        reference = f"chargeback:{row.id}:fee:{fee}"
+        changes.move(row.payment_id, reference, "chargeback_fee", (expense, clearing), fee - row.fee)
+    if returned > row.fee_returned:
+        reference = f"chargeback:{row.id}:fee_returned:{returned}"
+        changes.move(row.payment_id, reference, "chargeback_fee_returned", (clearing, expense), returned - row.fee_returned)
+    return msgspec.structs.replace(row, fee=fee, fee_returned=returned, fee_currency=currency)
+
+
+def decide(case: Case, row: NewChargeback, won: bool, changes: Changes) -> NewChargeback:
+    """The bank has decided. What is lost stays as it is; what is won is undone, and goes back at once if the order is given up."""
+    counted = row.amount - row.loss
+    if won:
+        for refund in covers_of(case, row):
+            changes.put_refund(case, msgspec.structs.replace(refund, status="failed", failure_code=WON))
+            changes.transfers += undo(covering(refund))
+        changes.transfers += undo([taking(row)])
+    row = msgspec.structs.replace(row, status="won" if won else "lost", loss=0 if won else row.loss)
+    payment = case.payment
+    if payment.kind == "order":
+        money = payment.money(row.amount), payment.money(counted)
+        changes.events.append(ChargebackClosed(payment.id, payment.id, row.id, *money, won))
+    if won and payment.closed_at is not None:
+        return_won(case, changes)
+    return row
+
+
+def covers_of(case: Case, row: NewChargeback) -> list[NewRefund]:
+    """The refunds by which sellers have given a chargeback."""
+    key = ("chargeback", row.attempt_id, row.external_id)
+    return [one for one in case.refunds.values() if (one.cause, one.attempt_id, one.gateway_id) == key and one.status != "failed"]
+
+
+def return_won(case: Case, changes: Changes) -> None:
+    """An order that was given up keeps no money: what is not set aside give now those who were given it when the order ended."""
+    attempt = case.captured
+    if attempt is None or not (left := case.left_of(attempt)):
+        return
+    shares, about = divide(case, left), (case.payment.id, new_id(), attempt.id, left, attempt.currency)
+    funds = sum(share.funds for share in shares)
+    refund = NewRefund(*about, "origin", False, CLOSED, cause="canceled", funds=funds, shares=shares)
+    book_refund(case, refund, changes)
+
+
+def entry_of(row: NewChargeback, news: ChargebackNews) -> str:
+    """What the ledger calls the movement that an entry of a gateway's book tells of; nothing is moved when a chargeback is lost."""
+    return {"open": f"chargeback:{row.id}", "won": f"chargeback:{row.id}:undone", "lost": ""}[news.status]

@@ -1,0 +1,179 @@
+"""Whose money a payment is: what a seller earns of it, and from whom comes what goes back. Decisions only, nothing here reads or writes."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import msgspec
+
+from souk.kit.money import divide_half_up, split
+from souk.payments import ledger
+from souk.payments.ledger import Account, Transfer
+
+
+class SaleShare(msgspec.Struct, frozen=True):
+    """A part of what a buyer paid that belongs to one seller's sale, or (without a seller) to the platform itself.
+
+    `amount` has the tax in it. The seller gets it without the tax and the commission, and what the platform took off the price.
+    """
+
+    seller_id: UUID | None
+    amount: int
+    tax: int = 0
+    commission: int = 0
+    platform_discount: int = 0
+
+    def scaled(self, amount: int) -> "SaleShare":
+        """The same in proportion for another amount, each part rounded half up."""
+        if amount == self.amount:
+            return self
+        parts = (self.tax, self.commission, self.platform_discount)
+        rest = (divide_half_up(part * amount, self.amount) if self.amount else 0 for part in parts)
+        return SaleShare(self.seller_id, amount, *rest)
+
+
+class RefundShare(SaleShare, frozen=True, kw_only=True):
+    """How a refund divides for one seller: `amount` goes to the buyer, `funds` comes out of what no seller has earned yet.
+
+    Where more goes back than comes out of these funds the seller gives the difference, of which tax, commission and platform_discount
+    are; where less goes back the seller gets it: they had given it before for goods that are cancelled now.
+    """
+
+    funds: int = 0
+
+    @property
+    def charged(self) -> SaleShare | None:
+        """What the seller gives."""
+        return self._difference(self.amount - self.funds)
+
+    @property
+    def restored(self) -> SaleShare | None:
+        """What the seller gets back."""
+        return self._difference(self.funds - self.amount)
+
+    def _difference(self, amount: int) -> SaleShare | None:
+        return SaleShare(self.seller_id, amount, self.tax, self.commission, self.platform_discount) if amount > 0 else None
+
+
+def charge(share: SaleShare) -> RefundShare:
+    """A refund that a seller gives."""
+    return RefundShare(share.seller_id, share.amount, share.tax, share.commission, share.platform_discount)
+
+
+def share_out(amount: int, sales: Sequence[SaleShare], given: Sequence[RefundShare]) -> tuple[RefundShare, ...]:
+    """Who gives an amount of which nobody says what it is for: each seller in proportion to what has not gone back of their sale.
+
+    Where no seller has anything left, the platform gives it.
+    """
+    left = [find_left(sale, given) for sale in sales]
+    if not any(one.amount for one in left):
+        return (charge(SaleShare(None, amount)),)
+    parts = split(amount, [one.amount for one in left])
+    return tuple(charge(one.scaled(part)) for one, part in zip(left, parts, strict=True) if part)
+
+
+def find_left(sale: SaleShare, given: Iterable[RefundShare]) -> SaleShare:
+    """What has not gone back of a sale: what its seller gave is known in its parts, what was cancelled of it in proportion."""
+    left = sale
+    for one in given:
+        if one.seller_id == sale.seller_id:
+            left = add(add(left, one.charged, -1), one.restored, 1)
+            left = add(left, sale.scaled(min(one.amount, one.funds)), -1)
+    amount = max(left.amount, 0)
+    return SaleShare(sale.seller_id, amount, min(max(left.tax, 0), amount), max(left.commission, 0), max(left.platform_discount, 0))
+
+
+def take_back(sales: Sequence[SaleShare], left: int) -> tuple[RefundShare, ...]:
+    """Who gives back for these pieces, which have been earned: their sellers, but together no more than is left of the payment."""
+    wanted = [sale.amount for sale in sales]
+    parts = wanted if sum(wanted) <= left else split(left, wanted)
+    return tuple(charge(sale.scaled(part)) for sale, part in zip(sales, parts, strict=True))
+
+
+def let_go(sales: Sequence[SaleShare], funds: int, left: int, given: Sequence[RefundShare]) -> tuple[RefundShare, ...]:
+    """How what was set aside for cancelled pieces divides: of all that is set aside (`funds`) as much as they cost.
+
+    The buyer gets it, but no more than is `left` of the payment. The rest had gone back before at the cost of sellers or the platform: they
+    get it, in proportion to what they gave.
+    """
+    costs = [sale.amount for sale in sales]
+    freed = min(funds, sum(costs))
+    paid = min(freed, left)
+    shares = [RefundShare(sale.seller_id, part, funds=part) for sale, part in zip(sales, split(paid, costs), strict=True)]
+    owed = [find_owed(seller_id, given) for seller_id in dict.fromkeys(one.seller_id for one in given)]
+    for one, part in zip(owed, split(freed - paid, [one.amount for one in owed]), strict=True):
+        back = one.scaled(part)
+        shares.append(RefundShare(one.seller_id, 0, back.tax, back.commission, back.platform_discount, funds=part))
+    return tuple(share for share in shares if share.funds)
+
+
+def find_owed(seller_id: UUID | None, given: Iterable[RefundShare]) -> SaleShare:
+    """What somebody has given for refunds and not got back."""
+    owed = SaleShare(seller_id, 0)
+    for one in given:
+        if one.seller_id == seller_id:
+            owed = add(add(owed, one.charged, 1), one.restored, -1)
+    return owed
+
+
+def add(one: SaleShare, other: SaleShare | None, sign: int) -> SaleShare:
+    if other is None:
+        return one
+    amounts = ((getattr(one, name), getattr(other, name)) for name in ("amount", "tax", "commission", "platform_discount"))
+    return SaleShare(one.seller_id, *(a + sign * b for a, b in amounts))
+
+
+def pay_share(cause_id: UUID, reference: str, share: SaleShare, source: Account, kind: str) -> list[Transfer]:
+    """The movements by which a seller gets their share of money that lies at `source`."""
+    owner, currency = find_owner(share, source.currency), source.currency
+    return make_transfers(
+        cause_id, f"{reference}:{share.seller_id or 'platform'}", (
+            ("goods", kind, source, owner, share.amount - share.tax),
+            ("tax", "tax_collected", source, ledger.tax_payable(currency), share.tax),
+            ("promotion", "promotion_paid", ledger.promotion_expense(currency), owner, share.platform_discount),
+            ("commission", "commission", owner, ledger.platform_revenue(currency), share.commission),
+        ),
+    )  # fmt: skip
+
+
+def take_share(cause_id: UUID, reference: str, share: SaleShare, to: Account, kind: str) -> list[Transfer]:
+    """The movements by which a seller gives their share back to `to`: the opposite of `pay_share`."""
+    owner, currency = find_owner(share, to.currency), to.currency
+    return make_transfers(
+        cause_id, f"{reference}:{share.seller_id or 'platform'}", (
+            ("goods", kind, owner, to, share.amount - share.tax),
+            ("tax", "tax_returned", ledger.tax_payable(currency), to, share.tax),
+            ("promotion", "promotion_returned", owner, ledger.promotion_expense(currency), share.platform_discount),
+            ("commission", "commission_returned", ledger.platform_revenue(currency), owner, share.commission),
+        ),
+    )  # fmt: skip
+
+
+def find_owner(share: SaleShare, currency: str) -> Account:
+    return ledger.seller_balance(share.seller_id, currency) if share.seller_id else ledger.platform_revenue(currency)
+
+
+def make_transfers(cause_id: UUID, reference: str, moves: Iterable[tuple[str, str, Account, Account, int]]) -> list[Transfer]:
+    return [
+        Transfer(cause_id, f"{reference}:{name}", kind, debit, credit, amount)
+        for name, kind, debit, credit, amount in moves
+        if amount and debit != credit
+    ]
+
+
+def set_aside(cause_id: UUID, reference: str, shares: Iterable[RefundShare], due: Account) -> list[Transfer]:
+    """The movements by which the money of a refund becomes due to its buyer."""
+    funds = ledger.order_funds(due.currency)
+    moves: list[Transfer] = []
+    for number, share in enumerate(shares):
+        if out := min(share.amount, share.funds):
+            moves.append(Transfer(cause_id, f"{reference}:{number}:funds", "refund_reserved", funds, due, out))
+        if share.charged:
+            moves += take_share(cause_id, f"{reference}:{number}", share.charged, due, "clawed_back")
+        if share.restored:
+            moves += pay_share(cause_id, f"{reference}:{number}", share.restored, funds, "restored")
+    return moves
+
+
+def undo(transfers: Iterable[Transfer]) -> list[Transfer]:
+    """The opposite of movements that were made."""
+    return [Transfer(one.cause_id, f"{one.reference}:undone", f"{one.kind}_undone", one.credit, one.debit, one.amount) for one in transfers]

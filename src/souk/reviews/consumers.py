@@ -1,0 +1,37 @@
+"""What reviews does when it hears of parcels that arrived, of products, and of people who leave."""
+
+from uuid import UUID
+
+from souk.catalog.events import ProductPublished, ProductRemoved
+from souk.kit.db import Transaction
+from souk.kit.events import Delivered, subscribes
+from souk.reviews import leaving, purchases
+from souk.shipping.events import ShipmentDelivered
+from souk.users.events import UserErased
+
+
+@subscribes(ShipmentDelivered)
+async def keep_purchases(tx: Transaction, news: tuple[Delivered[ShipmentDelivered], ...]) -> None:
+    """Whoever received a product may review it."""
+    await purchases.keep_purchases(tx, [one.event for one in news])
+
+
+@subscribes(ProductPublished, ProductRemoved)
+async def keep_listings(tx: Transaction, news: tuple[Delivered[ProductPublished | ProductRemoved], ...]) -> None:
+    """Know who sells what; what is gone for good takes its reviews along. Of several facts about one product the last one counts."""
+    known: dict[UUID, UUID] = {}
+    gone: dict[UUID, UUID] = {}
+    for event in (one.event for one in news):
+        if isinstance(event, ProductPublished):
+            known[event.product_id] = event.seller_id
+        else:
+            known.pop(event.product_id, None)
+            gone[event.product_id] = event.seller_id
+    await purchases.forget_products(tx, gone)
+    await purchases.keep_listings(tx, known)
+
+
+@subscribes(UserErased)
+async def forget_users(tx: Transaction, news: tuple[Delivered[UserErased], ...]) -> None:
+    """Forget who wrote, voted, reported and kept in mind."""
+    await leaving.forget_users(tx, [one.event.user_id for one in news])

@@ -1,0 +1,94 @@
+"""Who received what and who sells what, as other contexts told: by that it is known who may review."""
+
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+import msgspec
+
+from souk.kit.db import Transaction
+from souk.kit.errors import NotFound
+from souk.kit.partitions import drop_old_partitions
+from souk.reviews.database import db
+from souk.reviews.settings import settings
+from souk.reviews.types import NotPurchased
+from souk.shipping.events import ShipmentDelivered
+
+KEEP_PURCHASES = """
+    INSERT INTO reviews.purchase (shipment_id, product_id, user_id, seller_id, delivered_at)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[])
+    ON CONFLICT DO NOTHING
+"""
+FIND_PURCHASE = """
+    SELECT seller_id, true AS verified FROM reviews.purchase
+    WHERE user_id = $1 AND product_id = $2 AND delivered_at > now() - make_interval(days => $3)
+    ORDER BY delivered_at DESC LIMIT 1
+"""
+FIND_LISTING = "SELECT seller_id, false AS verified FROM reviews.listing WHERE product_id = $1"
+IS_GONE = "SELECT EXISTS (SELECT FROM reviews.listing WHERE product_id = $1 AND gone)"
+KEEP_LISTINGS = """
+    INSERT INTO reviews.listing (product_id, seller_id, gone)
+    SELECT u.product_id, u.seller_id, $3 FROM unnest($1::uuid[], $2::uuid[]) AS u (product_id, seller_id) ORDER BY u.product_id
+    ON CONFLICT (product_id) DO UPDATE SET seller_id = excluded.seller_id, gone = excluded.gone, updated_at = now()
+"""
+LOCK_REVIEWS = "SELECT id FROM reviews.review WHERE product_id = ANY($1) ORDER BY id FOR UPDATE"
+FORGET_REVIEWS = "DELETE FROM reviews.review WHERE product_id = ANY($1)"
+FORGET_RATINGS = "DELETE FROM reviews.product_rating WHERE product_id = ANY($1)"
+FORGET_FAVORITES = "DELETE FROM reviews.favorite WHERE product_id = ANY($1)"
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Who sells what is reviewed, and whether it was delivered to who reviews it."""
+
+    seller_id: UUID
+    verified: bool
+
+
+async def find_origin(tx: Transaction, user_id: UUID, product_id: UUID) -> Origin:
+    """By what right this person reviews this product; raises NotPurchased, NotFound for what is not there (any more)."""
+    if await tx.value(IS_GONE, product_id):
+        raise NotFound
+    bought = await tx.maybe(Origin, FIND_PURCHASE, user_id, product_id, settings.now.purchase_days)
+    if bought is not None:
+        return bought
+    if settings.now.verified_only:
+        raise NotPurchased
+    listed = await tx.maybe(Origin, FIND_LISTING, product_id)
+    if listed is None:
+        raise NotFound
+    return listed
+
+
+async def keep_purchases(tx: Transaction, delivered: Sequence[ShipmentDelivered]) -> None:
+    """Remember what was delivered to buyers with an account; a parcel that is told again is the same purchase."""
+    if rows := sorted(set(find_purchases(delivered))):
+        shipments, products, users, sellers = (list(column) for column in zip(*rows, strict=True))
+        times = {parcel.shipment_id: parcel.delivered_at for parcel in delivered}
+        await tx.run(KEEP_PURCHASES, shipments, products, users, sellers, [times[shipment_id] for shipment_id in shipments])
+
+
+def find_purchases(delivered: Sequence[ShipmentDelivered]) -> Iterator[tuple[UUID, UUID, UUID, UUID]]:
+    """Parcel, product, buyer and seller of what was delivered. Lines of orders from before products were told have none."""
+    for parcel in delivered:
+        for line in parcel.lines:
+            if parcel.user_id is not None and line.product_id is not None:
+                yield parcel.shipment_id, line.product_id, parcel.user_id, parcel.seller_id
+
+
+async def keep_listings(tx: Transaction, sellers: dict[UUID, UUID]) -> None:
+    """Remember who sells these products."""
+    if sellers:
+        await tx.run(KEEP_LISTINGS, list(sellers), list(sellers.values()), False)
+
+
+async def forget_products(tx: Transaction, sellers: dict[UUID, UUID]) -> None:
+    """Forget what was said of products that are gone for good, and who kept them in mind."""
+    if sellers:
+        await tx.run(KEEP_LISTINGS, list(sellers), list(sellers.values()), True)
+        for statement in (LOCK_REVIEWS, FORGET_REVIEWS, FORGET_RATINGS, FORGET_FAVORITES):
+            await tx.run(statement, list(sellers))
+
+
+async def forget_old_purchases() -> int:
+    """Drop whole months of purchases that nobody may review any more; how many."""
+    async with db.pool.acquire() as connection:
+        return await drop_old_partitions(connection, "reviews.purchase", settings.now.purchase_days)

@@ -1,0 +1,93 @@
+"""What needs no shipping is delivered, and earned, as soon as it is paid."""
+
+from uuid import UUID
+
+import pytest
+from tests.audit.history import check
+from tests.orders.market import as_buyer, as_system, available, buy, fill_cart, make_seller, open_market, put_on_sale
+from tests.orders.test_cancelling_items import balance
+from tests.waiting import until
+
+from souk import catalog, inventory, orders, shipping
+from souk.app import Shop
+from souk.kit.ids import new_id
+from souk.orders.fulfilling import fulfill_digital_parts
+from souk.orders.types import CancelOrder, NotCancellable
+
+BUYER = new_id()
+
+
+@pytest.fixture
+async def authors(working_shop: Shop) -> UUID:
+    """A seller of a novel for 9.00 that is read on a screen."""
+    await open_market()
+    seller_id = await make_seller("Authors")
+    price = (catalog.Price(900, "USD"),)
+    with as_system():
+        await catalog.create_products(
+            (
+                catalog.NewProduct(
+                    name="A novel", seller_id=seller_id, status="published", requires_shipping=False,
+                    variants=(catalog.NewVariant("NOVEL", price),),
+                ),
+            )
+        )  # fmt: skip
+        store = await inventory.create_store(inventory.NewStore("Licences", "DE", seller_id=seller_id))
+        await inventory.set_stock_levels((inventory.StockCount(store.id, "NOVEL", 100),))
+    return seller_id
+
+
+async def order(*lines: tuple[str, int]) -> orders.Order:
+    cart_id = await fill_cart(BUYER, *lines)
+    with as_buyer(BUYER):
+        return await orders.place_order(buy(cart_id))
+
+
+async def has_come_to(placed: orders.Order, status: str) -> None:
+    async def is_so() -> bool:
+        with as_buyer(BUYER):
+            return (await orders.get_order(placed.id)).fulfillment_status == status
+
+    await until(is_so)
+
+
+async def is_in_order() -> bool:
+    return (await check(settled=True)).broken == 0
+
+
+async def test_a_novel_is_there_when_it_is_paid(authors: UUID) -> None:
+    placed = await order(("NOVEL", 2))
+    assert placed.total.amount == 1800
+    await has_come_to(placed, "delivered")
+    with as_buyer(BUYER), pytest.raises(NotCancellable):
+        await orders.cancel_order(placed.id, CancelOrder())
+    with as_system():
+        await fulfill_digital_parts(placed.id)
+    await until(is_in_order)
+    assert await available("NOVEL") == 98
+    # 18.00 with 19 % of tax in them: 15.13 without, of which the platform keeps 1.51.
+    assert await balance(authors) == 1513 - 151
+
+
+async def test_a_mug_beside_it_is_still_to_be_sent(authors: UUID) -> None:
+    await put_on_sale("MUG", 1200, 10, await make_seller("Mugs"))
+    placed = await order(("NOVEL", 1), ("MUG", 1))
+    await has_come_to(placed, "partial")
+    with as_buyer(BUYER):
+        shown = await orders.get_order(placed.id)
+    assert {part.seller_id == authors: part.status for part in shown.parts} == {True: "delivered", False: "unfulfilled"}
+    await until(is_in_order)
+
+
+async def test_a_packed_mug_stays_packed_if_the_order_cannot_be_cancelled_for_the_novel(authors: UUID) -> None:
+    mugs = await make_seller("Mugs")
+    await put_on_sale("MUG", 1200, 10, mugs)
+    placed = await order(("NOVEL", 1), ("MUG", 1))
+    await has_come_to(placed, "partial")
+    with as_system():
+        packed = await orders.pack_parcel(orders.NewParcel(placed.id, mugs))
+    with as_buyer(BUYER), pytest.raises(NotCancellable):
+        await orders.cancel_order(placed.id, CancelOrder())
+    with as_system():
+        assert (await shipping.get_shipment(packed.id)).status == "packed"
+    await until(is_in_order)
