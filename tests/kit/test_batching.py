@@ -214,7 +214,7 @@ async def write_crosswise(first: UUID, second: UUID, met: asyncio.Barrier | None
         await tx.run("UPDATE kit.note SET number = number + 1 WHERE id = $1", second)
 
 
-async def test_a_deadlock_repeats_the_batch_once(here: str) -> None:
+async def test_a_deadlock_repeats_one_of_the_batches(here: str) -> None:
     one, other = new_id(), new_id()
     async with notebook.db.transaction() as tx:
         await notebook.write(tx, Note(one, 0), Note(other, 0))
@@ -230,7 +230,7 @@ async def test_a_deadlock_repeats_the_batch_once(here: str) -> None:
         return Batcher(work)
 
     assert await asyncio.gather(work_on(one, other).ask(1, NOBODY), work_on(other, one).ask(2, NOBODY)) == [1, 2]
-    assert len(tries) == 3
+    assert len(tries) in (3, 4)  # a machine under load may let the one that lost come first again
     assert await notebook.db.value("SELECT array_agg(number) FROM kit.note") == [2, 2]
 
 
@@ -244,7 +244,7 @@ async def test_a_conflict_that_stays_is_unavailable() -> None:
 
     with pytest.raises(Unavailable):
         await Batcher(conflict).ask(1, NOBODY)
-    assert tries == 2
+    assert tries == 3
 
 
 async def test_batches_take_turns_so_that_those_that_wait_grow() -> None:

@@ -18,6 +18,10 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
+# Before a batch that met another one is repeated. The pause lets the other one go first: PostgreSQL gives a row whose holder
+# has rolled back to whoever comes next, which may be that holder again, and the two would meet once more.
+PAUSES_S = (0.02, 0.2)
+
 _in_batch: ContextVar[bool] = ContextVar("souk_in_batch", default=False)
 _begun: ContextVar[bool] = ContextVar("souk_begun", default=False)
 
@@ -114,7 +118,7 @@ class Batcher(Generic[Q, A]):
     What asks the database waits for its turn; what asks somewhere else need not (`turns=False`).
     Each item gets its own answer or refusal. An item whose deadline has passed, or whose caller has left, is not worked on.
     Data that PostgreSQL refuses (SQLSTATE 22, 23) is searched for by halving the batch; a serialization failure or deadlock
-    repeats the batch once; when the database cannot answer, every item gets Unavailable.
+    repeats the batch after a pause, up to `len(PAUSES_S)` times; when the database cannot answer, every item gets Unavailable.
     """
 
     def __init__(self, work: Work[Q, A], size: int = 500, lanes: int = 2, *, turns: bool = True) -> None:
@@ -204,7 +208,7 @@ class Batcher(Generic[Q, A]):
             self._busy += 1
             self._start()
             try:
-                await self._answer(batch, first_try=True)
+                await self._answer(batch, tries=1)
             finally:
                 self._busy -= 1
 
@@ -224,23 +228,24 @@ class Batcher(Generic[Q, A]):
             batch.append(asked)
         return tuple(batch)
 
-    async def _answer(self, batch: tuple[Asked[Q], ...], first_try: bool) -> None:
+    async def _answer(self, batch: tuple[Asked[Q], ...], tries: int) -> None:
         try:
             answers = await self._work(batch)
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(batch)} items were asked, {len(answers)} answered")
         except TRY_AGAIN as conflict:
-            if first_try:
-                await self._answer(batch, first_try=False)
+            if tries <= len(PAUSES_S):
+                await asyncio.sleep(PAUSES_S[tries - 1])
+                await self._answer(batch, tries + 1)
             else:
-                _give_all(batch, Unavailable(f"two batches met twice: {type(conflict).__name__}"))
+                _give_all(batch, Unavailable(f"two batches met {tries} times: {type(conflict).__name__}"))
         except BAD_DATA as culprit:
             if len(batch) == 1:
                 _give(batch[0], culprit)
                 return
             half = len(batch) // 2
-            await self._answer(batch[:half], first_try)
-            await self._answer(batch[half:], first_try)
+            await self._answer(batch[:half], tries)
+            await self._answer(batch[half:], tries)
         except Exception as failure:
             _give_all(batch, failure)
         except BaseException:
