@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from tests.orders.market import as_buyer, as_system, buy, fill_cart, make_seller, open_market, put_on_sale
+from tests.quiet import is_quiet
 from tests.reviews.opinions import write
 from tests.waiting import until
 
@@ -101,7 +102,8 @@ async def order_mugs(pieces: int, *, coupon: str | None = None, token: str | Non
 
 
 async def is_settled() -> bool:
-    return (await check(settled=True)).broken == 0
+    """Whether all is done and the books agree. What is under way would be compared a second time, seconds later."""
+    return await is_quiet() and (await check(settled=True)).broken == 0
 
 
 async def check(*, settled: bool = False) -> Report:

@@ -7,22 +7,16 @@ from tests.journeys.shop_model import BUYERS, Shop
 from tests.journeys.shop_worths import DIGITAL, OFFERS
 from tests.orders.market import as_guest, as_system, make_seller
 
-from souk import app, carts, catalog, inventory, orders, payments, pricing, shipping
+from souk import carts, catalog, inventory, orders, payments, pricing, shipping
 from souk.catalog.types import VariantChange
 from souk.catalog.variants import change_variant
 from souk.kit.callers import Caller, Principal, asking
 from souk.kit.errors import DomainError
-from souk.kit.events import CONSUMERS
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.orders.database import db
 from souk.payments import ledger
 
-BEHIND = """
-    SELECT EXISTS (SELECT FROM {consumer}.consumer_position AS p JOIN {source}.outbox AS o ON (o.xid, o.id) > (p.xid, p.id)
-                   WHERE p.consumer = '{path}' AND p.source = '{source}' AND o.type = ANY('{{{types}}}'))
-"""
-AT_WORK = "SELECT EXISTS (SELECT FROM orders.placement WHERE step IN ('completing', 'undoing'))"
 EXPIRE_ORDER = "UPDATE orders.orders SET expires_at = now() - interval '1 second' WHERE id = $1 AND expires_at IS NOT NULL"
 EXPIRE_PLACEMENT = "UPDATE orders.placement SET expires_at = now() - interval '1 second' WHERE order_id = $1"
 SEE_STOCK = "SELECT sku, on_hand, reserved FROM inventory.stock WHERE sku = ANY($1)"
@@ -360,21 +354,3 @@ def expect(model: Shop) -> dict[str, dict[Any, Any]]:
         "returns": {back: its.status for back, its in model.returns.items()},
         "accounts": {name: balance for name, balance in model.accounts.items() if balance},
     }
-
-
-async def is_quiet() -> bool:
-    """Whether every consumer has applied what it wants, and nobody is at work on an order."""
-    return not any(tuple(row[0] for row in await db.pool.fetch(UNREST)))
-
-
-app.import_contexts()
-UNREST = " UNION ALL ".join(
-    [
-        AT_WORK,
-        *(
-            BEHIND.format(consumer=one.context, source=source, path=one.path, types=",".join(one.decoders))
-            for one in CONSUMERS.values()
-            for source in (one.sources if one.kind != "memory" and one.context in app.CONTEXTS else ())
-        ),
-    ]
-)

@@ -19,10 +19,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from tests.audit.history import check
-from tests.journeys.shop_doors import Doors, expect, is_quiet
+from tests.journeys.shop_doors import Doors, expect
 from tests.journeys.shop_model import BUYERS, Refused, Shop
 from tests.journeys.shop_worths import OFFERS
 from tests.orders.market import as_system
+from tests.quiet import is_quiet
 from tests.torture import TORTURE, report, rounds
 from tests.waiting import until
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.audit.history import check
+from tests.audit.history import is_settled
 from tests.conftest import asked_by
 from tests.orders.market import as_buyer, as_system, available
 from tests.orders.test_parcels import BUYER, Sale, as_seller, sell
@@ -23,11 +23,7 @@ from souk.payments.database import db as payments_db
 async def sale(working_shop: Shop) -> AsyncIterator[Sale]:
     """Three mugs of one seller for 12.00 and two bowls of another for 8.00, each with 5.00 of shipping; and books in order in the end."""
     yield await sell()
-    await until(is_in_order)
-
-
-async def is_in_order() -> bool:
-    return (await check(settled=True)).broken == 0
+    await until(is_settled)
 
 
 def pieces(sale: Sale, seller_id: object, quantity: int) -> CancelOrder:

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import pytest
-from tests.audit.history import check
+from tests.audit.history import is_settled
 from tests.orders.market import as_buyer, as_system, available, buy, fill_cart, make_seller, open_market, put_on_sale
 from tests.orders.test_cancelling_items import balance
 from tests.waiting import until
@@ -51,10 +51,6 @@ async def has_come_to(placed: orders.Order, status: str) -> None:
     await until(is_so)
 
 
-async def is_in_order() -> bool:
-    return (await check(settled=True)).broken == 0
-
-
 async def test_a_novel_is_there_when_it_is_paid(authors: UUID) -> None:
     placed = await order(("NOVEL", 2))
     assert placed.total.amount == 1800
@@ -63,7 +59,7 @@ async def test_a_novel_is_there_when_it_is_paid(authors: UUID) -> None:
         await orders.cancel_order(placed.id, CancelOrder())
     with as_system():
         await fulfill_digital_parts(placed.id)
-    await until(is_in_order)
+    await until(is_settled)
     assert await available("NOVEL") == 98
     # 18.00 with 19 % of tax in them: 15.13 without, of which the platform keeps 1.51.
     assert await balance(authors) == 1513 - 151
@@ -76,7 +72,7 @@ async def test_a_mug_beside_it_is_still_to_be_sent(authors: UUID) -> None:
     with as_buyer(BUYER):
         shown = await orders.get_order(placed.id)
     assert {part.seller_id == authors: part.status for part in shown.parts} == {True: "delivered", False: "unfulfilled"}
-    await until(is_in_order)
+    await until(is_settled)
 
 
 async def test_a_packed_mug_stays_packed_if_the_order_cannot_be_cancelled_for_the_novel(authors: UUID) -> None:
@@ -90,4 +86,4 @@ async def test_a_packed_mug_stays_packed_if_the_order_cannot_be_cancelled_for_th
         await orders.cancel_order(placed.id, CancelOrder())
     with as_system():
         assert (await shipping.get_shipment(packed.id)).status == "packed"
-    await until(is_in_order)
+    await until(is_settled)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.audit.history import check
+from tests.audit.history import is_settled
 from tests.conftest import asked_by
 from tests.orders.market import as_buyer, as_guest, as_system, available
 from tests.orders.test_cancelling_items import balance, has_available, is_refunded
@@ -39,7 +39,7 @@ from souk.orders.return_types import (
 async def sale(working_shop: Shop) -> AsyncIterator[Sale]:
     """Three mugs of one seller for 12.00 and two bowls of another for 8.00, each with 5.00 of shipping; and books in order in the end."""
     yield await sell()
-    await until(is_in_order)
+    await until(is_settled)
 
 
 @pytest.fixture
@@ -54,10 +54,6 @@ async def sent(sale: Sale) -> Sale:
 
     await until(is_earned)
     return sale
-
-
-async def is_in_order() -> bool:
-    return (await check(settled=True)).broken == 0
 
 
 async def ask(sale: Sale, quantity: int, reason: ReturnReason = "changed_mind", **how: object) -> Return:

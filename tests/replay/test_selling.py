@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.audit.history import check
+from tests.audit.history import is_settled
 from tests.orders.market import as_system, available
 from tests.waiting import until
 
@@ -43,17 +43,13 @@ async def play() -> replay.Replayed:
         return await replay.replay_file(None, lambda step, done, total: None)
 
 
-async def is_in_order() -> bool:
-    return (await check(settled=True)).broken == 0
-
-
 @pytest.mark.usefixtures("_file")
 async def test_the_books_of_a_year_close_and_a_second_run_changes_nothing(working_shop: Shop) -> None:
     first = await play()
     assert first.revenue == {"2011-03": {"France": 12 * 250 + 3 * 185 + 99}}
     assert first.refunds == {"2011-03": {"France": 7 * 250 + 99}}
     assert (first.orders, first.refunded_lines) == (2, 4)
-    await until(is_in_order)
+    await until(is_settled)
 
     async def is_in_stock() -> bool:
         return (await available("85123A"), await available("22633")) == (7, 1)
