@@ -7,7 +7,6 @@ import hmac
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import NamedTuple
 import aiohttp
 import msgspec
 import pytest
+from tests.ports import find_free_port
 
 import souk.sandbox
 
@@ -212,12 +212,6 @@ class Merchant:
             if page["next"] is None:
                 return [(item["kind"], item["amount"]) for item in items if item["payment_id"] == payment_id]
             after = page["next"]
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
