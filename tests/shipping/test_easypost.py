@@ -13,6 +13,7 @@ from tests.shipping.test_buying import go_on, look
 from souk import shipping
 from souk.app import Shop
 from souk.shipping import BuyLabel, CarrierWebhook, Label, Shipment
+from souk.shipping.buying import ask_label, settle
 from souk.shipping.carriers.easypost import ounces_of
 from souk.shipping.database import db
 from souk.shipping.following import follow_parcels
@@ -86,9 +87,62 @@ async def test_whatever_answer_is_lost_one_label_is_paid_for(easypost: FakeEasyP
 
 async def test_32_at_once_pay_for_one_label(easypost: FakeEasyPost) -> None:
     parcel = await pack()
+    easypost.pause_s = 0.2
     labels = await asyncio.gather(*(buy(parcel) for _ in range(32)))
-    assert {label.status for label in labels} == {"bought"}
+    assert {label.status for label in labels} == {"asked", "bought"}, "one of them buys, the others only look"
+    assert (await look(parcel))[0].status == "bought"
+    assert len(easypost.shipments) == len(easypost.purchases) == 1
+
+
+async def test_whoever_goes_on_when_a_lease_is_over_pays_for_the_same_label(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    with as_seller():
+        async with db.transaction() as tx:
+            assert await ask_label(tx, WANTED, "easypost", Address("Mugs", "1 Quay", "Leipzig", "04109", "DE"), parcel.id)
+    await asyncio.gather(*(settle(parcel.id) for _ in range(8)))
+    assert (await look(parcel))[0].status == "bought"
     assert len(easypost.purchases) == 1
+
+
+async def test_a_label_that_is_paid_beats_a_refusal(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    easypost.pause_s = 0.3
+    slow = asyncio.create_task(buy(parcel))
+    await asyncio.sleep(0.15)
+    assert (await settle(parcel.id)).failure_code == "shipment_postage_exists", "somebody whose lease is over comes in between"
+    assert ((await slow).status, (await look(parcel))[0].failure_code) == ("bought", None)
+    assert len(easypost.purchases) == 1
+
+
+async def test_what_is_bought_for_an_attempt_that_is_over_goes_back(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    easypost.pause_s = 0.3
+    slow = asyncio.create_task(buy(parcel))
+    await asyncio.sleep(0.15)
+    assert (await settle(parcel.id)).status == "failed"
+    label = await buy(parcel)
+    assert await slow == label
+    first, second = easypost.shipments
+    assert easypost.purchases == [first, second]
+    assert easypost.refunds == [first]
+    assert (await look(parcel))[0] == label
+
+
+async def test_two_that_give_a_label_back_at_once(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    await buy(parcel)
+    easypost.pause_s, easypost.refund_status = 0.2, "refunded"
+    with as_seller():
+        both = await asyncio.gather(shipping.void_label(parcel.id), shipping.void_label(parcel.id), settle_later(parcel))
+    assert sorted(label.status for label in both) == ["bought", "voided", "voiding"]
+    assert (await look(parcel))[0].status == "voided"
+    assert easypost.refunds == list(easypost.shipments)
+
+
+async def settle_later(parcel: Shipment) -> Label:
+    """Somebody whose lease is over asks while another is asking."""
+    await asyncio.sleep(0.1)
+    return await settle(parcel.id)
 
 
 async def test_what_it_refuses_is_refused(easypost: FakeEasyPost) -> None:

@@ -131,10 +131,11 @@ class EasyPost:
         if (await self._find(reference)).refund_status in GIVEN_BACK:
             return None
         answer = await self._ask("POST", f"/v2/shipments/{quote(reference, safe='')}/refund", {})
-        if answer.status not in (200, 201):
-            return refusal_in(answer)
-        status = msgspec.json.decode(answer.body, type=_Shipment).refund_status
-        return None if status in GIVEN_BACK else Refused(f"refund_{status}")
+        # Whether it is given back is what it says itself, as with a purchase.
+        status = (await self._find(reference)).refund_status
+        if status in GIVEN_BACK:
+            return None
+        return refusal_in(answer) if status is None else Refused(f"refund_{status}")
 
     async def track(self, tracking_number: str) -> Sighting | None:
         answer = expect(await self._ask("GET", f"/v2/trackers?tracking_code={quote(tracking_number, safe='')}"), 200)
