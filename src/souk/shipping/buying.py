@@ -66,9 +66,11 @@ WRITE_REFUSED = """
     UPDATE shipping.label SET status = 'failed', failure_code = $3, check_at = NULL, updated_at = now()
     WHERE shipment_id = $1 AND attempt = $2 AND status = 'asked'
 """
+# Our own label takes no number from a parcel that its seller has given one.
 WRITE_ON_PARCEL = """
-    UPDATE shipping.shipment SET carrier = $2, tracking_number = $3, version = version + 1, updated_at = now(),
-        track_at = CASE WHEN status = 'dispatched' AND $2 <> 'manual' THEN now() END
+    UPDATE shipping.shipment SET version = version + 1, updated_at = now(),
+        carrier = CASE WHEN $2 = 'manual' THEN coalesce(carrier, $2) ELSE $2 END,
+        tracking_number = CASE WHEN $2 = 'manual' THEN coalesce(tracking_number, $3) ELSE $3 END
     WHERE id = $1
 """
 BEGIN_VOID = """
@@ -282,7 +284,7 @@ async def keep_reference(label: StoredLabel, reference: str) -> str | None:
 async def write_outcome(tx: Transaction, label: StoredLabel, outcome: Sold | Refused) -> bool:
     """Write what came of a label that was asked for; False for one that was paid for in vain, because another was asked for meanwhile.
 
-    One for a parcel that was cancelled meanwhile goes back.
+    One for a parcel that was cancelled meanwhile, or has left without it, goes back.
     """
     await tx.all(Id, LOCK, [label.shipment_id])
     shipment = await tx.one(StoredShipment, FIND, [label.shipment_id])
@@ -291,7 +293,7 @@ async def write_outcome(tx: Transaction, label: StoredLabel, outcome: Sold | Ref
         await forget_departed(tx, shipment)
         return True
     price = outcome.price or Money(0, label.currency)
-    unwanted = shipment.status == "canceled"
+    unwanted = shipment.status != "packed"
     facts = (outcome.tracking_number, outcome.service, price.amount, price.currency, fit_document(outcome.document), unwanted)
     if not await tx.run(WRITE_SOLD, label.shipment_id, label.attempt, *facts):
         return (await tx.one(StoredLabel, FIND_LABEL, label.shipment_id)).tracking_number == outcome.tracking_number
