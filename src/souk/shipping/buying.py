@@ -10,12 +10,14 @@ import msgspec
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction, refuse_open_transaction
 from souk.kit.errors import InvalidField, NotFound, Unavailable
+from souk.kit.events import publish
 from souk.kit.lines import Silent, Unreachable
 from souk.kit.money import Money
 from souk.shipping.carriers import find_carrier, usual_carrier
 from souk.shipping.carriers.carrier import LabelAsked, Refused, Sold
 from souk.shipping.carriers.manual import MANUAL
 from souk.shipping.database import db
+from souk.shipping.events import LabelBought, LabelVoided
 from souk.shipping.forgetting import FORGET_ADDRESSES, forget_details
 from souk.shipping.senders import find_sender
 from souk.shipping.settings import settings
@@ -299,6 +301,8 @@ async def write_outcome(tx: Transaction, label: StoredLabel, outcome: Sold | Ref
         return (await tx.one(StoredLabel, FIND_LABEL, label.shipment_id)).tracking_number == outcome.tracking_number
     if not unwanted:
         await tx.run(WRITE_ON_PARCEL, label.shipment_id, label.carrier, outcome.tracking_number)
+    if price.amount:
+        await publish(tx, LabelBought(shipment.id, shipment.order_id, shipment.seller_id, price))
     await forget_departed(tx, shipment)
     return True
 
@@ -313,10 +317,14 @@ async def settle_void(label: StoredLabel) -> None:
     refused = await find_carrier(label.carrier).void(label.carrier_reference or "")
     async with db.transaction() as tx:
         await tx.all(Id, LOCK, [label.shipment_id])
+        shipment = await tx.one(StoredShipment, FIND, [label.shipment_id])
         if refused is not None:
             await tx.run(WRITE_NOT_VOIDED, label.shipment_id, refused.code)
         elif await tx.run(WRITE_VOIDED, label.shipment_id):
             await tx.run(TAKE_OFF_PARCEL, label.shipment_id, label.tracking_number)
+            if label.price:
+                price = Money(label.price, label.currency)
+                await publish(tx, LabelVoided(shipment.id, shipment.order_id, shipment.seller_id, price))
 
 
 def fit_document(document: bytes | None) -> bytes | None:
