@@ -21,6 +21,7 @@ from souk.shipping.settings import settings
 from souk.shipping.types import Address, WebhookForged
 
 WANTED = BuyLabel(weight_g=750)
+DAYS_LEFT = "SELECT extract(epoch FROM check_at - now()) / 86400 FROM shipping.label WHERE shipment_id = $1"
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ async def test_a_wrong_key_is_no_refusal_of_the_parcel(easypost: FakeEasyPost) -
     assert (await buy(await pack())).status == "asked"
 
 
-@pytest.mark.parametrize(("status", "left"), [("submitted", "voided"), ("not_applicable", "voided"), ("rejected", "bought")])
+@pytest.mark.parametrize(("status", "left"), [("refunded", "voided"), ("not_applicable", "voided"), ("rejected", "bought")])
 async def test_a_label_is_given_back(easypost: FakeEasyPost, status: str, left: str) -> None:
     parcel = await pack()
     await buy(parcel)
@@ -169,9 +170,56 @@ async def test_a_label_is_given_back(easypost: FakeEasyPost, status: str, left: 
         assert (await shipping.void_label(parcel.id)).status == left
 
 
+async def void(parcel: Shipment) -> Label:
+    with as_seller():
+        return await shipping.void_label(parcel.id)
+
+
+async def next_look(parcel: Shipment) -> float:
+    """In how many days the carrier is asked again."""
+    return float(await db.pool.fetchval(DAYS_LEFT, parcel.id))
+
+
+async def test_a_refund_is_asked_for_once_and_looked_at_every_day(easypost: FakeEasyPost) -> None:
+    parcel, late = await pack(), await pack()
+    for one in (parcel, late):
+        await buy(one)
+        label = await void(one)
+        assert (label.status, label.failure_code) == ("voiding", "refund_submitted")
+        assert await next_look(one) == pytest.approx(1, abs=0.01)
+    first, second = easypost.shipments.values()
+    assert await go_on() == 2
+    assert await next_look(parcel) == pytest.approx(1, abs=0.01)
+    first["refund_status"] = "refunded"
+    await go_on()
+    label, shown = await look(parcel)
+    assert (label.status, label.failure_code, shown.tracking_number) == ("voided", None, None)
+    await db.pool.execute("UPDATE shipping.label SET voiding_since = now() - interval '31 days'")
+    await go_on()
+    label, _ = await look(late)
+    assert (label.status, label.failure_code) == ("bought", "refund_submitted")
+    assert easypost.refunds == [first["id"], second["id"]]
+
+
+async def test_a_refund_of_what_is_not_sent_is_asked_for_again_when_it_was_rejected_too_early(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    await buy(parcel)
+    easypost.refund_status = "rejected"
+    with as_seller():
+        await shipping.cancel_shipment(parcel.id)
+    await go_on()
+    assert (await look(parcel))[0].status == "voiding"
+    assert await next_look(parcel) == pytest.approx(1, abs=0.01)
+    easypost.refund_status = "refunded"
+    await go_on()
+    assert (await look(parcel))[0].status == "voided"
+    assert len(easypost.refunds) == 2
+
+
 async def test_a_refund_whose_answer_is_lost_is_asked_for_once(easypost: FakeEasyPost) -> None:
     parcel = await pack()
     await buy(parcel)
+    easypost.refund_status = "refunded"
     easypost.lose_next = "refund"
     with as_seller():
         assert (await shipping.void_label(parcel.id)).status == "voiding"

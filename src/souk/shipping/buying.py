@@ -60,8 +60,8 @@ KEEP_REFERENCE = """
 # A label that is paid for beats a refusal that somebody else was given meanwhile.
 WRITE_SOLD = """
     UPDATE shipping.label SET status = CASE WHEN $8 THEN 'voiding' ELSE 'bought' END, tracking_number = $3, service = coalesce($4, service),
-        price = $5, currency = coalesce($6, currency), document = $7, check_at = CASE WHEN $8 THEN now() END, asks = 0, failure_code = NULL,
-        updated_at = now()
+        price = $5, currency = coalesce($6, currency), document = $7, check_at = CASE WHEN $8 THEN now() END,
+        voiding_since = CASE WHEN $8 THEN now() END, asks = 0, failure_code = NULL, updated_at = now()
     WHERE shipment_id = $1 AND attempt = $2 AND status IN ('asked', 'failed')
 """
 WRITE_REFUSED = """
@@ -77,12 +77,17 @@ WRITE_ON_PARCEL = """
 """
 BEGIN_VOID = """
     UPDATE shipping.label SET status = 'voiding', failure_code = NULL, asks = 0, check_at = now() + make_interval(secs => $2),
-        updated_at = now()
+        voiding_since = now(), updated_at = now()
     WHERE shipment_id = $1 AND status = 'bought'
 """
 WRITE_VOIDED = """
     UPDATE shipping.label SET status = 'voided', failure_code = NULL, check_at = NULL, updated_at = now()
     WHERE shipment_id = $1 AND status IN ('voiding', 'bought')
+"""
+# Carriers take up to thirty days to say whether they give the price back; so long they are asked every day.
+ASK_AGAIN_TOMORROW = """
+    UPDATE shipping.label SET failure_code = $2, asks = 0, check_at = now() + interval '1 day', updated_at = now()
+    WHERE shipment_id = $1 AND status = 'voiding' AND voiding_since > now() - interval '30 days'
 """
 WRITE_NOT_VOIDED = """
     UPDATE shipping.label SET status = 'bought', failure_code = $2, check_at = NULL, updated_at = now()
@@ -163,7 +168,8 @@ async def buy_label(shipment_id: UUID, wanted: BuyLabel) -> Label:
 async def void_label(shipment_id: UUID) -> Label:
     """Take the label of a parcel of one's own back that has not left. Again changes nothing; a parcel gets no second one.
 
-    If the carrier refuses, it stays bought, with the reason in `failure_code`. Raises NotFound, WrongShipmentStatus, WrongLabelStatus.
+    If the carrier refuses, it stays bought, with the reason in `failure_code`; if it says that it will take days, it is `voiding` until
+    then. Raises NotFound, WrongShipmentStatus, WrongLabelStatus.
     """
     begun = 0
     async with db.transaction() as tx:
@@ -319,7 +325,10 @@ async def settle_void(label: StoredLabel) -> None:
         await tx.all(Id, LOCK, [label.shipment_id])
         shipment = await tx.one(StoredShipment, FIND, [label.shipment_id])
         if refused is not None:
-            await tx.run(WRITE_NOT_VOIDED, label.shipment_id, refused.code)
+            # What was not sent at all cannot have been used: a carrier that says so too early may think better of it.
+            in_time = not refused.final or shipment.status == "canceled"
+            if not (in_time and await tx.run(ASK_AGAIN_TOMORROW, label.shipment_id, refused.code)):
+                await tx.run(WRITE_NOT_VOIDED, label.shipment_id, refused.code)
         elif await tx.run(WRITE_VOIDED, label.shipment_id):
             await tx.run(TAKE_OFF_PARCEL, label.shipment_id, label.tracking_number)
             if label.price:
