@@ -27,6 +27,7 @@ class FakeEasyPost:
         self.refund_status = "submitted"
         self.pause_s = 0.0  # so long it takes to sell a label or to take it back, and refuses to be asked meanwhile
         self.busy: set[str] = set()
+        self.most_busy = 0
         self.url = ""
         self.app = web.Application()
         self.app.add_routes(
@@ -94,6 +95,7 @@ class FakeEasyPost:
     async def list_trackers(self, request: web.Request) -> web.Response:
         self.check(request)
         code = request.query["tracking_code"]
+        await self.pause(code)
         found = [self.tracker(code)] if code in self.details else []
         return self.answer("trackers", {"trackers": found, "has_more": False})
 
@@ -103,6 +105,7 @@ class FakeEasyPost:
 
     async def pause(self, number: str) -> None:
         self.busy.add(number)
+        self.most_busy = max(self.most_busy, len(self.busy))
         await asyncio.sleep(self.pause_s)
         self.busy.discard(number)
 

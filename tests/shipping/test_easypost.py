@@ -243,6 +243,18 @@ async def test_it_is_asked_where_a_parcel_is(easypost: FakeEasyPost) -> None:
     assert [(one.status, one.place) for one in tracking.events] == [("unknown", None), ("in_transit", "SAN FRANCISCO")]
 
 
+async def test_half_of_the_lines_are_left_to_who_buys_labels(easypost: FakeEasyPost) -> None:
+    settings.replace(carrier_in_flight=4)
+    for _ in range(5):
+        parcel = await pack()
+        await buy(parcel)
+        await dispatch(parcel)
+    await db.pool.execute("UPDATE shipping.shipment SET track_at = now()")
+    easypost.pause_s, easypost.most_busy = 0.1, 0
+    assert [await follow_parcels() for _ in range(4)] == [2, 2, 1, 0]
+    assert easypost.most_busy == 2
+
+
 async def test_it_tells_where_a_parcel_is_and_nobody_else_does(easypost: FakeEasyPost) -> None:
     parcel = await pack()
     code = (await buy(parcel)).tracking_number or ""
