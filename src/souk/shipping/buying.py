@@ -61,11 +61,11 @@ KEEP_REFERENCE = """
 WRITE_SOLD = """
     UPDATE shipping.label SET status = CASE WHEN $8 THEN 'voiding' ELSE 'bought' END, tracking_number = $3, service = coalesce($4, service),
         price = $5, currency = coalesce($6, currency), document = $7, check_at = CASE WHEN $8 THEN now() END,
-        voiding_since = CASE WHEN $8 THEN now() END, asks = 0, failure_code = NULL, updated_at = now()
+        voiding_since = CASE WHEN $8 THEN now() END, sender = NULL, asks = 0, failure_code = NULL, updated_at = now()
     WHERE shipment_id = $1 AND attempt = $2 AND status IN ('asked', 'failed')
 """
 WRITE_REFUSED = """
-    UPDATE shipping.label SET status = 'failed', failure_code = $3, check_at = NULL, updated_at = now()
+    UPDATE shipping.label SET status = 'failed', failure_code = $3, check_at = NULL, sender = NULL, updated_at = now()
     WHERE shipment_id = $1 AND attempt = $2 AND status = 'asked'
 """
 # Our own label takes no number from a parcel that its seller has given one.
@@ -113,14 +113,14 @@ LARGEST_DOCUMENT_BYTES = 1024 * 1024
 
 
 class StoredLabel(msgspec.Struct, frozen=True):
-    """A row of label, without its document."""
+    """A row of label, without its document. It knows its sender as long as it is asked for."""
 
     shipment_id: UUID
     carrier: str
     service: str | None
     currency: str
     weight_g: int
-    sender: Address
+    sender: Address | None
     status: LabelStatus
     attempt: int
     carrier_reference: str | None
@@ -255,7 +255,7 @@ async def settle(shipment_id: UUID) -> Label:
 async def settle_purchase(label: StoredLabel) -> None:
     carrier = find_carrier(label.carrier)
     (shipment,) = await db.all(StoredShipment, FIND, [label.shipment_id])
-    if shipment.address is None:
+    if shipment.address is None or label.sender is None:
         return
     asked = LabelAsked(
         label.shipment_id,
