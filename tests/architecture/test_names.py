@@ -27,7 +27,8 @@ VERBS = """
 # One word says it all; fit to be called from anywhere.
 ONE_WORD = {"quote", "charge", "refund", "recommend", "similar", "suggest", "notify", "authenticate"}
 IRREGULAR_PASTS = {
-    "Paid", "Sent", "Low", "Won", "Lost", "Begun", "Sold", "Held", "Taken", "Given", "Put", "Set", "Read", "Hidden", "Shown", "Stock",
+    "Paid", "Sent", "Low", "Won", "Lost", "Begun", "Sold", "Bought", "Held", "Taken", "Given", "Put", "Set", "Read", "Hidden", "Shown",
+    "Stock",
 }  # fmt: skip
 EMPTY_CONSUMERS = re.compile(r"^(handle|on|process|consume|react|receive|do)_|_(handler|consumer|listener|subscriber)$")
 UNITS = {"s", "ms", "g", "kg", "mm", "cm", "ppm", "kib", "mib", "bytes"}

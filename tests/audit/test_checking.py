@@ -134,6 +134,7 @@ FAULTS = {
     "I7.tracking": "UPDATE shipping.shipment SET tracking_status = 'delivered' WHERE tracking_status = 'in_transit'",
     "I7.labels": f"""INSERT INTO shipping.label (shipment_id, carrier, currency, weight_g, sender, status, failure_code)
         VALUES ({STRANGER}, 'manual', 'USD', 1, '{{}}', 'failed', 'planted')""",
+    "I6.labels": "UPDATE shipping.label SET price = 420 WHERE status = 'bought'",
     "I7.carriers": "UPDATE shipping.label SET status = 'voiding', check_at = now() WHERE status = 'bought'",
     "I8.parked": """INSERT INTO orders.dead_letter
             (consumer, source, xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at, reason)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.journeys.client import together
@@ -38,6 +39,9 @@ async def test_pack_buy_a_label_dispatch_and_follow_until_it_arrives(shop: Shop)
     bought = await market.seller.until(f"{where}/label/purchase", lambda answer: answer.ok["status"] == "bought")
     paper = await market.seller.get(f"{where}/label")
     assert paper.headers["content-type"] == "application/pdf"
+    today, currency = datetime.now(UTC).date(), bought.ok["price"]["currency"]
+    statement = f"/sellers/{market.seller_id}/statements?currency={currency}&from={today}&until={today + timedelta(days=1)}"
+    await market.seller.until(statement, lambda answer: "label" in [one["kind"] for one in answer.ok["items"]])
     sent = (await market.seller.post(f"{where}/dispatch")).ok
     assert sent["tracking_number"] == bought.ok["tracking_number"]
     await pull(shop, "clock", {"advance_s": 3 * 86_400})

@@ -1,5 +1,6 @@
 """EasyPost as its documents describe it, as far as a shop sees it: shipments with rates, purchase, refund, trackers, signed webhooks."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -24,6 +25,9 @@ class FakeEasyPost:
         self.garble_next = False
         self.refuse_next: tuple[int, str] | None = None
         self.refund_status = "submitted"
+        self.pause_s = 0.0  # so long it takes to sell a label or to take it back, and refuses to be asked meanwhile
+        self.busy: set[str] = set()
+        self.most_busy = 0
         self.url = ""
         self.app = web.Application()
         self.app.add_routes(
@@ -67,8 +71,9 @@ class FakeEasyPost:
         if self.refuse_next:
             (status, code), self.refuse_next = self.refuse_next, None
             return self.refuse(status, code)
-        if shipment["postage_label"]:
+        if shipment["postage_label"] or shipment["id"] in self.busy:
             return self.refuse(422, "SHIPMENT.POSTAGE.EXISTS")
+        await self.pause(shipment["id"])
         shipment["selected_rate"] = next(rate for rate in shipment["rates"] if rate["id"] == wanted)
         shipment["tracking_code"] = f"94055{len(self.purchases):017d}"
         shipment["postage_label"] = {
@@ -80,6 +85,9 @@ class FakeEasyPost:
     async def refund(self, request: web.Request) -> web.Response:
         self.check(request)
         shipment = self.shipments[request.match_info["id"]]
+        if shipment["id"] in self.busy:
+            return self.refuse(422, "SHIPMENT.REFUND.UNAVAILABLE")
+        await self.pause(shipment["id"])
         shipment["refund_status"] = self.refund_status
         self.refunds.append(shipment["id"])
         return self.answer("refund", shipment)
@@ -87,12 +95,19 @@ class FakeEasyPost:
     async def list_trackers(self, request: web.Request) -> web.Response:
         self.check(request)
         code = request.query["tracking_code"]
+        await self.pause(code)
         found = [self.tracker(code)] if code in self.details else []
         return self.answer("trackers", {"trackers": found, "has_more": False})
 
     async def give_paper(self, request: web.Request) -> web.Response:
         assert "Authorization" not in request.headers, "our key is nobody's business there"
         return web.Response(body=PAPER, content_type="application/pdf")
+
+    async def pause(self, number: str) -> None:
+        self.busy.add(number)
+        self.most_busy = max(self.most_busy, len(self.busy))
+        await asyncio.sleep(self.pause_s)
+        self.busy.discard(number)
 
     def tracker(self, code: str) -> dict[str, Any]:
         details = self.details.get(code, [])

@@ -144,6 +144,18 @@ async def test_a_label_that_comes_after_its_parcel_was_cancelled_goes_back(depot
     assert [one["status"] for one in await depot.labels_of(parcel.id)] == ["voided"]
 
 
+async def test_a_label_that_comes_after_its_parcel_has_left_goes_back(depot: Depot) -> None:
+    parcel = await pack()
+    await depot.control(next="timeout_charged", on="label")
+    assert (await buy(parcel)).status == "asked"
+    await dispatch(parcel, shipping.Consignment("DHL", "00340434"))
+    await go_on()
+    await go_on()
+    label, shown = await look(parcel)
+    assert (label.status, shown.carrier, shown.tracking_number) == ("voided", "DHL", "00340434")
+    assert [one["status"] for one in await depot.labels_of(parcel.id)] == ["voided"]
+
+
 @pytest.mark.parametrize("habit", [None, "500_charged", "timeout_charged"])
 async def test_a_label_is_given_back_once_and_there_is_no_second(depot: Depot, habit: str | None) -> None:
     parcel = await pack()
@@ -209,6 +221,15 @@ async def test_without_a_carrier_the_shop_prints_its_own(shop: Shop) -> None:
     assert "10115 Berlin" in text
     assert (await dispatch(parcel)).status == "dispatched"
     assert await db.pool.fetchval("SELECT count(*) FROM shipping.shipment WHERE track_at IS NOT NULL") == 0
+
+
+async def test_our_own_label_keeps_what_its_seller_has_said(shop: Shop) -> None:
+    parcel = await pack()
+    with as_seller():
+        await shipping.change_shipment(parcel.id, shipping.Consignment("DHL", "00340434"))
+    assert (await buy(parcel)).status == "bought"
+    _, shown = await look(parcel)
+    assert (shown.carrier, shown.tracking_number) == ("DHL", "00340434")
 
 
 async def test_no_carrier_is_called_while_a_transaction_is_open(depot: Depot) -> None:

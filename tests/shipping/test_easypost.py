@@ -13,6 +13,7 @@ from tests.shipping.test_buying import go_on, look
 from souk import shipping
 from souk.app import Shop
 from souk.shipping import BuyLabel, CarrierWebhook, Label, Shipment
+from souk.shipping.buying import ask_label, settle
 from souk.shipping.carriers.easypost import ounces_of
 from souk.shipping.database import db
 from souk.shipping.following import follow_parcels
@@ -20,6 +21,7 @@ from souk.shipping.settings import settings
 from souk.shipping.types import Address, WebhookForged
 
 WANTED = BuyLabel(weight_g=750)
+DAYS_LEFT = "SELECT extract(epoch FROM check_at - now()) / 86400 FROM shipping.label WHERE shipment_id = $1"
 
 
 @pytest.fixture
@@ -86,9 +88,62 @@ async def test_whatever_answer_is_lost_one_label_is_paid_for(easypost: FakeEasyP
 
 async def test_32_at_once_pay_for_one_label(easypost: FakeEasyPost) -> None:
     parcel = await pack()
+    easypost.pause_s = 0.2
     labels = await asyncio.gather(*(buy(parcel) for _ in range(32)))
-    assert {label.status for label in labels} == {"bought"}
+    assert {label.status for label in labels} == {"asked", "bought"}, "one of them buys, the others only look"
+    assert (await look(parcel))[0].status == "bought"
+    assert len(easypost.shipments) == len(easypost.purchases) == 1
+
+
+async def test_whoever_goes_on_when_a_lease_is_over_pays_for_the_same_label(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    with as_seller():
+        async with db.transaction() as tx:
+            assert await ask_label(tx, WANTED, "easypost", Address("Mugs", "1 Quay", "Leipzig", "04109", "DE"), parcel.id)
+    await asyncio.gather(*(settle(parcel.id) for _ in range(8)))
+    assert (await look(parcel))[0].status == "bought"
     assert len(easypost.purchases) == 1
+
+
+async def test_a_label_that_is_paid_beats_a_refusal(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    easypost.pause_s = 0.3
+    slow = asyncio.create_task(buy(parcel))
+    await asyncio.sleep(0.15)
+    assert (await settle(parcel.id)).failure_code == "shipment_postage_exists", "somebody whose lease is over comes in between"
+    assert ((await slow).status, (await look(parcel))[0].failure_code) == ("bought", None)
+    assert len(easypost.purchases) == 1
+
+
+async def test_what_is_bought_for_an_attempt_that_is_over_goes_back(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    easypost.pause_s = 0.3
+    slow = asyncio.create_task(buy(parcel))
+    await asyncio.sleep(0.15)
+    assert (await settle(parcel.id)).status == "failed"
+    label = await buy(parcel)
+    assert await slow == label
+    first, second = easypost.shipments
+    assert easypost.purchases == [first, second]
+    assert easypost.refunds == [first]
+    assert (await look(parcel))[0] == label
+
+
+async def test_two_that_give_a_label_back_at_once(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    await buy(parcel)
+    easypost.pause_s, easypost.refund_status = 0.2, "refunded"
+    with as_seller():
+        both = await asyncio.gather(shipping.void_label(parcel.id), shipping.void_label(parcel.id), settle_later(parcel))
+    assert sorted(label.status for label in both) == ["bought", "voided", "voiding"]
+    assert (await look(parcel))[0].status == "voided"
+    assert easypost.refunds == list(easypost.shipments)
+
+
+async def settle_later(parcel: Shipment) -> Label:
+    """Somebody whose lease is over asks while another is asking."""
+    await asyncio.sleep(0.1)
+    return await settle(parcel.id)
 
 
 async def test_what_it_refuses_is_refused(easypost: FakeEasyPost) -> None:
@@ -106,7 +161,7 @@ async def test_a_wrong_key_is_no_refusal_of_the_parcel(easypost: FakeEasyPost) -
     assert (await buy(await pack())).status == "asked"
 
 
-@pytest.mark.parametrize(("status", "left"), [("submitted", "voided"), ("not_applicable", "voided"), ("rejected", "bought")])
+@pytest.mark.parametrize(("status", "left"), [("refunded", "voided"), ("not_applicable", "voided"), ("rejected", "bought")])
 async def test_a_label_is_given_back(easypost: FakeEasyPost, status: str, left: str) -> None:
     parcel = await pack()
     await buy(parcel)
@@ -115,9 +170,56 @@ async def test_a_label_is_given_back(easypost: FakeEasyPost, status: str, left: 
         assert (await shipping.void_label(parcel.id)).status == left
 
 
+async def void(parcel: Shipment) -> Label:
+    with as_seller():
+        return await shipping.void_label(parcel.id)
+
+
+async def next_look(parcel: Shipment) -> float:
+    """In how many days the carrier is asked again."""
+    return float(await db.pool.fetchval(DAYS_LEFT, parcel.id))
+
+
+async def test_a_refund_is_asked_for_once_and_looked_at_every_day(easypost: FakeEasyPost) -> None:
+    parcel, late = await pack(), await pack()
+    for one in (parcel, late):
+        await buy(one)
+        label = await void(one)
+        assert (label.status, label.failure_code) == ("voiding", "refund_submitted")
+        assert await next_look(one) == pytest.approx(1, abs=0.01)
+    first, second = easypost.shipments.values()
+    assert await go_on() == 2
+    assert await next_look(parcel) == pytest.approx(1, abs=0.01)
+    first["refund_status"] = "refunded"
+    await go_on()
+    label, shown = await look(parcel)
+    assert (label.status, label.failure_code, shown.tracking_number) == ("voided", None, None)
+    await db.pool.execute("UPDATE shipping.label SET voiding_since = now() - interval '31 days'")
+    await go_on()
+    label, _ = await look(late)
+    assert (label.status, label.failure_code) == ("bought", "refund_submitted")
+    assert easypost.refunds == [first["id"], second["id"]]
+
+
+async def test_a_refund_of_what_is_not_sent_is_asked_for_again_when_it_was_rejected_too_early(easypost: FakeEasyPost) -> None:
+    parcel = await pack()
+    await buy(parcel)
+    easypost.refund_status = "rejected"
+    with as_seller():
+        await shipping.cancel_shipment(parcel.id)
+    await go_on()
+    assert (await look(parcel))[0].status == "voiding"
+    assert await next_look(parcel) == pytest.approx(1, abs=0.01)
+    easypost.refund_status = "refunded"
+    await go_on()
+    assert (await look(parcel))[0].status == "voided"
+    assert len(easypost.refunds) == 2
+
+
 async def test_a_refund_whose_answer_is_lost_is_asked_for_once(easypost: FakeEasyPost) -> None:
     parcel = await pack()
     await buy(parcel)
+    easypost.refund_status = "refunded"
     easypost.lose_next = "refund"
     with as_seller():
         assert (await shipping.void_label(parcel.id)).status == "voiding"
@@ -139,6 +241,18 @@ async def test_it_is_asked_where_a_parcel_is(easypost: FakeEasyPost) -> None:
         tracking = await shipping.get_tracking(parcel.id)
     assert tracking.tracking_status == "in_transit"
     assert [(one.status, one.place) for one in tracking.events] == [("unknown", None), ("in_transit", "SAN FRANCISCO")]
+
+
+async def test_half_of_the_lines_are_left_to_who_buys_labels(easypost: FakeEasyPost) -> None:
+    settings.replace(carrier_in_flight=4)
+    for _ in range(5):
+        parcel = await pack()
+        await buy(parcel)
+        await dispatch(parcel)
+    await db.pool.execute("UPDATE shipping.shipment SET track_at = now()")
+    easypost.pause_s, easypost.most_busy = 0.1, 0
+    assert [await follow_parcels() for _ in range(4)] == [2, 2, 1, 0]
+    assert easypost.most_busy == 2
 
 
 async def test_it_tells_where_a_parcel_is_and_nobody_else_does(easypost: FakeEasyPost) -> None:

@@ -1,18 +1,22 @@
 """Carriers that do not tell are asked, in pauses that grow, and by one process at a time."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from tests.shipping.conftest import Depot
-from tests.shipping.parcels import as_system
+from tests.shipping.parcels import as_seller, as_system, dispatch, pack
 from tests.shipping.test_webhooks import is_at, send
 
 from souk import shipping
+from souk.app import Shop
+from souk.shipping.carriers.carrier import Scan, Sighting
 from souk.shipping.database import db
-from souk.shipping.following import follow_parcels
+from souk.shipping.following import Followed, follow_parcels, write_answers
 from souk.shipping.settings import settings
 
 MAKE_DUE = "UPDATE shipping.shipment SET track_at = now() WHERE track_at IS NOT NULL"
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 PAUSE = "SELECT extract(epoch FROM track_at - now())::float8 FROM shipping.shipment WHERE id = $1"
 
 
@@ -59,6 +63,29 @@ async def test_two_that_look_at_once_ask_once(depot: Depot) -> None:
         await send()
     await db.pool.execute(MAKE_DUE)
     assert sum(await asyncio.gather(*(follow_parcels(limit=2) for _ in range(6)))) == 5
+
+
+async def test_parcels_of_many_carriers_are_locked_in_the_order_of_their_ids(shop: Shop) -> None:
+    parcels = [await pack() for _ in range(24)]
+    for parcel in parcels:
+        await dispatch(parcel)
+    followed = [Followed(parcel.id, ("b", "a")[number % 2], "SX1") for number, parcel in enumerate(parcels)]
+    told = [Sighting("SX1", (Scan("evt_1", "in_transit", datetime.now(UTC)),)) for _ in parcels]
+
+    async def write() -> None:
+        async with db.transaction() as tx:
+            await write_answers(tx, followed, told)
+
+    async def deliver() -> None:
+        with as_seller():
+            await shipping.deliver_shipments(shipping.ShipmentIds(tuple(parcel.id for parcel in parcels)))
+
+    before = await db.pool.fetchval(DEADLOCKS)
+    for _ in range(10):
+        await asyncio.gather(write(), deliver(), write(), deliver())
+        await db.pool.execute("DELETE FROM shipping.tracking_event")
+        await db.pool.execute("UPDATE shipping.shipment SET status = 'dispatched', delivered_at = NULL, tracking_status = NULL")
+    assert await db.pool.fetchval(DEADLOCKS) == before
 
 
 async def test_a_carrier_that_is_silent_is_asked_again_later(depot: Depot) -> None:

@@ -12,6 +12,7 @@ from tests.shipping.test_buying import go_on
 
 from souk import shipping
 from souk.app import Shop
+from souk.kit.errors import NotFound
 from souk.kit.ids import new_id
 from souk.shipping.carriers.carrier import Scan
 from souk.shipping.database import db
@@ -123,6 +124,26 @@ async def test_a_label_that_is_asked_for_keeps_the_address_until_it_is_answered(
     assert await is_forgotten(parcel)
     assert await kept() == 0
     assert [one["status"] for one in await depot.labels_of(parcel.id)] == ([] if habit == "declined" else ["voided"])
+
+
+async def test_the_address_of_a_sender_goes_with_who_has_set_it(depot: Depot) -> None:
+    owner_id, parcel = new_id(), await pack()
+    with asked_by("seller", user_id=owner_id, sells_for=(SELLER,)):
+        await shipping.set_sender(SELLER, SENDER)
+        given = await export_shipments(owner_id)
+        await depot.control(next="timeout_charged", on="label")
+        assert (await shipping.buy_label(parcel.id, shipping.BuyLabel(weight_g=750))).status == "asked"
+    assert [one.address.line1 for one in given["senders"]] == [SENDER.line1]  # type: ignore[attr-defined]
+    await leave(new_id())
+    with as_seller():
+        assert (await shipping.get_sender(SELLER)).address.line1 == SENDER.line1
+    await leave(owner_id)
+    with as_seller():
+        with pytest.raises(NotFound):
+            await shipping.get_sender(SELLER)
+        await go_on()
+        assert (await shipping.get_label(parcel.id)).status == "bought", "what is asked for still needs it"
+    assert await db.pool.fetchval("SELECT count(*) FROM shipping.label WHERE sender IS NOT NULL") == 0
 
 
 async def test_who_asks_gets_what_carriers_told_of_their_parcels(shop: Shop) -> None:

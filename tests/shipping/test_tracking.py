@@ -13,7 +13,7 @@ from tests.shipping.parcels import as_seller, as_system, dispatch, pack
 from souk import shipping
 from souk.app import Shop
 from souk.kit.callers import Caller, asking
-from souk.kit.errors import NotFound
+from souk.kit.errors import InvalidField, NotFound
 from souk.kit.ids import new_id
 from souk.shipping import NewTracking
 from souk.shipping.carriers.carrier import Scan
@@ -153,6 +153,34 @@ async def test_sellers_say_where_parcels_are_that_no_carrier_follows(shop: Shop)
     assert [(one.status, one.carrier) for one in (await look(parcel)).events] == [("in_transit", "manual")]
     with as_seller(new_id()), pytest.raises(NotFound):
         await shipping.report_tracking(parcel.id, said)
+
+
+@pytest.mark.parametrize(("carriers", "sellers"), [("return_to_sender", "delivered"), ("in_transit", "available_for_pickup")])
+async def test_what_a_carrier_says_goes_before_what_a_seller_says(shop: Shop, carriers: str, sellers: str) -> None:
+    for first in (True, False):
+        parcel = await pack()
+        steps = [tell(parcel, scan(carriers, 2)), say(parcel, sellers, datetime.now(UTC))]
+        for step in steps if first else reversed(steps):
+            await step
+        assert (await look(parcel)).tracking_status == carriers
+    silent = await pack()
+    await tell(silent, scan("unknown", 2))
+    await say(silent, sellers, BEGAN)
+    assert (await look(silent)).tracking_status == sellers
+
+
+async def test_nobody_says_what_is_to_happen_next_week(shop: Shop) -> None:
+    parcel = await pack()
+    with pytest.raises(InvalidField):
+        await say(parcel, "in_transit", datetime.now(UTC) + timedelta(days=7))
+    await say(parcel, "in_transit", datetime.now(UTC) + timedelta(hours=12))
+    assert (await look(parcel)).tracking_status == "in_transit"
+
+
+async def say(parcel: shipping.Shipment, status: str, occurred_at: datetime) -> None:
+    """What its seller says of a parcel."""
+    with as_seller():
+        await shipping.report_tracking(parcel.id, NewTracking(status, occurred_at))  # type: ignore[arg-type]
 
 
 async def test_the_buyer_the_guest_the_seller_and_nobody_else_may_look(shop: Shop) -> None:

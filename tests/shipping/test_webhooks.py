@@ -4,6 +4,7 @@ import json
 import time
 
 import aiohttp
+import msgspec
 import pytest
 from tests.sandbox.conftest import SECRET
 from tests.shipping.conftest import Depot
@@ -111,6 +112,18 @@ async def test_a_parcel_of_others_and_a_carrier_that_we_do_not_have(door: str, d
     other = body.replace((parcel.tracking_number or "").encode(), b"SX1")
     signed = {**headers, "webhook-signature": sign(read_secret(SECRET), "evt_1", int(headers["webhook-timestamp"]), other)}
     assert await post(door, other, signed) == (200, "ignored")
+
+
+async def test_a_label_that_was_given_back_tells_nothing_of_its_parcel(door: str, depot: Depot) -> None:
+    with as_seller():
+        await shipping.set_sender(SELLER, SENDER)
+        parcel = await pack()
+        label = await shipping.buy_label(parcel.id, shipping.BuyLabel(weight_g=750))
+        assert (await shipping.void_label(parcel.id)).status == "voided"
+        sold = await shipping.get_shipment(parcel.id)
+    told = msgspec.structs.replace(sold, tracking_number=label.tracking_number)
+    assert await post(door, *make_request(told, read_secret(SECRET))) == (200, "ignored")
+    assert (await dispatch(parcel, shipping.Consignment("DHL", "00340434"))).tracking_status is None
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1", b'{"type": "tracker.updated", "data": {}}'])

@@ -33,7 +33,8 @@ GIVEN = Rule("I6.returns", "What goes back for returns is what they are worth, a
 COUPON = Rule("I11.orders", "A coupon counts the placed orders that bear it, and no other")
 PARCELS = Rule("I7.parcels", "The parcels of an order that shipping knows are those that orders counts, and as far")
 LEFT = Rule("I7.dispatched", "Nothing has left of an order that is not placed")
-RULES = (PIECES, HELD, MONEY, BACK, WAITS, EARNED, FREED, GIVEN, COUPON, PARCELS, LEFT)
+CHARGED = Rule("I6.labels", "What sellers gave for labels is what the labels of their parcels cost")
+RULES = (PIECES, HELD, MONEY, BACK, WAITS, EARNED, FREED, GIVEN, COUPON, PARCELS, LEFT, CHARGED)
 
 
 class Books(msgspec.Struct, frozen=True):
@@ -47,10 +48,11 @@ class Books(msgspec.Struct, frozen=True):
     coupons: dict[UUID, str]
     packed: dict[UUID, str]
     shipments: dict[UUID, ShipmentBook]
+    charged: dict[UUID, str]
 
     def order_ids(self) -> list[UUID]:
         """Every order that anybody knows."""
-        kept = (self.orders, self.reservations, self.payments, self.coupons, self.packed, self.shipments)
+        kept = (self.orders, self.reservations, self.payments, self.coupons, self.packed, self.shipments, self.charged)
         return sorted({order_id for book in kept for order_id in book})
 
 
@@ -91,6 +93,7 @@ async def read_books(after: UUID, until: UUID, limit: int) -> Books:
         {one.order_id: one.code for one in await pricing.read_redemption_books(after, end)},
         {one.order_id: one.parcels for one in await orders.read_parcel_books(after, end)},
         {one.order_id: one for one in await shipping.read_shipment_books(after, end)},
+        {one.order_id: one.labels for one in await payments.read_label_books(after, end)},
     )
 
 
@@ -109,6 +112,7 @@ def find_differences(books: Books) -> Iterator[tuple[Rule, Finding]]:
             *compare_earnings(order, books.payments.get(order_id)),
             *compare_coupon(order, books.coupons.get(order_id)),
             *compare_parcels(order, books.packed.get(order_id), books.shipments.get(order_id)),
+            *compare_labels(books.shipments.get(order_id), books.charged.get(order_id)),
         ):
             yield rule, Finding(str(order_id), {"order": order.status if order else None, **found})
 
@@ -172,3 +176,9 @@ def compare_parcels(order: OrderBook | None, packed: str | None, shipments: Ship
         yield PARCELS, {"counted": packed, "in_shipping": known}
     if shipments and shipments.dispatched and (order is None or order.status != "placed"):
         yield LEFT, {"in_shipping": known}
+
+
+def compare_labels(shipments: ShipmentBook | None, charged: str | None) -> Found:
+    cost = shipments.labels if shipments else None
+    if cost != charged:
+        yield CHARGED, {"cost": cost, "charged": charged}

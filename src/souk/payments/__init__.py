@@ -1,6 +1,6 @@
 """Payments knows what was asked for, captured and given back for an order, what a wallet holds, and every movement of money."""
 
-from souk.payments.books import PaymentBook, read_payment_books
+from souk.payments.books import LabelBook, PaymentBook, read_label_books, read_payment_books
 from souk.payments.chargeback_types import (
     Chargeback,
     ChargebackDecided,
@@ -112,6 +112,7 @@ __all__ = [
     "HoldNotFound",
     "HoldResolved",
     "InsufficientFunds",
+    "LabelBook",
     "MethodNotOffered",
     "MoveMoney",
     "NextAction",
@@ -191,6 +192,7 @@ __all__ = [
     "pay_seller_out",
     "post_hold",
     "read_gateway_books",
+    "read_label_books",
     "read_payment_books",
     "read_statement",
     "receive_webhook",

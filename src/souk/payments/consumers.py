@@ -1,4 +1,4 @@
-"""What payments does when it hears of what sellers earn and buyers get back, and of people who are suspended or leave."""
+"""What payments does when it hears of what sellers earn and owe and buyers get back, and of people who are suspended or leave."""
 
 import asyncio
 from collections.abc import Iterable
@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from souk.kit.db import Transaction
 from souk.kit.events import Delivered, subscribes
 from souk.orders.events import ItemsCancelled, ReturnReceived, SaleEarned
-from souk.payments import earnings, payout_accounts, refunds
+from souk.payments import earnings, labels, payout_accounts, refunds
 from souk.payments.types import Destination, PaymentPart, RefundPayment
+from souk.shipping.events import LabelBought, LabelVoided
 from souk.users.events import SellerApproved, SellerSuspended, UserErased
 
 
@@ -15,6 +16,12 @@ from souk.users.events import SellerApproved, SellerSuspended, UserErased
 async def book_earnings(tx: Transaction, news: tuple[Delivered[SaleEarned], ...]) -> None:
     """Give sellers what they have earned."""
     await earnings.book_earnings(tx, [one.event for one in news])
+
+
+@subscribes(LabelBought, LabelVoided)
+async def charge_labels(tx: Transaction, news: tuple[Delivered[LabelBought | LabelVoided], ...]) -> None:
+    """Have sellers pay for their labels."""
+    await labels.book_labels(tx, [one.event for one in news])
 
 
 @subscribes(ItemsCancelled, kind="call")

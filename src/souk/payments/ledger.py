@@ -121,6 +121,11 @@ def chargeback_expense(currency: str) -> Account:
     return Account("chargeback_expense", "", currency)
 
 
+def carriers_due(currency: str) -> Account:
+    """What sellers gave for labels, which carriers want of the shop."""
+    return Account("carriers_due", "", currency)
+
+
 class Transfer(msgspec.Struct, frozen=True):
     """An amount above zero goes from `debit` to `credit`, once per cause and reference."""
 

@@ -1,4 +1,4 @@
-"""Parcels as the audit compares them with the orders that they are of."""
+"""Parcels as the audit compares them with the orders that they are of, and with what their labels cost."""
 
 from uuid import UUID
 
@@ -9,19 +9,23 @@ from souk.kit.calls import exposed
 from souk.shipping.database import db
 
 READ_BOOKS = """
-    SELECT order_id, string_agg(id || ' ' || status, ', ' ORDER BY id) AS parcels, bool_or(dispatched_at IS NOT NULL) AS dispatched
-    FROM shipping.shipment
-    WHERE order_id > $1 AND order_id <= $2
-    GROUP BY order_id
+    SELECT s.order_id, string_agg(s.id || ' ' || s.status, ', ' ORDER BY s.id) AS parcels,
+           bool_or(s.dispatched_at IS NOT NULL) AS dispatched,
+           string_agg(s.id || ' ' || l.price || ' ' || l.currency, ', ' ORDER BY s.id) AS labels
+    FROM shipping.shipment AS s
+    LEFT JOIN shipping.label AS l ON l.shipment_id = s.id AND l.status IN ('bought', 'voiding') AND l.price > 0
+    WHERE s.order_id > $1 AND s.order_id <= $2
+    GROUP BY s.order_id
 """
 
 
 class ShipmentBook(msgspec.Struct, frozen=True):
-    """The parcels of an order by their ids, each with its status, and whether one of them has left."""
+    """The parcels of an order by their ids, each with its status, whether one of them has left, and what their labels cost."""
 
     order_id: UUID
     parcels: str
     dispatched: bool
+    labels: str | None
 
 
 @exposed(timeout=30.0)

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from souk.kit.events import Event
+from souk.kit.money import Money
 from souk.shipping.types import TrackingStatus
 
 
@@ -46,6 +47,24 @@ class ShipmentCancelled(Event, frozen=True):
     order_id: UUID
     seller_id: UUID
     lines: tuple[ShippedLine, ...]
+
+
+class LabelBought(Event, frozen=True):
+    """A carrier has sold a label for a parcel, at this price. There is one at the most for each parcel."""
+
+    shipment_id: UUID
+    order_id: UUID
+    seller_id: UUID
+    price: Money
+
+
+class LabelVoided(Event, frozen=True):
+    """The carrier has taken a label back, and does not want its price any more."""
+
+    shipment_id: UUID
+    order_id: UUID
+    seller_id: UUID
+    price: Money
 
 
 class TrackingChanged(Event, frozen=True):

@@ -14,7 +14,7 @@ from souk.shipping.carriers import find_carrier
 from souk.shipping.carriers.carrier import Scan, Sighting
 from souk.shipping.database import db
 from souk.shipping.settings import settings
-from souk.shipping.shipments import Id
+from souk.shipping.shipments import LOCK, Id
 from souk.shipping.tracking import write_scans
 from souk.shipping.types import CarrierUnknown
 
@@ -42,10 +42,13 @@ class Followed(msgspec.Struct, frozen=True):
     tracking_number: str
 
 
-async def follow_parcels(limit: int = 500) -> int:
-    """Ask the carriers where parcels are whose time has come, and write down what they say; how many were asked for."""
+async def follow_parcels(limit: int | None = None) -> int:
+    """Ask the carriers where parcels are whose time has come, and write down what they say; how many were asked for.
+
+    Half as many as a carrier is called at once: who buys a label meanwhile finds a line that is free, and a transaction stays short.
+    """
     async with db.transaction() as tx:
-        due = [row.id for row in await tx.all(Id, LOCK_DUE, limit)]
+        due = [row.id for row in await tx.all(Id, LOCK_DUE, limit or max(settings.now.carrier_in_flight // 2, 1))]
         await tx.run(PUT_OFF, due, settings.now.track_every_s)
         followed = await tx.all(Followed, FIND_FOLLOWED, due)
     if followed:
@@ -56,6 +59,8 @@ async def follow_parcels(limit: int = 500) -> int:
 
 
 async def write_answers(tx: Transaction, followed: Sequence[Followed], answers: Sequence[Sighting | None]) -> None:
+    # All of them in the order of their ids first, whoever carries them: as everybody locks parcels.
+    await tx.all(Id, LOCK, [one.shipment_id for one in followed])
     told: defaultdict[str, dict[UUID, tuple[Scan, ...]]] = defaultdict(dict)
     for one, answer in zip(followed, answers, strict=True):
         if answer is not None and answer.scans:

@@ -16,9 +16,10 @@ FIND_IDLE_LABELS = """
     FROM shipping.label AS l LEFT JOIN shipping.shipment AS s ON s.id = l.shipment_id
     WHERE s.id IS NULL OR (l.status = 'bought' AND s.status = 'canceled' AND l.failure_code IS NULL)
 """
+# A carrier that has said why a label is not given back yet has answered, and is asked every day.
 FIND_OPEN_LABELS = """
     SELECT shipment_id AS key, jsonb_build_object('label', status, 'carrier', carrier, 'asks', asks, 'check_at', check_at) AS found
-    FROM shipping.label WHERE check_at IS NOT NULL
+    FROM shipping.label WHERE check_at IS NOT NULL AND failure_code IS NULL
 """
 
 RULES = (

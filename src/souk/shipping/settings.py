@@ -33,8 +33,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def first_check_s(self) -> float:
-        """Not before our own calls to the carrier have ended, or it would be asked again while it is being asked."""
-        return 2 * (self.carrier_connect_s + self.carrier_timeout_s) + 1.0
+        """Not before our own calls to the carrier have ended, or it would be asked again while it is being asked: five at the most."""
+        return 5 * (self.carrier_connect_s + self.carrier_timeout_s) + 1.0
 
 
 settings = Section(Settings, "SOUK_SHIPPING")

@@ -54,7 +54,7 @@ MOVE = f"""
 """
 # What is not sent needs no label.
 VOID_LABELS = """
-    UPDATE shipping.label SET status = 'voiding', failure_code = NULL, asks = 0, check_at = now(), updated_at = now()
+    UPDATE shipping.label SET status = 'voiding', failure_code = NULL, asks = 0, check_at = now(), voiding_since = now(), updated_at = now()
     WHERE shipment_id = ANY($1) AND status = 'bought'
 """
 WRITE_CONSIGNMENT = """

@@ -1,7 +1,7 @@
 """Tracking: what carriers tell of parcels on their way, and where that says they are."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
-from souk.kit.errors import NotFound
+from souk.kit.errors import InvalidField, NotFound
 from souk.kit.events import publish
 from souk.kit.ids import new_id
 from souk.shipping.carriers.carrier import Scan
@@ -20,8 +20,12 @@ from souk.shipping.shipments import FIND, LOCK, Id, StoredShipment, deliver_arri
 from souk.shipping.types import NewTracking, Tracking, TrackingEvent, TrackingStatus
 
 LONGEST_TEXT = 200
-# Which event says where a parcel is, the first of: one after which nothing more is to come, one that says anything at all, the newest.
-FIRST = "(status IN ('delivered', 'return_to_sender', 'cancelled')) DESC, (status <> 'unknown') DESC, occurred_at DESC, event_id DESC"
+# Which event says where a parcel is, the first of: one after which nothing more is to come, one that says anything at all, one of a
+# carrier and not of the seller, the newest.
+FIRST = (
+    "(status IN ('delivered', 'return_to_sender', 'cancelled')) DESC, (status <> 'unknown') DESC, (carrier <> 'manual') DESC, "
+    "occurred_at DESC, event_id DESC"
+)
 # Of a parcel whose address is forgotten nobody needs to know where it was.
 ADD_EVENTS = """
     INSERT INTO shipping.tracking_event (shipment_id, carrier, event_id, status, message, place, occurred_at)
@@ -69,7 +73,12 @@ async def get_tracking(shipment_id: UUID) -> Tracking:
 
 @exposed()
 async def report_tracking(shipment_id: UUID, told: NewTracking) -> None:
-    """Say where a parcel of one's own is, if no carrier does. The same id again changes nothing. Raises NotFound."""
+    """Say where a parcel of one's own is, if no carrier does: what carriers tell goes before. The same id again changes nothing.
+
+    Raises NotFound, and InvalidField for what is to happen in more than a day: clocks differ, and time zones are mistaken.
+    """
+    if told.occurred_at > datetime.now(UTC) + timedelta(days=1):
+        raise InvalidField("occurred_at", "lies in the future")
     async with db.transaction() as tx:
         await lock_own(tx, shipment_id)
         scan = Scan(str(told.id or new_id()), told.status, told.occurred_at, told.message, told.place)

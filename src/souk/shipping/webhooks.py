@@ -11,9 +11,10 @@ from souk.shipping.shipments import Id
 from souk.shipping.tracking import write_scans
 from souk.shipping.types import CarrierReceipt, CarrierWebhook
 
-# A carrier may use a number again after a year: the newest parcel is meant.
+# A carrier may use a number again after a year: the newest parcel is meant. With a label that was given back none travels.
 FIND_PARCEL = """
-    SELECT shipment_id AS id FROM shipping.label WHERE carrier = $1 AND tracking_number = $2 ORDER BY shipment_id DESC LIMIT 1
+    SELECT shipment_id AS id FROM shipping.label WHERE carrier = $1 AND tracking_number = $2 AND status = 'bought'
+    ORDER BY shipment_id DESC LIMIT 1
 """
 
 

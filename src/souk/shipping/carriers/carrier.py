@@ -37,9 +37,10 @@ class Sold(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The carrier said no, and nothing was done."""
+    """The carrier said no, and nothing was done; or, if it is not final, that it will say in some days."""
 
     code: str
+    final: bool = True
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ class Carrier(Protocol):
         """Pay for the label of a parcel, once per reference however often it is asked."""
 
     async def void(self, reference: str) -> Refused | None:
-        """Take back the label of a parcel that was not sent; again changes nothing."""
+        """Take back the label of a parcel that was not sent; again changes nothing. None when its price is given back, not before."""
 
     async def track(self, tracking_number: str) -> Sighting | None:
         """Where a parcel is and was; None if the carrier never heard of it."""

@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 
 GRAMS_PER_OUNCE = Decimal("28.349523125")
 SIGNATURE = "hmac-sha256-hex="
-# Of these an unused label is paid back, or was never to be paid for.
-GIVEN_BACK = ("submitted", "refunded", "not_applicable")
+# Of these an unused label is paid back, or was never to be paid for. Before, it is `submitted`, for up to thirty days.
+GIVEN_BACK = ("refunded", "not_applicable")
+SUBMITTED = "submitted"
 
 
 class _Rate(msgspec.Struct, frozen=True):
@@ -128,13 +129,14 @@ class EasyPost:
         return await self._read_sold(shipment)
 
     async def void(self, reference: str) -> Refused | None:
-        if (await self._find(reference)).refund_status in GIVEN_BACK:
-            return None
-        answer = await self._ask("POST", f"/v2/shipments/{quote(reference, safe='')}/refund", {})
-        if answer.status not in (200, 201):
-            return refusal_in(answer)
-        status = msgspec.json.decode(answer.body, type=_Shipment).refund_status
-        return None if status in GIVEN_BACK else Refused(f"refund_{status}")
+        status = (await self._find(reference)).refund_status
+        if status not in (*GIVEN_BACK, SUBMITTED):
+            answer = await self._ask("POST", f"/v2/shipments/{quote(reference, safe='')}/refund", {})
+            # Whether it is given back is what it says itself, as with a purchase.
+            status = (await self._find(reference)).refund_status
+            if status is None:
+                return refusal_in(answer)
+        return None if status in GIVEN_BACK else Refused(f"refund_{status}", final=status != SUBMITTED)
 
     async def track(self, tracking_number: str) -> Sighting | None:
         answer = expect(await self._ask("GET", f"/v2/trackers?tracking_code={quote(tracking_number, safe='')}"), 200)
