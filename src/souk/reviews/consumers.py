@@ -1,19 +1,31 @@
 """What reviews does when it hears of parcels that arrived, of products, and of people who leave."""
 
+from collections.abc import Iterator
 from uuid import UUID
 
 from souk.catalog.events import ProductPublished, ProductRemoved
 from souk.kit.db import Transaction
 from souk.kit.events import Delivered, subscribes
+from souk.orders.events import DigitalGoodsDelivered
 from souk.reviews import leaving, purchases
+from souk.reviews.purchases import Purchase
 from souk.shipping.events import ShipmentDelivered
 from souk.users.events import UserErased
 
 
-@subscribes(ShipmentDelivered)
-async def keep_purchases(tx: Transaction, news: tuple[Delivered[ShipmentDelivered], ...]) -> None:
+@subscribes(ShipmentDelivered, DigitalGoodsDelivered)
+async def keep_purchases(tx: Transaction, news: tuple[Delivered[ShipmentDelivered | DigitalGoodsDelivered], ...]) -> None:
     """Whoever received a product may review it."""
-    await purchases.keep_purchases(tx, [one.event for one in news])
+    await purchases.keep_purchases(tx, [purchase for one in news for purchase in find_purchases(one.event)])
+
+
+def find_purchases(told: ShipmentDelivered | DigitalGoodsDelivered) -> Iterator[Purchase]:
+    """What somebody with an account received. Lines of orders from before products were told have none."""
+    # A parcel that shipping never sees has an id without a time.
+    key = told.order_id if isinstance(told, DigitalGoodsDelivered) else told.shipment_id
+    for line in told.lines:
+        if told.user_id is not None and line.product_id is not None:
+            yield Purchase(key, line.product_id, told.user_id, told.seller_id, told.delivered_at)
 
 
 @subscribes(ProductPublished, ProductRemoved)

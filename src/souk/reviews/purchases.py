@@ -1,17 +1,17 @@
 """Who received what and who sells what, as other contexts told: by that it is known who may review."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from souk.kit.db import Transaction
+from souk.kit.db import Transaction, columns
 from souk.kit.errors import NotFound
 from souk.kit.partitions import drop_old_partitions
 from souk.reviews.database import db
 from souk.reviews.settings import settings
 from souk.reviews.types import NotPurchased
-from souk.shipping.events import ShipmentDelivered
 
 KEEP_PURCHASES = """
     INSERT INTO reviews.purchase (shipment_id, product_id, user_id, seller_id, delivered_at)
@@ -36,6 +36,16 @@ FORGET_RATINGS = "DELETE FROM reviews.product_rating WHERE product_id = ANY($1)"
 FORGET_FAVORITES = "DELETE FROM reviews.favorite WHERE product_id = ANY($1)"
 
 
+class Purchase(msgspec.Struct, frozen=True):
+    """A product that a buyer received, in a parcel or, where nothing was shipped, by an order: the beginning of the id is its time."""
+
+    shipment_id: UUID
+    product_id: UUID
+    user_id: UUID
+    seller_id: UUID
+    delivered_at: datetime
+
+
 class Origin(msgspec.Struct, frozen=True):
     """Who sells what is reviewed, and whether it was delivered to who reviews it."""
 
@@ -58,20 +68,11 @@ async def find_origin(tx: Transaction, user_id: UUID, product_id: UUID) -> Origi
     return listed
 
 
-async def keep_purchases(tx: Transaction, delivered: Sequence[ShipmentDelivered]) -> None:
+async def keep_purchases(tx: Transaction, found: Sequence[Purchase]) -> None:
     """Remember what was delivered to buyers with an account; a parcel that is told again is the same purchase."""
-    if rows := sorted(set(find_purchases(delivered))):
-        shipments, products, users, sellers = (list(column) for column in zip(*rows, strict=True))
-        times = {parcel.shipment_id: parcel.delivered_at for parcel in delivered}
-        await tx.run(KEEP_PURCHASES, shipments, products, users, sellers, [times[shipment_id] for shipment_id in shipments])
-
-
-def find_purchases(delivered: Sequence[ShipmentDelivered]) -> Iterator[tuple[UUID, UUID, UUID, UUID]]:
-    """Parcel, product, buyer and seller of what was delivered. Lines of orders from before products were told have none."""
-    for parcel in delivered:
-        for line in parcel.lines:
-            if parcel.user_id is not None and line.product_id is not None:
-                yield parcel.shipment_id, line.product_id, parcel.user_id, parcel.seller_id
+    by_key = {(one.shipment_id, one.product_id): one for one in found}
+    if kept := [by_key[key] for key in sorted(by_key)]:
+        await tx.run(KEEP_PURCHASES, *columns(kept, "shipment_id", "product_id", "user_id", "seller_id", "delivered_at"))
 
 
 async def keep_listings(tx: Transaction, sellers: dict[UUID, UUID]) -> None:
