@@ -17,11 +17,14 @@ from tests.reviews.opinions import (
     parcel,
     rating_of,
     receive,
+    sent,
     shown,
     write,
 )
+from tests.shipping.parcels import dispatch, pack
+from tests.waiting import until
 
-from souk import reviews
+from souk import reviews, shipping
 from souk.app import Shop
 from souk.catalog.events import ProductPublished, ProductRemoved
 from souk.kit.callers import ANONYMOUS, Caller, asking
@@ -94,6 +97,47 @@ async def test_only_who_received_it_may_review_it(shop: Shop) -> None:
     with asking(Caller(ANONYMOUS)), pytest.raises(Unauthenticated):
         await reviews.create_review(MUG, NewReview(1))
     assert await shown(MUG) == ()
+
+
+async def test_what_was_sent_is_there_some_day_whether_its_seller_says_so_or_not(shop: Shop) -> None:
+    now = datetime.now(UTC)
+    waiting, late = new_id(), new_id()
+    for user_id, days in ((waiting, 1), (late, 15)):
+        await hear(sent(parcel(user_id, MUG), now - timedelta(days=days)))
+    with as_buyer(waiting), pytest.raises(reviews.NotPurchased):
+        await reviews.create_review(MUG, NewReview(1))
+    with as_buyer(late):
+        assert (await reviews.create_review(MUG, NewReview(1))).verified
+
+
+@pytest.mark.parametrize("told", ["together", "in_order", "the_other_way_round"])
+async def test_a_parcel_that_has_arrived_counts_from_then_on(shop: Shop, told: str) -> None:
+    ada, now = new_id(), datetime.now(UTC)
+    arrived = parcel(ada, MUG, at=now - timedelta(days=1))
+    left = sent(arrived, now - timedelta(days=2))
+    match told:
+        case "together":
+            await hear(left, arrived)
+        case "in_order":
+            await hear(left)
+            await hear(arrived)
+        case "the_other_way_round":
+            await hear(arrived)
+            await hear(left)
+    assert await db.value("SELECT array_agg(delivered_at) FROM reviews.purchase") == [arrived.delivered_at]
+    assert (await write(MUG, user_id=ada)).verified
+
+
+async def test_shipping_tells_whose_parcel_leaves(working_shop: Shop) -> None:
+    settings.replace(arrives_days=0)
+    ada, lines = new_id(), (shipping.ShipmentLine(new_id(), "MUG", "Mug", 1, MUG),)
+    await dispatch(await pack(user_id=ada, lines=lines))
+
+    async def is_known() -> bool:
+        return bool(await db.value("SELECT count(*) FROM reviews.purchase WHERE user_id = $1 AND product_id = $2", ada, MUG))
+
+    await until(is_known)
+    assert (await write(MUG, 1, user_id=ada)).verified
 
 
 async def test_who_sells_it_does_not_praise_it(shop: Shop) -> None:

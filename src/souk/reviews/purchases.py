@@ -13,14 +13,16 @@ from souk.reviews.database import db
 from souk.reviews.settings import settings
 from souk.reviews.types import NotPurchased
 
+# Of what is told of one parcel the earliest arrival counts.
 KEEP_PURCHASES = """
-    INSERT INTO reviews.purchase (shipment_id, product_id, user_id, seller_id, delivered_at)
+    INSERT INTO reviews.purchase AS p (shipment_id, product_id, user_id, seller_id, delivered_at)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[])
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (shipment_id, product_id) DO UPDATE SET delivered_at = excluded.delivered_at, updated_at = now()
+    WHERE excluded.delivered_at < p.delivered_at
 """
 FIND_PURCHASE = """
     SELECT seller_id, true AS verified FROM reviews.purchase
-    WHERE user_id = $1 AND product_id = $2 AND delivered_at > now() - make_interval(days => $3)
+    WHERE user_id = $1 AND product_id = $2 AND delivered_at <= now() AND delivered_at > now() - make_interval(days => $3)
     ORDER BY delivered_at DESC LIMIT 1
 """
 FIND_LISTING = "SELECT seller_id, false AS verified FROM reviews.listing WHERE product_id = $1"
@@ -37,7 +39,10 @@ FORGET_FAVORITES = "DELETE FROM reviews.favorite WHERE product_id = ANY($1)"
 
 
 class Purchase(msgspec.Struct, frozen=True):
-    """A product that a buyer received, in a parcel or, where nothing was shipped, by an order: the beginning of the id is its time."""
+    """A product that a buyer received, in a parcel or, where nothing was shipped, by an order: the beginning of the id is its time.
+
+    What is under way is received when it will have arrived.
+    """
 
     shipment_id: UUID
     product_id: UUID
@@ -70,7 +75,7 @@ async def find_origin(tx: Transaction, user_id: UUID, product_id: UUID) -> Origi
 
 async def keep_purchases(tx: Transaction, found: Sequence[Purchase]) -> None:
     """Remember what was delivered to buyers with an account; a parcel that is told again is the same purchase."""
-    by_key = {(one.shipment_id, one.product_id): one for one in found}
+    by_key = {(one.shipment_id, one.product_id): one for one in sorted(found, key=lambda one: one.delivered_at, reverse=True)}
     if kept := [by_key[key] for key in sorted(by_key)]:
         await tx.run(KEEP_PURCHASES, *columns(kept, "shipment_id", "product_id", "user_id", "seller_id", "delivered_at"))
 
