@@ -35,6 +35,7 @@ from souk.reviews import consumers, jobs
 from souk.reviews.database import db
 from souk.reviews.settings import settings
 from souk.reviews.types import NewReview, ReviewChange
+from souk.reviews.writing import add_review
 
 MUG = new_id()
 
@@ -258,4 +259,33 @@ async def test_what_is_gone_for_good_takes_its_reviews_along(shop: Shop) -> None
     assert (await rating_of(MUG)).count == 0
     await tell_of_product(ProductPublished(MUG, SELLER))
     assert (await write(MUG)).verified
+    await check_books()
+
+
+@pytest.mark.parametrize("rated", [True, False])
+async def test_what_is_written_while_its_product_goes_goes_along(shop: Shop, rated: bool) -> None:
+    await tell_of_product(ProductPublished(MUG, SELLER))
+    if rated:
+        await write(MUG)
+    ada = await receive(MUG)
+    written = asyncio.Event()
+
+    async def remove() -> None:
+        await written.wait()
+        await tell_of_product(ProductRemoved(MUG, SELLER))
+
+    async def waits_or_is_done() -> bool:
+        return removal.done() or bool(await db.pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+    removal = asyncio.create_task(remove())
+    with as_buyer(ada):
+        async with db.transaction() as tx:
+            await add_review(tx, MUG, ada, NewReview(5))
+            written.set()
+            await until(waits_or_is_done)
+        await removal
+        assert (await reviews.list_own_reviews(None, 10, None)).items == ()
+        with pytest.raises(NotFound):
+            await reviews.create_review(MUG, NewReview(5))
+    assert await db.value("SELECT count(*) FROM reviews.product_rating") == 0
     await check_books()

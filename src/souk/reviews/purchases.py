@@ -21,12 +21,12 @@ KEEP_PURCHASES = """
     WHERE excluded.delivered_at < p.delivered_at
 """
 FIND_PURCHASE = """
-    SELECT seller_id, true AS verified FROM reviews.purchase
+    SELECT seller_id FROM reviews.purchase
     WHERE user_id = $1 AND product_id = $2 AND delivered_at <= now() AND delivered_at > now() - make_interval(days => $3)
     ORDER BY delivered_at DESC LIMIT 1
 """
-FIND_LISTING = "SELECT seller_id, false AS verified FROM reviews.listing WHERE product_id = $1"
-IS_GONE = "SELECT EXISTS (SELECT FROM reviews.listing WHERE product_id = $1 AND gone)"
+# A product that is removed waits for those who are just reviewing it, and so sees what they wrote.
+LOCK_LISTING = "SELECT seller_id, gone FROM reviews.listing WHERE product_id = $1 FOR SHARE"
 KEEP_LISTINGS = """
     INSERT INTO reviews.listing (product_id, seller_id, gone)
     SELECT u.product_id, u.seller_id, $3 FROM unnest($1::uuid[], $2::uuid[]) AS u (product_id, seller_id) ORDER BY u.product_id
@@ -58,19 +58,24 @@ class Origin(msgspec.Struct, frozen=True):
     verified: bool
 
 
+class _Listing(msgspec.Struct, frozen=True):
+    seller_id: UUID
+    gone: bool
+
+
 async def find_origin(tx: Transaction, user_id: UUID, product_id: UUID) -> Origin:
     """By what right this person reviews this product; raises NotPurchased, NotFound for what is not there (any more)."""
-    if await tx.value(IS_GONE, product_id):
+    listing = await tx.maybe(_Listing, LOCK_LISTING, product_id)
+    if listing is not None and listing.gone:
         raise NotFound
-    bought = await tx.maybe(Origin, FIND_PURCHASE, user_id, product_id, settings.now.purchase_days)
-    if bought is not None:
-        return bought
+    bought_from = await tx.value(FIND_PURCHASE, user_id, product_id, settings.now.purchase_days)
+    if bought_from is not None:
+        return Origin(bought_from, verified=True)
     if settings.now.verified_only:
         raise NotPurchased
-    listed = await tx.maybe(Origin, FIND_LISTING, product_id)
-    if listed is None:
+    if listing is None:
         raise NotFound
-    return listed
+    return Origin(listing.seller_id, verified=False)
 
 
 async def keep_purchases(tx: Transaction, found: Sequence[Purchase]) -> None:
