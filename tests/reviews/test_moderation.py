@@ -150,6 +150,33 @@ async def test_reports_bring_a_review_to_an_admin_who_decides_once(shop: Shop) -
     await check_books()
 
 
+@pytest.mark.parametrize("edited", [True, False])
+async def test_who_has_reported_a_review_may_report_what_becomes_of_it(shop: Shop, edited: bool) -> None:
+    ada, readers = await receive(MUG), [new_id() for _ in range(3)]
+    made = await write(MUG, user_id=ada)
+
+    async def all_report(comment: str) -> None:
+        for reader in readers:
+            with as_buyer(reader):
+                for _ in range(2):
+                    await reviews.report_review(made.id, NewReport("spam", comment))
+
+    await all_report("an advertisement")
+    with as_admin():
+        await reviews.approve_review(made.id)
+    if edited:
+        with as_buyer(ada):
+            await reviews.change_review(MUG, made.id, ReviewChange(comment="Buy at my shop!"))
+    assert await queue() == ()
+    await all_report("now it is one")
+    assert [one.comment for waiting in await queue() for one in waiting.reported] == ["now it is one"] * 3 * edited
+    await check_books()
+    with as_admin():
+        await reviews.approve_review(made.id)
+    await all_report("decided twice")
+    assert await queue() == ()
+
+
 async def test_64_people_report_at_once(shop: Shop) -> None:
     made = await write(MUG)
     await asyncio.gather(*(report(made) for _ in range(64)))
