@@ -31,6 +31,7 @@ from souk.kit.callers import ANONYMOUS, Caller, asking
 from souk.kit.errors import InvalidField, NotFound, TooMany, Unauthenticated
 from souk.kit.events import Delivered
 from souk.kit.ids import new_id
+from souk.kit.partitions import bound, month_start
 from souk.reviews import consumers, jobs
 from souk.reviews.database import db
 from souk.reviews.settings import settings
@@ -38,11 +39,6 @@ from souk.reviews.types import NewReview, ReviewChange
 from souk.reviews.writing import add_review
 
 MUG = new_id()
-
-OLD_MONTH = """
-    CREATE TABLE reviews.purchase_2019_01 PARTITION OF reviews.purchase
-    FOR VALUES FROM ('01680000-0000-7000-8000-000000000000') TO ('01690000-0000-7000-8000-000000000000')
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +51,15 @@ def usual_settings() -> Iterator[None]:
 async def tell_of_product(*events: ProductPublished | ProductRemoved) -> None:
     async with db.transaction() as tx:
         await consumers.keep_listings(tx, tuple(Delivered(one, new_id(), datetime.now(UTC)) for one in events))
+
+
+async def add_month(months_ago: int) -> str:
+    """The partition for purchases of a month in the past."""
+    first, after = (month_start(datetime.now(UTC), months - months_ago) for months in (0, 1))
+    name = f"reviews.purchase_{first:%Y_%m}"
+    bounds = f"FROM ('{bound(first, 'uuid')}') TO ('{bound(after, 'uuid')}')"
+    await db.pool.execute(f"CREATE TABLE {name} PARTITION OF reviews.purchase FOR VALUES {bounds}")
+    return name
 
 
 async def test_a_review_from_first_to_last(shop: Shop) -> None:
@@ -238,10 +243,14 @@ async def test_a_parcel_that_is_told_again_is_one_purchase(shop: Shop) -> None:
 
 
 async def test_purchases_that_nobody_may_review_any_more_are_forgotten_by_the_month(shop: Shop) -> None:
-    await db.pool.execute(OLD_MONTH)
+    # What was packed in the newer of these months may have arrived 400 days ago; of the older one everything is over.
+    newer, older = await add_month(15), await add_month(18)
     ada = await receive(MUG)
     assert await jobs.forget_old_purchases() == 1
     assert await jobs.forget_old_purchases() == 0
+    assert [await db.value("SELECT to_regclass($1) IS NOT NULL", name) for name in (newer, older)] == [True, False]
+    settings.replace(purchase_days=1)
+    assert await jobs.forget_old_purchases() == 1
     assert (await write(MUG, user_id=ada)).verified
 
 

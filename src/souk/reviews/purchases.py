@@ -37,6 +37,9 @@ FORGET_REVIEWS = "DELETE FROM reviews.review WHERE product_id = ANY($1)"
 FORGET_RATINGS = "DELETE FROM reviews.product_rating WHERE product_id = ANY($1)"
 FORGET_FAVORITES = "DELETE FROM reviews.favorite WHERE product_id = ANY($1)"
 
+# A month is that of packing, and who may review is said by the arrival.
+LONGEST_WAY_DAYS = 90
+
 
 class Purchase(msgspec.Struct, frozen=True):
     """A product that a buyer received, in a parcel or, where nothing was shipped, by an order: the beginning of the id is its time.
@@ -102,4 +105,4 @@ async def forget_products(tx: Transaction, sellers: dict[UUID, UUID]) -> None:
 async def forget_old_purchases() -> int:
     """Drop whole months of purchases that nobody may review any more; how many."""
     async with db.pool.acquire() as connection:
-        return await drop_old_partitions(connection, "reviews.purchase", settings.now.purchase_days)
+        return await drop_old_partitions(connection, "reviews.purchase", settings.now.purchase_days + LONGEST_WAY_DAYS)
