@@ -13,10 +13,18 @@ from souk.reviews.database import db
 from souk.reviews.settings import settings
 from souk.reviews.types import NotPurchased
 
+# Parcels arrive also for who has left: either their purchase is seen and forgotten, or it is seen that they have left.
+KEEP_LEAVERS_OUT = "SELECT pg_advisory_xact_lock_shared(hashtext('reviews.departure'))"
+KEEP_PURCHASES_OUT = "SELECT pg_advisory_xact_lock(hashtext('reviews.departure'))"
+REMEMBER = "INSERT INTO reviews.departure (user_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING"
+FORGET_PURCHASES = "DELETE FROM reviews.purchase WHERE user_id = ANY($1)"
 # Of what is told of one parcel the earliest arrival counts.
 KEEP_PURCHASES = """
     INSERT INTO reviews.purchase AS p (shipment_id, product_id, user_id, seller_id, delivered_at)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[])
+    SELECT u.* FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[])
+                    AS u (shipment_id, product_id, user_id, seller_id, delivered_at)
+    WHERE NOT EXISTS (SELECT FROM reviews.departure AS d WHERE d.user_id = u.user_id)
+    ORDER BY u.shipment_id, u.product_id
     ON CONFLICT (shipment_id, product_id) DO UPDATE SET delivered_at = excluded.delivered_at, updated_at = now()
     WHERE excluded.delivered_at < p.delivered_at
 """
@@ -82,10 +90,18 @@ async def find_origin(tx: Transaction, user_id: UUID, product_id: UUID) -> Origi
 
 
 async def keep_purchases(tx: Transaction, found: Sequence[Purchase]) -> None:
-    """Remember what was delivered to buyers with an account; a parcel that is told again is the same purchase."""
-    by_key = {(one.shipment_id, one.product_id): one for one in sorted(found, key=lambda one: one.delivered_at, reverse=True)}
-    if kept := [by_key[key] for key in sorted(by_key)]:
+    """Remember what was delivered to buyers who have an account still; a parcel that is told again is the same purchase."""
+    earliest = {(one.shipment_id, one.product_id): one for one in sorted(found, key=lambda one: one.delivered_at, reverse=True)}
+    if kept := tuple(earliest.values()):
+        await tx.run(KEEP_LEAVERS_OUT)
         await tx.run(KEEP_PURCHASES, *columns(kept, "shipment_id", "product_id", "user_id", "seller_id", "delivered_at"))
+
+
+async def forget_buyers(tx: Transaction, user_ids: list[UUID]) -> None:
+    """Forget what was delivered to people who are gone, and what is still to arrive."""
+    await tx.run(KEEP_PURCHASES_OUT)
+    await tx.run(REMEMBER, user_ids)
+    await tx.run(FORGET_PURCHASES, user_ids)
 
 
 async def keep_listings(tx: Transaction, sellers: dict[UUID, UUID]) -> None:
