@@ -20,7 +20,8 @@ from souk.users.events import UserErased
 COUNT_TRACES = """
     SELECT count(*) FROM (
         SELECT user_id FROM reviews.review UNION ALL SELECT user_id FROM reviews.vote UNION ALL SELECT user_id FROM reviews.report
-        UNION ALL SELECT user_id FROM reviews.favorite UNION ALL SELECT user_id FROM reviews.purchase) AS traces
+        UNION ALL SELECT user_id FROM reviews.favorite UNION ALL SELECT user_id FROM reviews.purchase
+        UNION ALL SELECT user_id FROM reviews.pace) AS traces
     WHERE user_id = ANY($1)
 """
 

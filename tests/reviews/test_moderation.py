@@ -116,6 +116,31 @@ async def test_what_was_reported_does_not_come_back_by_being_removed(shop: Shop)
     await check_books()
 
 
+@pytest.mark.parametrize("with_", ["reply", "report", "decided report"])
+async def test_nobody_is_rid_of_a_reply_or_a_report_by_removing_and_writing_anew(shop: Shop, with_: str) -> None:
+    ada = await receive(MUG)
+    made = await write(MUG, 1, "Buy at my shop!", ada)
+    if with_ == "reply":
+        with as_seller():
+            await reviews.reply_to_review(made.id, "This is an advertisement.")
+    else:
+        await report(made)
+    if with_ == "decided report":
+        with as_admin():
+            await reviews.approve_review(made.id)
+    for _ in range(2):
+        with as_buyer(ada):
+            await reviews.remove_review(MUG, made.id, None)
+            assert (await rating_of(MUG)).count == 0
+            again = await reviews.create_review(MUG, NewReview(1, comment="Buy at my shop!"))
+        assert (again.id, again.status, again.reply) == (made.id, "pending", None)
+        assert await shown(MUG) == ()
+    (waiting,) = await queue()
+    assert len(waiting.reported) == (with_ == "report")
+    assert len(await announced("ReviewHidden")) == 1
+    await check_books()
+
+
 async def test_a_review_with_a_blocked_word_waits(shop: Shop) -> None:
     settings.replace(blocked_words=("casino", "c++"))
     waits = [await write(new_id(), comment=comment) for comment in ("Best CASINO!", "I like C++.", "casino")]

@@ -235,6 +235,20 @@ async def test_who_writes_too_much_waits(shop: Shop) -> None:
     assert len(await announced("ReviewPosted")) == 3
 
 
+async def test_who_writes_and_removes_again_and_again_waits(shop: Shop) -> None:
+    settings.replace(reviews_per_day=3)
+    ada = await receive(MUG)
+    with as_buyer(ada):
+        for _ in range(2):
+            for _ in range(3):
+                made = await reviews.create_review(MUG, NewReview(5))
+                await reviews.remove_review(MUG, made.id, None)
+            for _ in range(2):
+                with pytest.raises(TooMany):
+                    await reviews.create_review(MUG, NewReview(5))
+            await db.pool.execute("UPDATE reviews.pace SET since = since - interval '1 day'")
+
+
 async def test_a_parcel_that_is_told_again_is_one_purchase(shop: Shop) -> None:
     news = parcel(new_id(), MUG, MUG)
     await hear(news, news)
