@@ -8,9 +8,10 @@ from tests.orders.market import as_buyer, as_system, available, buy, fill_cart, 
 from tests.orders.test_cancelling_items import balance
 from tests.waiting import until
 
-from souk import catalog, inventory, orders, shipping
+from souk import catalog, inventory, orders, reviews, shipping
 from souk.app import Shop
 from souk.kit.ids import new_id
+from souk.orders.database import db
 from souk.orders.fulfilling import fulfill_digital_parts
 from souk.orders.types import CancelOrder, NotCancellable
 
@@ -63,6 +64,26 @@ async def test_a_novel_is_there_when_it_is_paid(authors: UUID) -> None:
     assert await available("NOVEL") == 98
     # 18.00 with 19 % of tax in them: 15.13 without, of which the platform keeps 1.51.
     assert await balance(authors) == 1513 - 151
+
+
+async def test_who_has_read_a_novel_reviews_it(authors: UUID) -> None:
+    placed = await order(("NOVEL", 1))
+    novel = placed.items[0].product_id
+    await has_come_to(placed, "delivered")
+
+    async def is_known() -> bool:
+        with as_buyer(BUYER):
+            try:
+                return (await reviews.create_review(novel, reviews.NewReview(4))).verified
+            except reviews.NotPurchased:
+                return False
+
+    await until(is_known)
+    with as_system():
+        await fulfill_digital_parts(placed.id)
+    assert await db.value("SELECT count(*) FROM orders.outbox WHERE type = 'orders.DigitalGoodsDelivered'") == 1
+    with as_buyer(new_id()), pytest.raises(reviews.NotPurchased):
+        await reviews.create_review(novel, reviews.NewReview(1))
 
 
 async def test_a_mug_beside_it_is_still_to_be_sent(authors: UUID) -> None:

@@ -12,7 +12,7 @@ from souk.kit.ids import new_id
 from souk.reviews import consumers, rules
 from souk.reviews.database import db
 from souk.reviews.types import NewReview, RatingSummary, Review
-from souk.shipping.events import ShipmentDelivered, ShippedLine
+from souk.shipping.events import ShipmentDelivered, ShipmentDispatched, ShippedLine
 
 SELLER = new_id()
 
@@ -35,8 +35,13 @@ def parcel(user_id: UUID | None, *product_ids: UUID, seller_id: UUID = SELLER, a
     return ShipmentDelivered(new_id(), new_id(), seller_id, lines, at or datetime.now(UTC), user_id)
 
 
-async def hear(*news: ShipmentDelivered) -> None:
-    """Tell reviews of parcels that have arrived."""
+def sent(arrived: ShipmentDelivered, at: datetime) -> ShipmentDispatched:
+    """The news of when such a parcel had left."""
+    return ShipmentDispatched(arrived.shipment_id, arrived.order_id, arrived.seller_id, arrived.lines, at, arrived.user_id)
+
+
+async def hear(*news: ShipmentDispatched | ShipmentDelivered) -> None:
+    """Tell reviews of parcels that have left or arrived."""
     async with db.transaction() as tx:
         await consumers.keep_purchases(tx, tuple(Delivered(one, new_id(), datetime.now(UTC)) for one in news))
 

@@ -1,10 +1,11 @@
 """Who leaves takes their name, votes and favourites along; what they published stays and is nobody's."""
 
+import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
 from tests.conftest import asked_by
-from tests.reviews.opinions import announced, as_admin, as_buyer, as_seller, check_books, hear, parcel, rating_of, shown, write
+from tests.reviews.opinions import announced, as_admin, as_buyer, as_seller, check_books, hear, parcel, rating_of, sent, shown, write
 
 from souk import reviews
 from souk.app import Shop
@@ -19,7 +20,8 @@ from souk.users.events import UserErased
 COUNT_TRACES = """
     SELECT count(*) FROM (
         SELECT user_id FROM reviews.review UNION ALL SELECT user_id FROM reviews.vote UNION ALL SELECT user_id FROM reviews.report
-        UNION ALL SELECT user_id FROM reviews.favorite UNION ALL SELECT user_id FROM reviews.purchase) AS traces
+        UNION ALL SELECT user_id FROM reviews.favorite UNION ALL SELECT user_id FROM reviews.purchase
+        UNION ALL SELECT user_id FROM reviews.pace) AS traces
     WHERE user_id = ANY($1)
 """
 
@@ -92,3 +94,19 @@ async def test_what_nobody_wrote_can_still_be_answered_and_rejected(shop: Shop) 
     assert await shown(mug) == ()
     assert [event["user_id"] for event in await announced("ReviewRejected")] == [None]
     await check_books()
+
+
+async def test_what_arrives_after_its_buyer_has_left_is_nobodys_purchase(shop: Shop) -> None:
+    ada, ben, mug = new_id(), new_id(), new_id()
+    arrived = parcel(ada, mug)
+    await hear(sent(arrived, datetime.now(UTC)))
+    await erase(ada)
+    await hear(arrived, parcel(ben, mug), parcel(ada, new_id()))
+    assert await db.value(COUNT_TRACES, [ada]) == 0
+    assert await db.value(COUNT_TRACES, [ben]) == 1
+
+
+async def test_who_leaves_while_their_parcels_arrive_leaves_no_purchase(shop: Shop) -> None:
+    buyers = [new_id() for _ in range(32)]
+    await asyncio.gather(*(step for buyer_id in buyers for step in (hear(parcel(buyer_id, new_id())), erase(buyer_id))))
+    assert await db.value(COUNT_TRACES, buyers) == 0

@@ -116,6 +116,31 @@ async def test_what_was_reported_does_not_come_back_by_being_removed(shop: Shop)
     await check_books()
 
 
+@pytest.mark.parametrize("with_", ["reply", "report", "decided report"])
+async def test_nobody_is_rid_of_a_reply_or_a_report_by_removing_and_writing_anew(shop: Shop, with_: str) -> None:
+    ada = await receive(MUG)
+    made = await write(MUG, 1, "Buy at my shop!", ada)
+    if with_ == "reply":
+        with as_seller():
+            await reviews.reply_to_review(made.id, "This is an advertisement.")
+    else:
+        await report(made)
+    if with_ == "decided report":
+        with as_admin():
+            await reviews.approve_review(made.id)
+    for _ in range(2):
+        with as_buyer(ada):
+            await reviews.remove_review(MUG, made.id, None)
+            assert (await rating_of(MUG)).count == 0
+            again = await reviews.create_review(MUG, NewReview(1, comment="Buy at my shop!"))
+        assert (again.id, again.status, again.reply) == (made.id, "pending", None)
+        assert await shown(MUG) == ()
+    (waiting,) = await queue()
+    assert len(waiting.reported) == (with_ == "report")
+    assert len(await announced("ReviewHidden")) == 1
+    await check_books()
+
+
 async def test_a_review_with_a_blocked_word_waits(shop: Shop) -> None:
     settings.replace(blocked_words=("casino", "c++"))
     waits = [await write(new_id(), comment=comment) for comment in ("Best CASINO!", "I like C++.", "casino")]
@@ -148,6 +173,33 @@ async def test_reports_bring_a_review_to_an_admin_who_decides_once(shop: Shop) -
     assert len(await queue()) == 1
     assert len(await announced("ReviewPosted")) == 1
     await check_books()
+
+
+@pytest.mark.parametrize("edited", [True, False])
+async def test_who_has_reported_a_review_may_report_what_becomes_of_it(shop: Shop, edited: bool) -> None:
+    ada, readers = await receive(MUG), [new_id() for _ in range(3)]
+    made = await write(MUG, user_id=ada)
+
+    async def all_report(comment: str) -> None:
+        for reader in readers:
+            with as_buyer(reader):
+                for _ in range(2):
+                    await reviews.report_review(made.id, NewReport("spam", comment))
+
+    await all_report("an advertisement")
+    with as_admin():
+        await reviews.approve_review(made.id)
+    if edited:
+        with as_buyer(ada):
+            await reviews.change_review(MUG, made.id, ReviewChange(comment="Buy at my shop!"))
+    assert await queue() == ()
+    await all_report("now it is one")
+    assert [one.comment for waiting in await queue() for one in waiting.reported] == ["now it is one"] * 3 * edited
+    await check_books()
+    with as_admin():
+        await reviews.approve_review(made.id)
+    await all_report("decided twice")
+    assert await queue() == ()
 
 
 async def test_64_people_report_at_once(shop: Shop) -> None:

@@ -10,6 +10,7 @@ from souk import reviews
 from souk.app import Shop
 from souk.kit.errors import InvalidField
 from souk.kit.ids import new_id
+from souk.reviews.database import db
 from souk.reviews.ratings import MOST_AT_ONCE
 from souk.reviews.types import Review, ReviewFilter, ReviewSort
 
@@ -73,6 +74,13 @@ async def test_stars_add_up(shop: Shop) -> None:
     assert [(event["count"], event["total"]) for event in told] == [(1, 5), (2, 10), (3, 14), (4, 15), (3, 14)]
     assert [event["version"] for event in told] == [1, 2, 3, 4, 5]
     await check_books()
+
+
+async def test_an_average_is_rounded_as_the_catalogue_rounds_it(shop: Shop) -> None:
+    for rating in (4, 4, 4, 4, 4, 4, 4, 5):
+        await write(MUG, rating)
+    assert (await rating_of(MUG)).average == 4.13
+    assert float(await db.value("SELECT (total::numeric / count)::numeric(3, 2) FROM reviews.product_rating")) == 4.13
 
 
 async def test_32_buyers_at_once_are_all_counted(shop: Shop) -> None:

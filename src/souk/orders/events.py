@@ -45,6 +45,26 @@ class DigitalGoodsSold(Event, frozen=True):
     order_id: UUID
 
 
+class DeliveredLine(msgspec.Struct, frozen=True):
+    """So many pieces of an order's line."""
+
+    line_id: UUID
+    product_id: UUID
+    sku: str
+    quantity: int
+
+
+class DigitalGoodsDelivered(Event, frozen=True):
+    """The part of a seller that needs no shipping is with its buyer. Shipping knows nothing of this parcel."""
+
+    order_id: UUID
+    parcel_id: UUID
+    seller_id: UUID
+    user_id: UUID | None
+    lines: tuple[DeliveredLine, ...]
+    delivered_at: datetime
+
+
 class OrderCancelled(Event, frozen=True):
     """A placed order will not be shipped; its money goes back."""
 

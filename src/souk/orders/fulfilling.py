@@ -1,5 +1,6 @@
 """Fulfil what needs no shipping: parts of digital goods are delivered as soon as their order is placed."""
 
+from datetime import datetime
 from uuid import UUID, uuid5
 
 import msgspec
@@ -7,7 +8,9 @@ import msgspec
 from souk import inventory, shipping
 from souk.kit.callers import caller
 from souk.kit.db import Transaction
+from souk.kit.events import publish
 from souk.orders.database import db
+from souk.orders.events import DeliveredLine, DigitalGoodsDelivered
 from souk.orders.parcels import Step, count, follow, left_to_pack
 from souk.orders.reading import FIND_ORDERS, StoredOrder
 from souk.orders.settling import LOCK_ORDERS
@@ -17,6 +20,7 @@ from souk.orders.worths import lines_of
 # A parcel that shipping never sees.
 ADD_PARCEL = """
     INSERT INTO orders.parcel (order_id, id, seller_id, lines) VALUES ($1, $2, $3, $4) ON CONFLICT (order_id, id) DO NOTHING
+    RETURNING created_at
 """
 
 
@@ -46,11 +50,20 @@ async def deliver(tx: Transaction, order: StoredOrder, parcels: dict[UUID, UUID]
         lines = tuple(LinePieces(line.id, left) for line in lines_of(order, part) if (left := left_to_pack(line)))
         if part.seller_id in parcels and lines:
             parcel_id = parcels[part.seller_id]
-            if await tx.run(ADD_PARCEL, order.id, parcel_id, part.seller_id, msgspec.to_builtins(lines)):
+            delivered_at = await tx.value(ADD_PARCEL, order.id, parcel_id, part.seller_id, msgspec.to_builtins(lines))
+            if delivered_at is not None:
                 await count(tx, {(order.id, line.line_id): (line.quantity, 0, 0) for line in lines})
+                await publish(tx, tell(order, part.seller_id, parcel_id, lines, delivered_at))
             steps.append(Step(order.id, parcel_id, "delivered"))
     if steps:
         await follow(tx, steps)
+
+
+def tell(order: StoredOrder, seller_id: UUID, parcel_id: UUID, pieces: tuple[LinePieces, ...], at: datetime) -> DigitalGoodsDelivered:
+    """The news of a part that was delivered."""
+    known = {line.id: line for line in order.lines}
+    lines = tuple(DeliveredLine(one.line_id, known[one.line_id].product_id, known[one.line_id].sku, one.quantity) for one in pieces)
+    return DigitalGoodsDelivered(order.id, parcel_id, seller_id, order.user_id, lines, at)
 
 
 async def let_leave(order: StoredOrder, seller_id: UUID, parcel_id: UUID) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from souk.kit.db import Transaction
 from souk.kit.personal import exports_user_data
+from souk.reviews import purchases
 from souk.reviews.database import db
 from souk.reviews.records import SELECT_REVIEWS, StoredReview, show
 from souk.reviews.types import Favorite, Report
@@ -39,7 +40,7 @@ FORGET_REPORTS = """
 FORGET_UNSEEN = "DELETE FROM reviews.review WHERE user_id = ANY($1) AND status <> 'published'"
 FORGET_AUTHORS = "UPDATE reviews.review SET user_id = NULL, display_name = NULL, updated_at = now() WHERE user_id = ANY($1)"
 FORGET_FAVORITES = "DELETE FROM reviews.favorite WHERE user_id = ANY($1)"
-FORGET_PURCHASES = "DELETE FROM reviews.purchase WHERE user_id = ANY($1)"
+FORGET_PACE = "DELETE FROM reviews.pace WHERE user_id = ANY($1)"
 
 
 class _Vote(msgspec.Struct, frozen=True):
@@ -66,5 +67,6 @@ async def export_reviews(user_id: UUID) -> dict[str, object]:
 async def forget_users(tx: Transaction, user_ids: list[UUID]) -> None:
     """Forget votes, reports, favourites and purchases of people who are gone, and who wrote their reviews."""
     await tx.run(LOCK, user_ids)
-    for statement in (FORGET_VOTES, FORGET_REPORTS, FORGET_UNSEEN, FORGET_AUTHORS, FORGET_FAVORITES, FORGET_PURCHASES):
+    for statement in (FORGET_VOTES, FORGET_REPORTS, FORGET_UNSEEN, FORGET_AUTHORS, FORGET_FAVORITES, FORGET_PACE):
         await tx.run(statement, user_ids)
+    await purchases.forget_buyers(tx, user_ids)

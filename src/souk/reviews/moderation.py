@@ -18,8 +18,17 @@ from souk.reviews.records import SELECT_REVIEWS, StoredReview, lock_public, lock
 from souk.reviews.settings import settings
 from souk.reviews.types import AlreadyRejected, NewReport, OwnReview, QueuedReview, Report, Review
 
-FIND_REPORT = "SELECT review_id, reason, comment, created_at FROM reviews.report WHERE review_id = $1 AND user_id = $2"
-ADD_REPORT = "INSERT INTO reviews.report (review_id, user_id, reason, comment) VALUES ($1, $2, $3, $4)"
+# What an admin has decided before the author wrote something else was said of other words.
+FIND_REPORT = """
+    SELECT review_id, reason, comment, created_at FROM reviews.report
+    WHERE review_id = $1 AND user_id = $2 AND (NOT decided OR updated_at >= coalesce($3::timestamptz, '-infinity'))
+"""
+WRITE_REPORT = """
+    INSERT INTO reviews.report (review_id, user_id, reason, comment) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (review_id, user_id) DO UPDATE
+    SET reason = excluded.reason, comment = excluded.comment, decided = false, created_at = now(), updated_at = now()
+    RETURNING review_id, reason, comment, created_at
+"""
 # It stays where everybody reads it: a handful of accounts is not to silence a buyer.
 COUNT_REPORT = """
     UPDATE reviews.review
@@ -44,7 +53,8 @@ BEGIN = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 async def report_review(review_id: UUID, new: NewReport) -> Report:
     """Say that something is wrong with a review that everybody can read, once per person: reporting it again gives the first report.
 
-    With enough reports it waits for an admin, and stays to be read. Raises NotFound, OwnReview, TooMany.
+    What its author changed after an admin had decided can be reported anew. With enough reports it waits for an admin, and stays to be
+    read. Raises NotFound, OwnReview, TooMany.
     """
     user_id = caller().principal.require_user()
     async with db.transaction() as tx:
@@ -52,13 +62,12 @@ async def report_review(review_id: UUID, new: NewReport) -> Report:
         found = await lock_public(tx, review_id)
         if found.user_id == user_id:
             raise OwnReview
-        known = await tx.maybe(Report, FIND_REPORT, review_id, user_id)
+        known = await tx.maybe(Report, FIND_REPORT, review_id, user_id, found.edited_at)
         if known is not None:
             return known
         await pacing.limit_reports(tx, user_id)
-        await tx.run(ADD_REPORT, review_id, user_id, new.reason, new.comment)
         await tx.run(COUNT_REPORT, review_id, settings.now.reports_to_queue)
-        return await tx.one(Report, FIND_REPORT, review_id, user_id)
+        return await tx.one(Report, WRITE_REPORT, review_id, user_id, new.reason, new.comment)
 
 
 @exposed()

@@ -62,6 +62,7 @@ async def count_stars(tx: Transaction, product_id: UUID, before: int | None, aft
 
 def sum_up(row: _Rating) -> RatingSummary:
     """The average to two places, and the stars from five down to one."""
-    average = round(row.total / row.count, 2) if row.count else None
+    # As PostgreSQL rounds what the catalogue shows: half of a hundredth goes up.
+    average = (200 * row.total + row.count) // (2 * row.count) / 100 if row.count else None
     counts = (row.stars1, row.stars2, row.stars3, row.stars4, row.stars5)
     return RatingSummary(row.product_id, average, row.count, tuple(StarCount(stars, counts[stars - 1]) for stars in reversed(STARS)))

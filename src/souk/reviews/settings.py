@@ -18,6 +18,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     verified_only: bool = True
     purchase_days: Annotated[int, Meta(ge=1, le=36_500)] = 400
+    arrives_days: Annotated[int, Meta(ge=0, le=90)] = 14
     moderated: bool = False
     blocked_words: tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...] = ()
     reports_to_queue: Count = 3

@@ -36,6 +36,7 @@ ADD = """
     INSERT INTO reviews.review (id, product_id, seller_id, user_id, verified, rating, title, comment, display_name, status, queued_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CASE WHEN $10 = 'pending' THEN now() END)
 """
+IS_REPORTED = "SELECT EXISTS (SELECT FROM reviews.report WHERE review_id = $1)"
 REMOVE = "DELETE FROM reviews.review WHERE id = $1"
 
 
@@ -53,7 +54,7 @@ async def create_review(product_id: UUID, new: NewReview) -> Review:
         if known is None:
             return await add_review(tx, product_id, user_id, new)
         wanted = msgspec.structs.replace(known, **msgspec.structs.asdict(new))
-        # What its author took back before an admin had decided, or after, may be written anew, and is looked at.
+        # What its author took back although others had something to say of it may be written anew, and is looked at.
         if known.status == "withdrawn":
             return await write_review(tx, known, submit(known, wanted))
         if words_of(known) != words_of(wanted):
@@ -82,8 +83,9 @@ async def change_review(product_id: UUID, review_id: UUID, change: ReviewChange)
 async def remove_review(product_id: UUID, review_id: UUID, reason: str | None) -> None:
     """Remove one's own review; an admin rejects another's, for a reason.
 
-    Of one's own that an admin has rejected or is to look at, only the words go, and the reply to them: what is written instead is looked
-    at. Raises NotFound, also for another's and for what is gone, InvalidField for an admin without a reason.
+    Of one's own that was replied to or reported, or that an admin has rejected or is to look at, only the words go, and the reply to
+    them: what is written instead is looked at. Raises NotFound, also for another's and for what is gone, InvalidField for an admin without
+    a reason.
     """
     who = caller().principal
     async with db.transaction() as tx:
@@ -94,7 +96,7 @@ async def remove_review(product_id: UUID, review_id: UUID, reason: str | None) -
             if reason is None:
                 raise InvalidField("reason", "is missing: say why another's review is to go")
             await reject(tx, found, reason)
-        elif found.is_public and found.queued_at is None:
+        elif found.is_public and found.queued_at is None and found.reply is None and not await tx.value(IS_REPORTED, review_id):
             await follow_change(tx, found, None)
             await tx.run(REMOVE, review_id)
         else:

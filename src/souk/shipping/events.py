@@ -27,6 +27,7 @@ class ShipmentDispatched(Event, frozen=True):
     seller_id: UUID
     lines: tuple[ShippedLine, ...]
     dispatched_at: datetime
+    user_id: UUID | None = None
 
 
 class ShipmentDelivered(Event, frozen=True):

@@ -246,7 +246,7 @@ def tell(shipment: StoredShipment) -> ShipmentDispatched | ShipmentDelivered | S
     if shipment.delivered_at is not None:
         return ShipmentDelivered(shipment.id, shipment.order_id, shipment.seller_id, lines, shipment.delivered_at, shipment.user_id)
     if shipment.dispatched_at is not None:
-        return ShipmentDispatched(shipment.id, shipment.order_id, shipment.seller_id, lines, shipment.dispatched_at)
+        return ShipmentDispatched(shipment.id, shipment.order_id, shipment.seller_id, lines, shipment.dispatched_at, shipment.user_id)
     return ShipmentCancelled(shipment.id, shipment.order_id, shipment.seller_id, lines)
 
 
