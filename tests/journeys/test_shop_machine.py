@@ -215,6 +215,11 @@ class ShopMachine(RuleBasedStateMachine):
         buyer, sku = pick(number, [(buyer, sku) for buyer, cart in self.model.carts.items() for sku in cart.lines])
         self.do("set_quantity", buyer=buyer, sku=sku, quantity=quantity)
 
+    def fill(self, buyer: str, sku: str) -> None:
+        """There is something in the buyer's cart."""
+        if not self.model.carts[buyer].lines:
+            self.do("add_item", buyer=buyer, sku=sku, quantity=1)
+
     @step(number=numbers)
     def remove_item(self, number: int) -> None:
         buyer, sku = pick(number, [(buyer, sku) for buyer, cart in self.model.carts.items() for sku in cart.lines])
@@ -224,8 +229,9 @@ class ShopMachine(RuleBasedStateMachine):
     def sign_in_with_a_guests_cart(self, buyer: str, lines: dict[str, int]) -> None:
         self.do("merge_cart", buyer=buyer, lines=lines)
 
-    @step(buyer=buyers, code=st.sampled_from(("TENTH", "POTTERY")))
-    def put_coupon(self, buyer: str, code: str) -> None:
+    @step(buyer=buyers, sku=skus, code=st.sampled_from(("TENTH", "POTTERY")))
+    def put_coupon(self, buyer: str, sku: str, code: str) -> None:
+        self.fill(buyer, sku)
         self.do("put_coupon", buyer=buyer, code=code)
 
     @step(buyer=buyers)
@@ -236,9 +242,16 @@ class ShopMachine(RuleBasedStateMachine):
     def order(self, buyer: str, country: str, pay: str) -> None:
         self.do("order", order=next(self.number), buyer=buyer, country=country, pay=pay)
 
-    @step(buyer=buyers, country=countries)
-    def order_and_pay_later(self, buyer: str, country: str) -> None:
+    @step(buyer=buyers, sku=skus, country=countries)
+    def order_and_pay_later(self, buyer: str, sku: str, country: str) -> None:
+        self.fill(buyer, sku)
         self.do("order", order=next(self.number), buyer=buyer, country=country, pay=None)
+
+    def a_draft(self, number: int, sku: str) -> int:
+        """An order that waits for its payment; a new one if there is none."""
+        if not self.orders_that("draft"):
+            self.order_and_pay_later(buyer=BUYERS[number % 2], sku=sku, country="DE")
+        return self.an_order(number, "draft")
 
     @step(number=numbers, country=countries, price=cents)
     def order_for_what_was_shown_before_a_price_changed(self, number: int, country: str, price: int) -> None:
@@ -251,21 +264,26 @@ class ShopMachine(RuleBasedStateMachine):
         self.do("set_price", sku=pick(number, list(cart.lines)), price=price)
         self.do("order", order=next(self.number), buyer=buyer, country=country, pay="tok_visa", expected=shown)
 
-    @step(number=numbers, pay=ways_to_pay)
-    def pay(self, number: int, pay: str) -> None:
-        drafts = self.orders_that("draft") or list(self.model.orders)
-        self.do("pay", order=pick(number, drafts), how=pay)
+    @step(number=numbers, sku=skus, pay=ways_to_pay)
+    def pay(self, number: int, sku: str, pay: str) -> None:
+        self.do("pay", order=self.a_draft(number, sku), how=pay)
 
-    @step(number=numbers)
-    def let_time_run_out(self, number: int) -> None:
-        self.do("expire", order=self.an_order(number, "draft"))
+    @step(number=numbers, pay=ways_to_pay)
+    def pay_whatever_it_is(self, number: int, pay: str) -> None:
+        self.do("pay", order=pick(number, list(self.model.orders)), how=pay)
+
+    @step(number=numbers, sku=skus)
+    def let_time_run_out(self, number: int, sku: str) -> None:
+        self.do("expire", order=self.a_draft(number, sku))
 
     @step(buyer=buyers, amount=st.sampled_from((500, 3000, 20_000)), token=st.sampled_from(("tok_visa", "tok_visa", "tok_declined")))
     def deposit(self, buyer: str, amount: int, token: str) -> None:
         self.do("deposit", buyer=buyer, amount=amount, token=token)
 
-    @step(buyer=buyers, amount=cents)
-    def send_money(self, buyer: str, amount: int) -> None:
+    @step(buyer=buyers, amount=cents, rich=st.booleans())
+    def send_money(self, buyer: str, amount: int, rich: bool) -> None:
+        for one in BUYERS if rich else ():
+            self.do("deposit", buyer=one, amount=amount, token="tok_visa")
         self.do("send", buyer=buyer, amount=amount)
 
     @step(number=numbers)
@@ -276,6 +294,12 @@ class ShopMachine(RuleBasedStateMachine):
     def cancel_pieces(self, number: int, quantity: int, by_seller: bool) -> None:
         what, how = self.cancellation(number, quantity, by_seller)
         self.do(what, **how)
+
+    @step(number=numbers, by_seller=st.booleans())
+    def cancel_a_piece_that_is_there(self, number: int, by_seller: bool) -> None:
+        lines = [(order, line) for order in self.orders_that("placed") for line in self.model.orders[order].lines.values()]
+        order, sku = pick(number, [(order, line.sku) for order, line in lines if line.quantity > line.canceled + line.shipped])
+        self.do("cancel_pieces", order=order, pieces={sku: 1}, seller=OFFERS[sku][0] if by_seller else None)
 
     def cancellation(self, number: int, quantity: int, by_seller: bool) -> Step:
         order, sku = self.a_line(number)
@@ -301,7 +325,8 @@ class ShopMachine(RuleBasedStateMachine):
 
     @step(number=numbers)
     def unpack(self, number: int) -> None:
-        self.do("unpack", parcel=pick(number, list(self.model.parcels)))
+        packed = [parcel for parcel, its in self.model.parcels.items() if its.status == "packed"]
+        self.do("unpack", parcel=pick(number // 2, (number % 2 and packed) or list(self.model.parcels)))
 
     @step(number=numbers)
     def dispatch(self, number: int) -> None:
@@ -321,13 +346,22 @@ class ShopMachine(RuleBasedStateMachine):
         order, sku = pick(number, [(order, line.sku) for order, line in lines if line.shipped])
         self.do("ask_return", back=next(self.number), order=order, sku=sku, quantity=quantity, how=(reason, to))
 
+    def a_return(self, number: int) -> int:
+        """Half of the time one that is not at its end; a new one if there is none."""
+        if not self.open_returns():
+            self.ask_return(number=number, quantity=1, reason="damaged", to="origin")
+        return pick(number // 2, (number % 2 and self.open_returns()) or list(self.model.returns))
+
+    def open_returns(self) -> list[int]:
+        return [back for back, its in self.model.returns.items() if its.status in ("requested", "approved")]
+
     @step(number=numbers, status=st.sampled_from(("approved", "refused", "canceled")))
     def rule_on_return(self, number: int, status: str) -> None:
-        self.do("rule_on", back=pick(number, list(self.model.returns)), status=status)
+        self.do("rule_on", back=self.a_return(number), status=status)
 
     @step(number=numbers, lost=st.integers(0, 2), broken=st.integers(0, 2), deduction=st.sampled_from((0, 0, 1, 100, 999)))
     def receive(self, number: int, lost: int, broken: int, deduction: int) -> None:
-        back = pick(number, list(self.model.returns))
+        back = self.a_return(number)
         received = max(self.model.returns[back].quantity - lost, 0)
         self.do("receive", back=back, arrived=(received, max(received - broken, 0)), deduction=deduction)
 
@@ -412,9 +446,9 @@ class ShopMachine(RuleBasedStateMachine):
         arrived = (self.model.returns[back].quantity, 0)
         self.do_at_once(("receive", {"back": back, "arrived": arrived, "deduction": 0}), ("rule_on", {"back": back, "status": "refused"}))
 
-    @step(number=numbers)
-    def pay_and_give_up_at_once(self, number: int) -> None:
-        order = self.an_order(number, "draft")
+    @step(number=numbers, sku=skus)
+    def pay_and_give_up_at_once(self, number: int, sku: str) -> None:
+        order = self.a_draft(number, sku)
         self.do_at_once(("pay", {"order": order, "how": "tok_visa"}), ("expire", {"order": order}))
 
 
