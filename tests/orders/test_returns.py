@@ -12,7 +12,7 @@ from tests.orders.test_cancelling_items import balance, has_available, is_refund
 from tests.orders.test_parcels import BUYER, Sale, as_seller, sell
 from tests.waiting import until
 
-from souk import orders, payments
+from souk import inventory, orders, payments
 from souk.app import Shop
 from souk.kit.errors import InvalidField, NotFound
 from souk.kit.ids import new_id
@@ -147,6 +147,24 @@ async def test_what_comes_back_of_an_order_that_was_paid_back_whole_is_at_its_en
     await change(sent, asked, "received")
     await is_paid_back(sent, asked)
     await is_refunded(sent, sent.order.total.amount)
+
+
+async def test_a_store_that_is_gone_holds_up_nobodys_goods(sent: Sale) -> None:
+    with as_seller(sent.bowls):
+        (store,) = (await inventory.list_stores(sent.bowls, 10, None)).items
+
+        async def has_left() -> bool:
+            return (await inventory.get_stock(store.id, "BOWL")).on_hand == 8
+
+        await until(has_left)
+        await inventory.set_stock(inventory.StockCount(store.id, "BOWL", 0))
+        await inventory.delete_store(store.id)
+    with as_buyer(BUYER):
+        lines = tuple(ReturnedLine(sent.line(seller_id), 1) for seller_id in (sent.bowls, sent.mugs))
+        for one in await orders.request_return(sent.order.id, NewReturn(lines)):
+            await change(sent, one, "received")
+    await has_available("MUG", 8)
+    assert await db.value("SELECT count(*) FROM inventory.dead_letter") == 0
 
 
 async def test_a_refused_or_given_up_return_frees_its_pieces(sent: Sale) -> None:
