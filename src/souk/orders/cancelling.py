@@ -1,7 +1,7 @@
 """Cancel an order, or pieces of it, before they are shipped: stock, coupon and money go back."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
@@ -110,9 +110,20 @@ async def write_canceled(tx: Transaction, order: StoredOrder, pieces: Pieces, re
     await parcels.derive_fulfillment(tx, [order.id])
     lines = tuple(CanceledLine(line.id, line.seller_id, line.sku, pieces[line.id]) for line in order.lines if pieces.get(line.id))
     await publish(tx, ItemsCancelled(order.id, new_id(), order.user_id, reason, lines, worth_of_canceled(order, after)))
-    data: dict[str, object] = {"reason": reason, "items": [{"line_id": str(line.line_id), "quantity": line.quantity} for line in lines]}
-    await add_to_timeline(tx, (Moment(order.id, "items_canceled", data, caller().principal.user_id),))
+    await add_to_timeline(tx, moments_of(order.id, lines, reason))
     return None
+
+
+def moments_of(order_id: UUID, lines: tuple[CanceledLine, ...], reason: str) -> tuple[Moment, ...]:
+    """What the timeline tells of these pieces: a moment for each of their sellers, who reads no other's."""
+    items: defaultdict[UUID, list[dict[str, object]]] = defaultdict(list)
+    for line in lines:
+        items[line.seller_id].append({"line_id": str(line.line_id), "quantity": line.quantity})
+    who = caller().principal.user_id
+    return tuple(
+        Moment(order_id, "items_canceled", {"reason": reason, "seller_id": str(seller_id), "items": own}, who)
+        for seller_id, own in items.items()
+    )
 
 
 def worth_of_canceled(before: StoredOrder, after: StoredOrder) -> tuple[CanceledPart, ...]:

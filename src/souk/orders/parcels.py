@@ -172,8 +172,11 @@ async def follow(tx: Transaction, steps: Sequence[Step]) -> None:
         await tx.run(MOVE_PARCELS, sorted({known[parcel_id].order_id for parcel_id in ids}), ids, status)
     await count(tx, counts)
     await derive_fulfillment(tx, order_ids)
-    moments = [Moment(known[parcel_id].order_id, f"parcel_{now}", {"shipment_id": str(parcel_id)}) for parcel_id, now in reached.items()]
-    await add_to_timeline(tx, tuple(moments))
+    await add_to_timeline(tx, tuple(moment_of(known[parcel_id], now) for parcel_id, now in reached.items()))
+
+
+def moment_of(parcel: Parcel, status: ParcelStatus) -> Moment:
+    return Moment(parcel.order_id, f"parcel_{status}", {"shipment_id": str(parcel.id), "seller_id": str(parcel.seller_id)})
 
 
 async def tell_earnings(tx: Transaction, leaving: Sequence[Parcel]) -> None:

@@ -17,8 +17,8 @@ from souk.orders.database import db
 from souk.orders.events import ReturnedPieces, ReturnReceived
 from souk.orders.reading import FIND_ORDERS, StoredLine, StoredOrder
 from souk.orders.return_types import ChangeReturn, RecordReturn, Return, ReturnItem, TooMuchReturned
-from souk.orders.returns import ADD, COLUMNS, FIND, LOCK, StoredReturn, check_may_move, count, rule_on, show
-from souk.orders.settling import LOCK_ORDERS, Moment, add_to_timeline
+from souk.orders.returns import ADD, COLUMNS, FIND, LOCK, StoredReturn, check_may_move, count, moment_of, rule_on, show
+from souk.orders.settling import LOCK_ORDERS, add_to_timeline
 from souk.orders.worths import Worth, freight_of, is_all_back, lines_of, worth_of
 
 RECEIVE = f"""
@@ -61,8 +61,7 @@ async def change_return(return_id: UUID, change: ChangeReturn) -> Return:
         if again:
             return show(found)
         moved = await (receive if change.status == "received" else rule_on)(tx, order, found, change)
-        data: dict[str, object] = {"return_id": str(return_id)}
-        await add_to_timeline(tx, (Moment(order.id, f"return_{change.status}", data, caller().principal.user_id),))
+        await add_to_timeline(tx, (moment_of(moved, f"return_{change.status}"),))
         return show(moved)
 
 
@@ -84,6 +83,7 @@ async def record_return(request: RecordReturn) -> None:
             row = await tx.one(StoredReturn, ADD, *made)
             await count(tx, order.id, {item.line_id: (item.quantity, 0) for item in row.items})
             await receive(tx, order, row, ChangeReturn("received"))
+            await add_to_timeline(tx, (moment_of(row, "return_received"),))
 
 
 def find_items(order: StoredOrder, request: RecordReturn) -> tuple[ReturnItem, ...]:

@@ -159,8 +159,7 @@ async def write_requested(
         lines = tuple(LinePieces(item.line_id, item.quantity) for item in own)
         await publish(tx, ReturnRequested(order.id, row.id, seller_id, order.user_id, lines))
         made.append(show(row))
-    told = tuple(Moment(order.id, "return_requested", {"return_id": str(one.id)}, caller().principal.user_id) for one in made)
-    await add_to_timeline(tx, told)
+    await add_to_timeline(tx, tuple(moment_of(one, "return_requested") for one in made))
     return tuple(made)
 
 
@@ -202,6 +201,11 @@ async def rule_on(tx: Transaction, order: StoredOrder, found: StoredReturn, chan
         await count(tx, order.id, {item.line_id: (-item.quantity, 0) for item in found.items})
         await publish(tx, ReturnClosed(order.id, row.id, row.seller_id, order.user_id, refused=change.status == "refused"))
     return row
+
+
+def moment_of(one: Return | StoredReturn, type: str) -> Moment:
+    """What the timeline of its order tells of a return."""
+    return Moment(one.order_id, type, {"return_id": str(one.id), "seller_id": str(one.seller_id)}, caller().principal.user_id)
 
 
 async def count(tx: Transaction, order_id: UUID, counts: Mapping[UUID, tuple[int, int]]) -> None:
