@@ -337,6 +337,7 @@ class Shop:
         if its.status == "refunded":
             return
         refuse_if(its.status not in ("requested", "approved"), "WrongReturnStatus")
+        refuse_if(not received, "InvalidField")
         order, seller = self.orders[its.order], OFFERS[its.sku][0]
         line, was_back = order.lines[its.sku], order.is_back(seller)
         before = line.first(line.returned)

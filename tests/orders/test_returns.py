@@ -130,6 +130,37 @@ async def test_a_deduction_is_kept_by_the_seller(sent: Sale) -> None:
         await change(sent, await ask(sent, 1), "received", deduction=Money(1201, "USD"))
 
 
+async def test_less_is_paid_back_for_a_reason_only(sent: Sale) -> None:
+    asked = await ask(sent, 1, "damaged")
+    for reason in (None, ""):
+        with pytest.raises(InvalidField, match="reason"):
+            await change(sent, asked, "received", deduction=Money(1200, "USD"), reason=reason)
+    assert (await change(sent, asked, "received", deduction=Money(0, "USD"))).refund == Money(1200, "USD")
+
+
+async def test_of_what_did_not_arrive_nothing_is_received(sent: Sale) -> None:
+    asked = await ask(sent, 1)
+    for nothing in ((), (ReceivedLine(sent.line(sent.mugs), 0),)):
+        with pytest.raises(InvalidField, match="refuse"):
+            await change(sent, asked, "received", items=nothing)
+    assert (await change(sent, asked, "refused", reason="an empty box")).status == "refused"
+    assert (await ask(sent, 3)).status == "requested"
+
+
+async def test_an_admin_takes_back_what_comes_late_or_is_a_final_sale(sent: Sale) -> None:
+    with as_seller(sent.mugs):
+        await orders.set_return_policy(PolicyTerms(sent.mugs, None, 14, 0, True))
+    await ordered_later(sent)
+    await db.pool.execute("UPDATE orders.parcel SET updated_at = now() - interval '15 days' WHERE order_id = $1", sent.order.id)
+    line = ReturnedLine(sent.line(sent.mugs), 1)
+    for refusal, reason in ((NotReturnable, "changed_mind"), (ReturnWindowOver, "damaged")):
+        with pytest.raises(refusal):
+            await ask(sent, 1, reason)
+    with as_system():
+        (late,) = await orders.request_return(sent.order.id, NewReturn((line,)))
+    assert (await change(sent, late, "received")).refund == Money(1200, "USD")
+
+
 async def test_the_money_goes_to_the_wallet_if_the_buyer_wants_that(sent: Sale) -> None:
     asked = await ask(sent, 1, refund_to="wallet")
     await change(sent, asked, "received")

@@ -47,7 +47,8 @@ class Receipt(msgspec.Struct, frozen=True):
 async def change_return(return_id: UUID, change: ChangeReturn) -> Return:
     """Approve, refuse or receive a return to one's own seller account, or give up one's own. Saying so again changes nothing.
 
-    What has arrived is paid back at once, as the terms say, less the deduction. Raises NotFound, WrongReturnStatus, InvalidField.
+    What has arrived is paid back at once, as the terms say, less a deduction for which there is a reason; a return of which nothing
+    has is refused and not received. Raises NotFound, WrongReturnStatus, InvalidField.
     """
     row = await db.maybe(StoredReturn, FIND, return_id)
     if row is None:
@@ -103,6 +104,8 @@ def find_items(order: StoredOrder, request: RecordReturn) -> tuple[ReturnItem, .
 
 async def receive(tx: Transaction, order: StoredOrder, found: StoredReturn, change: ChangeReturn) -> StoredReturn:
     """Count what has come back of a return that is locked, with its order, and tell what goes back for it."""
+    if change.deduction is not None and change.deduction.amount and not change.reason:
+        raise InvalidField("reason", "is missing: say why less is paid back")
     receipt = work_out(order, found, arrived(found, change))
     refund = deduct(receipt.whole, change.deduction, found.currency)
     await count(tx, order.id, {item.line_id: (-item.quantity, item.received) for item in receipt.items})
@@ -128,6 +131,8 @@ def arrived(found: StoredReturn, change: ChangeReturn) -> tuple[ReturnItem, ...]
         if received > item.quantity or resellable > received:
             raise InvalidField("items", "say that more has come back than was to, or that more of it can be sold again")
         items.append(msgspec.structs.replace(item, received=received, resellable=resellable))
+    if not any(item.received for item in items):
+        raise InvalidField("items", "say that nothing has come back: refuse the return")
     return tuple(items)
 
 

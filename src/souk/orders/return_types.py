@@ -47,7 +47,7 @@ class ReceivedLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ChangeReturn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What becomes of a return. With `received` goes what has arrived (all of it, fit for sale, if nothing is said) and what is kept
-    of the money because of its state."""
+    of the money because of its state, which needs a `reason`. Of what has not arrived a return is `refused`."""
 
     status: Literal["approved", "refused", "canceled", "received"]
     reason: Text | None = None
