@@ -87,16 +87,15 @@ async def cancel_pieces(order: StoredOrder, request: CancelOrder, sellers: froze
     exact = request.items is not None
     ended: list[Placement] = []
 
-    async def work(tx: Transaction) -> Order:
+    async def work(tx: Transaction) -> None:
         await tx.run(LOCK_ORDERS, [order.id])
         now = await tx.one(StoredOrder, FIND_ORDERS, [order.id])
         placement = await write_canceled(tx, now, take_left(now, wanted, exact=exact), request.reason)
         ended.extend([placement] if placement else [])
-        return reading.make_order(await tx.one(StoredOrder, FIND_ORDERS, [order.id]))
 
     if order.status == "placed" and can_cancel(order, wanted, exact=exact) and not await is_answered(db):
         await parcels.unpack(order, wanted)
-    await once(db, request, work)
+    await once(db, (order.id, request), work)
     for placement in ended:
         await undo_as_far_as_possible(placement, order)
 
