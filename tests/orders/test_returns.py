@@ -7,13 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.audit.history import check
 from tests.conftest import asked_by
-from tests.orders.market import as_buyer, as_guest, as_system, available
+from tests.orders.market import as_buyer, as_guest, as_system, available, buy, fill_cart
 from tests.orders.test_cancelling_items import balance, has_available, is_refunded
 from tests.orders.test_parcels import BUYER, Sale, as_seller, sell
 from tests.waiting import until
 
 from souk import inventory, orders, payments
 from souk.app import Shop
+from souk.catalog.categories import create_category
+from souk.catalog.products import change_product
+from souk.catalog.types import NewCategory, ProductChange
 from souk.kit.errors import InvalidField, NotFound
 from souk.kit.ids import new_id
 from souk.kit.money import Money
@@ -274,8 +277,39 @@ async def test_the_terms_are_those_of_when_it_was_ordered(sent: Sale) -> None:
 
 
 async def ordered_later(sale: Sale) -> None:
-    """The order was placed just now."""
-    await db.pool.execute("UPDATE orders.orders SET placed_at = clock_timestamp() WHERE id = $1", sale.order.id)
+    """The order was made just now, and paid."""
+    await db.pool.execute(
+        "UPDATE orders.orders SET (created_at, placed_at) = (clock_timestamp(), clock_timestamp()) WHERE id = $1", sale.order.id
+    )
+
+
+async def test_terms_that_are_set_before_an_order_is_paid_are_not_its(sent: Sale) -> None:
+    with as_seller(sent.mugs):
+        await orders.set_return_policy(PolicyTerms(sent.mugs, None, 14, 250_000, True, "seller"))
+    await db.pool.execute("UPDATE orders.orders SET placed_at = clock_timestamp() WHERE id = $1", sent.order.id)
+    assert (await ask(sent, 1)).items[0].restocking_fee_ppm == 0
+
+
+async def test_a_seller_who_files_a_product_elsewhere_changes_nothing_for_who_has_bought_it(sale: Sale) -> None:
+    mug_id = next(item.product_id for item in sale.order.items if item.seller_id == sale.mugs)
+    with as_system():
+        mugs, sold_off = [(await create_category(NewCategory(name))).id for name in ("Mugs", "Sold off")]
+        await change_product(mug_id, ProductChange(category_id=mugs))
+    with as_seller(sale.mugs):
+        await orders.set_return_policy(PolicyTerms(sale.mugs, mugs, 60, 100_000))
+        await orders.set_return_policy(PolicyTerms(sale.mugs, sold_off, final_sale=True))
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(BUYER):
+        later = Sale(await orders.place_order(buy(cart_id)), sale.mugs, sale.bowls)
+    await later.dispatch(await later.pack(sale.mugs))
+
+    async def has_left() -> bool:
+        return (await later.look()).fulfillment_status == "fulfilled"
+
+    await until(has_left)
+    with as_seller(sale.mugs):
+        await change_product(mug_id, ProductChange(category_id=sold_off))
+    assert (await ask(later, 1)).items[0].restocking_fee_ppm == 100_000
 
 
 async def test_whose_terms_they_are(sent: Sale) -> None:

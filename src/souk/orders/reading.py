@@ -31,7 +31,7 @@ SELECT_ORDERS = """
            o.currency, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.tax_included, o.coupon,
            o.coupon_discount, o.shipping_address, o.note,
            o.expires_at, o.placed_at, o.version, o.created_at, o.updated_at,
-           (SELECT jsonb_agg(to_jsonb(l) - 'order_id' - 'discounts' - 'created_at' ORDER BY l.id)
+           (SELECT jsonb_agg(to_jsonb(l) - '{order_id,discounts,category_ids,created_at}'::text[] ORDER BY l.id)
             FROM orders.order_line AS l WHERE l.order_id = o.id) AS lines,
            (SELECT jsonb_agg(to_jsonb(p) - 'order_id' - 'created_at' - 'updated_at' ORDER BY p.created_at, p.seller_id)
             FROM orders.order_part AS p WHERE p.order_id = o.id) AS parts

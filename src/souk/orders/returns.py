@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 
-from souk import catalog
 from souk.kit.callers import Caller, caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
@@ -61,6 +60,7 @@ COUNT = """
     FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS u (id, open, returned)
     WHERE l.order_id = $1 AND l.id = u.id
 """
+FIND_CATEGORIES = "SELECT id, category_ids FROM orders.order_line WHERE order_id = $1"
 # When the pieces of a line were last seen on their way or arriving.
 FIND_ARRIVALS = """
     SELECT (line ->> 'line_id')::uuid AS line_id, max(p.updated_at) AS at
@@ -107,14 +107,19 @@ class _Arrival(msgspec.Struct, frozen=True):
     at: datetime
 
 
+class _Filed(msgspec.Struct, frozen=True):
+    id: UUID
+    category_ids: tuple[UUID, ...]
+
+
 class Terms(msgspec.Struct, frozen=True):
-    """What decides whether pieces of an order may come back: policies of when it was placed, categories, arrivals.
+    """What decides whether pieces of an order may come back: policies and categories of when it was made, arrivals.
 
     Lenient ones take back what is a final sale, or comes late: an admin asks.
     """
 
     policies: tuple[ReturnPolicy, ...]
-    categories: Mapping[str, tuple[UUID, ...]]
+    categories: Mapping[UUID, tuple[UUID, ...]]
     arrivals: Mapping[UUID, datetime]
     now: datetime
     lenient: bool
@@ -134,15 +139,14 @@ async def request_return(order_id: UUID, new: NewReturn) -> tuple[Return, ...]:
     if new.refund_to == "wallet" and order.user_id is None:
         raise InvalidField("refund_to", "is to be origin: a guest has no wallet")
     wanted = add_up(new)
-    skus = tuple({line.sku for line in order.lines if line.id in wanted})
-    variants = await catalog.get_variants(skus) if skus else ()
-    categories = {variant.sku: variant.category_ids for variant in variants}
 
     async def work(tx: Transaction) -> tuple[Return, ...]:
         await tx.run(LOCK_ORDERS, [order_id])
         now = await tx.one(StoredOrder, FIND_ORDERS, [order_id])
         sellers = {line.seller_id for line in now.lines}
-        policies = await find_policies(tx, sellers, now.placed_at or now.created_at)
+        # What was made elsewhere was agreed on before it was written down here.
+        policies = await find_policies(tx, sellers, min(now.created_at, now.placed_at or now.created_at))
+        categories = {row.id: row.category_ids for row in await tx.all(_Filed, FIND_CATEGORIES, order_id)}
         arrivals = {row.line_id: row.at for row in await tx.all(_Arrival, FIND_ARRIVALS, order_id)}
         items = accept(now, wanted, Terms(policies, categories, arrivals, datetime.now(UTC), who.principal.is_admin))
         return await write_requested(tx, now, items, new)
@@ -252,7 +256,7 @@ def accept(order: StoredOrder, wanted: Mapping[UUID, tuple[int, ReturnReason]], 
 
 def accept_line(line: StoredLine, quantity: int, reason: ReturnReason, terms: Terms) -> ReturnItem:
     """The item of a return; raises NotReturnable or ReturnWindowOver."""
-    mine = adapt(choose_terms(terms.policies, line.seller_id, terms.categories.get(line.sku, ())), reason)
+    mine = adapt(choose_terms(terms.policies, line.seller_id, terms.categories[line.id]), reason)
     if mine.final_sale and not terms.lenient:
         raise NotReturnable(line.id)
     until = ends_at(mine, terms.arrivals.get(line.id, terms.now))
