@@ -138,6 +138,15 @@ async def test_a_packed_parcel_is_unpacked_if_its_pieces_are_needed(sale: Sale) 
     assert await sale.counted() == [(0, 0, 0, 2), (2, 0, 0, 0)]
 
 
+async def test_no_more_is_unpacked_than_is_needed(sale: Sale) -> None:
+    parcels = [await sale.pack(sale.mugs, 1) for _ in range(3)]
+    await cancel(sale, pieces(sale, sale.mugs, 1))
+    with as_system():
+        assert [(await sale.shipment(parcel)).status for parcel in parcels] == ["packed", "packed", "canceled"]
+    await cancel(sale, pieces(sale, sale.mugs, 2))
+    assert await sale.counted() == [(0, 0, 0, 3), (0, 0, 0, 0)]
+
+
 async def test_a_refused_cancellation_unpacks_nothing(sale: Sale) -> None:
     packed = await sale.pack(sale.mugs, 3)
     with pytest.raises(TooMuchCanceled):

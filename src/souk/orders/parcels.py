@@ -115,14 +115,10 @@ async def recall_parcels(order_id: UUID) -> None:
 
 
 async def unpack(order: StoredOrder, wanted: Mapping[UUID, int]) -> None:
-    """Have those parcels cancelled without which so many pieces of these lines are not there; one that has left stays as it is."""
-    short = {line.id for line in order.lines if wanted.get(line.id, 0) > left_to_pack(line)}
-    packed = [
-        parcel
-        for parcel in await db.all(Parcel, FIND_PARCELS, [order.id])
-        if parcel.status == "packed" and any(line.line_id in short for line in parcel.lines)
-    ]
-    await recall(order.id, packed, tuple(parcel.id for parcel in packed))
+    """Have parcels cancelled until so many pieces of these lines are there, the newest first; one that has left stays as it is."""
+    packed = [parcel for parcel in await db.all(Parcel, FIND_PARCELS, [order.id]) if parcel.status == "packed"]
+    chosen = choose_parcels({line.id: wanted.get(line.id, 0) - left_to_pack(line) for line in order.lines}, packed)
+    await recall(order.id, chosen, tuple(parcel.id for parcel in chosen))
 
 
 async def recall(order_id: UUID, packed: Sequence[Parcel], only: tuple[UUID, ...] | None) -> None:
@@ -217,6 +213,17 @@ def count_step(before: ParcelStatus, after: ParcelStatus) -> tuple[int, int, int
     if before == "canceled" or STAGES.index(after) <= STAGES.index(before):
         return None
     return 0, int(before == "packed"), int(after == "delivered")
+
+
+def choose_parcels(missing: Mapping[UUID, int], packed: Sequence[Parcel]) -> list[Parcel]:
+    """Those of the parcels, the newest first, without which so many pieces of these lines are missing."""
+    short = Counter(missing)
+    chosen = []
+    for parcel in reversed(packed):
+        if any(short[line.line_id] > 0 for line in parcel.lines):
+            chosen.append(parcel)
+            short.subtract({line.line_id: line.quantity for line in parcel.lines})
+    return chosen
 
 
 def choose_part(order: StoredOrder, seller_id: UUID | None) -> UUID:
