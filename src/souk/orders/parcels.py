@@ -238,9 +238,13 @@ def choose_part(order: StoredOrder, seller_id: UUID | None) -> UUID:
 
 
 def choose_lines(order: StoredOrder, seller_id: UUID, wanted: Iterable[LinePieces] | None) -> tuple[LinePieces, ...]:
-    """What goes into a parcel of this seller: what is wanted, or all that is left. Raises NotPackable, TooMuchPacked, InvalidField."""
+    """What goes into a parcel of this seller: what is wanted, or all that is left. Raises NotPackable, TooMuchPacked, InvalidField.
+
+    What needs no shipping goes by itself.
+    """
     left = {line.id: left_to_pack(line) for line in order.lines if line.seller_id == seller_id}
-    if order.status != "placed" or not any(left.values()):
+    part = next(part for part in order.parts if part.seller_id == seller_id)
+    if order.status != "placed" or not any(left.values()) or part.shipping_option == shipping.NO_SHIPPING:
         raise NotPackable(order.status, order.fulfillment_status)
     if wanted is None:
         return tuple(LinePieces(line_id, pieces) for line_id, pieces in left.items() if pieces)
