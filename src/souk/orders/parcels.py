@@ -94,18 +94,20 @@ async def pack_parcel(new: NewParcel) -> shipping.Shipment:
     seller_id = choose_part(await reading.find_visible(new.order_id), new.seller_id)
 
     async def work(tx: Transaction) -> shipping.Shipment:
-        return show(await write_parcel(tx, new, seller_id))
+        # The answer is kept with its key, and the address is not to be.
+        return msgspec.structs.replace(show(await write_parcel(tx, new, seller_id)), address=None)
 
     parcel = await once(db, new, work)
-    await open_parcel(parcel.order_id, parcel.id)
-    return parcel
+    return show(await open_parcel(parcel.order_id, parcel.id))
 
 
-async def open_parcel(order_id: UUID, parcel_id: UUID) -> None:
-    """Let shipping know of a parcel; again changes nothing."""
+async def open_parcel(order_id: UUID, parcel_id: UUID) -> shipping.OpenShipment:
+    """Let shipping know of a parcel, and what it is told; again changes nothing."""
     order = await reading.find_order(order_id)
     parcel = next(one for one in await db.all(Parcel, FIND_PARCELS, [order_id]) if one.id == parcel_id)
-    await shipping.open_shipment(describe(order, parcel))
+    opened = describe(order, parcel)
+    await shipping.open_shipment(opened)
+    return opened
 
 
 async def recall_parcels(order_id: UUID) -> None:
