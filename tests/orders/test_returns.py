@@ -328,6 +328,16 @@ async def test_whose_terms_they_are(sent: Sale) -> None:
     assert await orders.list_return_policies(sent.mugs) == ()
 
 
+async def test_terms_that_are_set_at_once_end_each_other(sent: Sale) -> None:
+    for terms in (PolicyTerms(sent.mugs), PolicyTerms(sent.mugs, new_id())):
+        with as_seller(sent.mugs):
+            await asyncio.gather(*(orders.set_return_policy(terms) for _ in range(8)))
+            in_force = await orders.list_return_policies(sent.mugs)
+        assert [one.category_id for one in in_force].count(terms.category_id) == 1
+    rows = await db.pool.fetch("SELECT count(*) FILTER (WHERE ended_at < created_at) FROM orders.return_policy")
+    assert rows[0][0] == 0
+
+
 def policy(**terms: object) -> ReturnPolicy:
     return ReturnPolicy(id=new_id(), created_at=datetime.now(UTC), **terms)
 
