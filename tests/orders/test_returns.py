@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from tests.audit.history import check
 from tests.conftest import asked_by
@@ -28,11 +29,14 @@ from souk.orders.return_types import (
     NotReturnable,
     PolicyTerms,
     ReceivedLine,
+    RecordedPieces,
+    RecordReturn,
     Return,
     ReturnedLine,
     ReturnPolicy,
     ReturnReason,
     ReturnWindowOver,
+    TooMuchRecorded,
     TooMuchReturned,
     WrongReturnStatus,
 )
@@ -123,6 +127,13 @@ async def test_a_damaged_piece_is_not_sold_again_and_what_did_not_arrive_is_not_
     with pytest.raises(TooMuchReturned) as refused:
         await ask(sent, 2)
     assert refused.value.left == 1
+
+
+async def test_what_comes_back_damaged_is_not_sold_again_unless_its_seller_says_so(sent: Sale) -> None:
+    received = await change(sent, await ask(sent, 1, "damaged"), "received")
+    assert (received.items[0].received, received.items[0].resellable) == (1, 0)
+    await change(sent, await ask(sent, 1), "received")
+    await has_available("MUG", 8)
 
 
 async def test_a_deduction_is_kept_by_the_seller(sent: Sale) -> None:
@@ -247,8 +258,11 @@ async def test_who_may_do_what(sent: Sale) -> None:
         for status in ("approved", "refused", "received"):
             with pytest.raises(WrongReturnStatus):
                 await orders.change_return(asked.id, ChangeReturn(status))
+    await change(sent, asked, "approved")
+    with as_buyer(BUYER), pytest.raises(WrongReturnStatus, match="approved"):
+        await orders.change_return(asked.id, ChangeReturn("approved"))
     with as_seller(sent.mugs):
-        assert [one.id for one in await orders.list_returns(sent.mugs, "requested", None, 10)] == [asked.id]
+        assert [one.id for one in await orders.list_returns(sent.mugs, "approved", None, 10)] == [asked.id]
         with pytest.raises(NotFound):
             await orders.list_returns(sent.bowls, None, None, 10)
         with pytest.raises(WrongReturnStatus):
@@ -358,6 +372,17 @@ def test_the_nearest_terms_count() -> None:
     assert adapt(sandals_of_all, "damaged") == PolicyTerms(None, sandals, 30, 0, False, "seller")
     assert adapt(own, "other") is own
     assert timedelta(days=own.window_days) == timedelta(20)
+
+
+async def test_what_came_back_elsewhere_is_told_and_no_more_of_it_than_was_sent(sent: Sale) -> None:
+    pieces = (RecordedPieces("MUG", Money(1200, "USD"), 4),)
+    with as_system():
+        with pytest.raises(TooMuchRecorded, match="4 pieces of MUG are more than the 3"):
+            await orders.record_return(RecordReturn(new_id(), sent.order.id, sent.mugs, pieces))
+        fewer = (msgspec.structs.replace(pieces[0], quantity=1),)
+        await orders.record_return(RecordReturn(new_id(), sent.order.id, sent.mugs, fewer))
+        assert (await orders.get_timeline(sent.order.id))[-1].type in ("return_received", "refunded")
+    await is_refunded(sent, 1200)
 
 
 async def test_asked_once_with_a_key(sent: Sale) -> None:

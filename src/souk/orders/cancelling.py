@@ -37,8 +37,8 @@ Pieces = Mapping[UUID, int]
 async def cancel_order(order_id: UUID, request: CancelOrder) -> Order:
     """Cancel an order of one's own, whole or some pieces, or as a seller what one has not sent yet; what was paid for it is refunded.
 
-    Cancelling what is cancelled changes nothing; pieces are cancelled once per Idempotency-Key. Raises NotFound for another's order,
-    NotCancellable once something was shipped (of pieces: once none is left), TooMuchCanceled, InvalidField.
+    Cancelling a whole order again changes nothing; pieces, or a seller's part, are cancelled once per Idempotency-Key. Raises NotFound for
+    another's order, NotCancellable once something was shipped (of pieces: once none is left), TooMuchCanceled, InvalidField.
     """
     who = caller()
     order = await reading.find_order(order_id)

@@ -236,8 +236,13 @@ def check_may_move(found: StoredReturn, order: StoredOrder, change: ChangeReturn
     if not (is_seller or is_buyer):
         raise NotFound
     allowed = who.principal.is_admin or (is_buyer if change.status == "canceled" else is_seller)
-    if not allowed or found.status not in BEFORE[change.status]:
+    if not allowed or not (found.status in BEFORE[change.status] or is_again(found, change)):
         raise WrongReturnStatus(found.status)
+
+
+def is_again(found: StoredReturn, change: ChangeReturn) -> bool:
+    """Whether that has become of it before."""
+    return found.status == change.status or (change.status == "received" and found.status == "refunded")
 
 
 def accept(order: StoredOrder, wanted: Mapping[UUID, tuple[int, ReturnReason]], terms: Terms) -> dict[UUID, list[ReturnItem]]:
