@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -22,7 +21,6 @@ from souk.kit.errors import InvalidField, NotFound
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.orders.database import db
-from souk.orders.return_policies import adapt, choose_terms, rank
 from souk.orders.return_types import (
     ChangeReturn,
     NewReturn,
@@ -33,7 +31,6 @@ from souk.orders.return_types import (
     RecordReturn,
     Return,
     ReturnedLine,
-    ReturnPolicy,
     ReturnReason,
     ReturnWindowOver,
     TooMuchRecorded,
@@ -324,54 +321,6 @@ async def test_a_seller_who_files_a_product_elsewhere_changes_nothing_for_who_ha
     with as_seller(sale.mugs):
         await change_product(mug_id, ProductChange(category_id=sold_off))
     assert (await ask(later, 1)).items[0].restocking_fee_ppm == 100_000
-
-
-async def test_whose_terms_they_are(sent: Sale) -> None:
-    with as_seller(sent.bowls):
-        for terms in (PolicyTerms(), PolicyTerms(sent.mugs)):
-            with pytest.raises(NotFound):
-                await orders.set_return_policy(terms)
-    with as_system():
-        ours = await orders.set_return_policy(PolicyTerms(window_days=7))
-    with as_seller(sent.bowls), pytest.raises(NotFound):
-        await orders.remove_return_policy(ours.id)
-    with as_system():
-        await orders.remove_return_policy(ours.id)
-        with pytest.raises(NotFound):
-            await orders.remove_return_policy(ours.id)
-    assert await orders.list_return_policies(sent.mugs) == ()
-
-
-async def test_terms_that_are_set_at_once_end_each_other(sent: Sale) -> None:
-    for terms in (PolicyTerms(sent.mugs), PolicyTerms(sent.mugs, new_id())):
-        with as_seller(sent.mugs):
-            await asyncio.gather(*(orders.set_return_policy(terms) for _ in range(8)))
-            in_force = await orders.list_return_policies(sent.mugs)
-        assert [one.category_id for one in in_force].count(terms.category_id) == 1
-    rows = await db.pool.fetch("SELECT count(*) FILTER (WHERE ended_at < created_at) FROM orders.return_policy")
-    assert rows[0][0] == 0
-
-
-def policy(**terms: object) -> ReturnPolicy:
-    return ReturnPolicy(id=new_id(), created_at=datetime.now(UTC), **terms)
-
-
-def test_the_nearest_terms_count() -> None:
-    seller, shoes, sandals = new_id(), new_id(), new_id()
-    own, own_shoes = policy(seller_id=seller, window_days=20), policy(seller_id=seller, category_id=shoes, window_days=10)
-    everybodys, sandals_of_all = policy(window_days=40), policy(category_id=sandals, final_sale=True)
-    every = (everybodys, sandals_of_all, own_shoes, own)
-    assert choose_terms(every, seller, (shoes, sandals)) is own_shoes
-    assert choose_terms(every, seller, ()) is own
-    assert choose_terms(every, new_id(), (sandals,)) is sandals_of_all
-    assert choose_terms(every, new_id(), (shoes,)) is everybodys
-    assert choose_terms((), seller, (shoes,)) == PolicyTerms(window_days=30)
-    kinder = policy(seller_id=seller, category_id=sandals, window_days=60)
-    assert choose_terms((*every, kinder), seller, (shoes, sandals)) is kinder
-    assert rank(kinder) < rank(own_shoes) < rank(own) < rank(sandals_of_all) < rank(everybodys)
-    assert adapt(sandals_of_all, "damaged") == PolicyTerms(None, sandals, 30, 0, False, "seller")
-    assert adapt(own, "other") is own
-    assert timedelta(days=own.window_days) == timedelta(20)
 
 
 async def test_what_came_back_elsewhere_is_told_and_no_more_of_it_than_was_sent(sent: Sale) -> None:
