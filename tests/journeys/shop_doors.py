@@ -186,10 +186,12 @@ class Doors:
     async def pay(self, key: str, order: int, how: str) -> None:
         method, token = ("wallet", None) if how == "wallet" else ("card", how)
         order_id = self.orders[order]
-        with as_system():
-            buyer_id = (await orders.get_order(order_id)).user_id
-        with asking(Caller(Principal("user", buyer_id, ("buyer",)), request_id="test")):
+        with asking(Caller(Principal("user", await self.buyer_of(order), ("buyer",)), request_id="test")):
             await payments.charge(payments.ChargeRequest(order_id, method, token, None, uuid5(order_id, key)))
+
+    async def buyer_of(self, order: int) -> UUID | None:
+        with as_system():
+            return (await orders.get_order(self.orders[order])).user_id
 
     async def expire(self, key: str, order: int) -> None:
         async with db.transaction() as tx:
@@ -235,7 +237,7 @@ class Doors:
     async def ask_return(self, key: str, back: int, order: int, sku: str, quantity: int, how: tuple[str, str]) -> None:
         reason, to = how
         new = orders.NewReturn((orders.ReturnedLine(self.lines[order, sku], quantity, reason),), refund_to=to)  # type: ignore[arg-type]
-        with as_admin(key):
+        with asking(Caller(Principal("user", await self.buyer_of(order), ("buyer",)), request_id="test", idempotency_key=key)):
             (made,) = await orders.request_return(self.orders[order], new)
         assert self.returns.setdefault(back, made.id) == made.id
 
@@ -247,7 +249,8 @@ class Doors:
         with as_admin(key):
             (item,) = (await orders.get_return(self.returns[back])).items
             line = orders.ReceivedLine(item.line_id, *arrived)
-            await orders.change_return(self.returns[back], orders.ChangeReturn("received", items=(line,), deduction=usd(deduction)))
+            change = orders.ChangeReturn("received", "a crack" if deduction else None, (line,), usd(deduction))
+            await orders.change_return(self.returns[back], change)
 
     async def goodwill(self, key: str, order: int, amount: int | None) -> None:
         order_id = self.orders[order]

@@ -220,10 +220,11 @@ class Shop:
         refuse_if(its.status != "placed", "NotCancellable")
         lines = its.lines
         refuse_if(any(n > lines[sku].quantity - lines[sku].canceled - lines[sku].shipped for sku, n in pieces.items()), "TooMuchCanceled")
-        short = {sku for sku, n in pieces.items() if n > lines[sku].quantity - lines[sku].canceled - lines[sku].packed}
-        for parcel in self.parcels.values():
-            if parcel.order == order and parcel.status == "packed" and short & parcel.lines.keys():
-                self.open_again(parcel)
+        for parcel in reversed(self.parcels.values()):
+            if parcel.order == order and parcel.status == "packed":
+                left = {sku: lines[sku].quantity - lines[sku].canceled - lines[sku].packed for sku in parcel.lines}
+                if any(pieces.get(sku, 0) > n for sku, n in left.items()):
+                    self.open_again(parcel)
         if all(line.canceled + pieces.get(sku, 0) == line.quantity for sku, line in lines.items()):
             self.end(order)
             return
@@ -337,6 +338,7 @@ class Shop:
         if its.status == "refunded":
             return
         refuse_if(its.status not in ("requested", "approved"), "WrongReturnStatus")
+        refuse_if(not received, "InvalidField")
         order, seller = self.orders[its.order], OFFERS[its.sku][0]
         line, was_back = order.lines[its.sku], order.is_back(seller)
         before = line.first(line.returned)

@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.audit.history import is_settled
 from tests.conftest import asked_by
-from tests.orders.market import as_buyer, as_system, available
+from tests.orders.market import as_buyer, as_system, available, buy, fill_cart
 from tests.orders.test_parcels import BUYER, Sale, as_seller, sell
 from tests.waiting import until
 
 from souk import orders, payments
 from souk.app import Shop
 from souk.kit.errors import InvalidField, NotFound
+from souk.kit.idempotency import IdempotencyKeyReused
 from souk.kit.ids import new_id
+from souk.orders.database import db
 from souk.orders.types import CancelOrder, LinePieces, NotCancellable, TooMuchCanceled
 from souk.payments import ledger
 from souk.payments.database import db as payments_db
@@ -132,6 +134,15 @@ async def test_a_packed_parcel_is_unpacked_if_its_pieces_are_needed(sale: Sale) 
     assert await sale.counted() == [(0, 0, 0, 2), (2, 0, 0, 0)]
 
 
+async def test_no_more_is_unpacked_than_is_needed(sale: Sale) -> None:
+    parcels = [await sale.pack(sale.mugs, 1) for _ in range(3)]
+    await cancel(sale, pieces(sale, sale.mugs, 1))
+    with as_system():
+        assert [(await sale.shipment(parcel)).status for parcel in parcels] == ["packed", "packed", "canceled"]
+    await cancel(sale, pieces(sale, sale.mugs, 2))
+    assert await sale.counted() == [(0, 0, 0, 3), (0, 0, 0, 0)]
+
+
 async def test_a_refused_cancellation_unpacks_nothing(sale: Sale) -> None:
     packed = await sale.pack(sale.mugs, 3)
     with pytest.raises(TooMuchCanceled):
@@ -160,6 +171,22 @@ async def test_a_request_with_a_key_cancels_once(sale: Sale) -> None:
     assert {answer.id for answer in answers} == {sale.order.id}
     assert await sale.counted() == [(0, 0, 0, 1), (0, 0, 0, 0)]
     await is_refunded(sale, 1200)
+
+
+async def test_a_key_is_for_one_order_and_keeps_nothing_of_its_buyer(sale: Sale) -> None:
+    cart_id = await fill_cart(BUYER, ("MUG", 1), ("BOWL", 1))
+    request = CancelOrder(seller_id=sale.bowls)
+    with as_buyer(BUYER):
+        other = await orders.place_order(buy(cart_id))
+    with as_buyer(BUYER, "a-key-of-mine"):
+        for _ in range(2):
+            canceled = await orders.cancel_order(sale.order.id, request)
+            assert [item.canceled for item in canceled.items] == [0, 2]
+        with pytest.raises(IdempotencyKeyReused):
+            await orders.cancel_order(other.id, request)
+    with as_buyer(BUYER):
+        assert [item.canceled for item in (await orders.get_order(other.id)).items] == [0, 0]
+    assert b"Main St" not in await db.value("SELECT string_agg(answer, '') FROM orders.idempotency_key")
 
 
 async def test_a_request_that_comes_again_later_unpacks_nothing(sale: Sale) -> None:

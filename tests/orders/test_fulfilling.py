@@ -10,6 +10,7 @@ from tests.waiting import until
 
 from souk import catalog, inventory, orders, reviews, shipping
 from souk.app import Shop
+from souk.inventory.database import db as inventory_db
 from souk.kit.ids import new_id
 from souk.orders.database import db
 from souk.orders.fulfilling import fulfill_digital_parts
@@ -20,6 +21,10 @@ BUYER = new_id()
 
 @pytest.fixture
 async def authors(working_shop: Shop) -> UUID:
+    return await sell_novels()
+
+
+async def sell_novels() -> UUID:
     """A seller of a novel for 9.00 that is read on a screen."""
     await open_market()
     seller_id = await make_seller("Authors")
@@ -84,6 +89,21 @@ async def test_who_has_read_a_novel_reviews_it(authors: UUID) -> None:
     assert await db.value("SELECT count(*) FROM orders.outbox WHERE type = 'orders.DigitalGoodsDelivered'") == 1
     with as_buyer(new_id()), pytest.raises(reviews.NotPurchased):
         await reviews.create_review(novel, reviews.NewReview(1))
+
+
+async def test_what_needs_no_shipping_is_packed_by_nobody_and_leaves_with_its_parcel_only(shop: Shop) -> None:
+    authors = await sell_novels()
+    placed = await order(("NOVEL", 2))
+    with as_system():
+        with pytest.raises(orders.NotPackable):
+            await orders.pack_parcel(orders.NewParcel(placed.id, authors))
+        await db.pool.execute("UPDATE orders.order_line SET packed = quantity WHERE order_id = $1", placed.id)
+        await fulfill_digital_parts(placed.id)
+        assert await inventory_db.value("SELECT on_hand FROM inventory.stock") == 100
+        await db.pool.execute("UPDATE orders.order_line SET packed = 0 WHERE order_id = $1", placed.id)
+        for _ in range(2):
+            await fulfill_digital_parts(placed.id)
+        assert await inventory_db.value("SELECT on_hand FROM inventory.stock") == 98
 
 
 async def test_a_mug_beside_it_is_still_to_be_sent(authors: UUID) -> None:

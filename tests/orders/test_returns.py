@@ -2,34 +2,38 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from tests.audit.history import is_settled
 from tests.conftest import asked_by
-from tests.orders.market import as_buyer, as_guest, as_system, available
+from tests.orders.market import as_buyer, as_guest, as_system, available, buy, fill_cart
 from tests.orders.test_cancelling_items import balance, has_available, is_refunded
 from tests.orders.test_parcels import BUYER, Sale, as_seller, sell
 from tests.waiting import until
 
-from souk import orders, payments
+from souk import inventory, orders, payments
 from souk.app import Shop
+from souk.catalog.categories import create_category
+from souk.catalog.products import change_product
+from souk.catalog.types import NewCategory, ProductChange
 from souk.kit.errors import InvalidField, NotFound
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.orders.database import db
-from souk.orders.return_policies import adapt, choose_terms, rank
 from souk.orders.return_types import (
     ChangeReturn,
     NewReturn,
     NotReturnable,
     PolicyTerms,
     ReceivedLine,
+    RecordedPieces,
+    RecordReturn,
     Return,
     ReturnedLine,
-    ReturnPolicy,
     ReturnReason,
     ReturnWindowOver,
+    TooMuchRecorded,
     TooMuchReturned,
     WrongReturnStatus,
 )
@@ -118,12 +122,50 @@ async def test_a_damaged_piece_is_not_sold_again_and_what_did_not_arrive_is_not_
     assert refused.value.left == 1
 
 
+async def test_what_comes_back_damaged_is_not_sold_again_unless_its_seller_says_so(sent: Sale) -> None:
+    received = await change(sent, await ask(sent, 1, "damaged"), "received")
+    assert (received.items[0].received, received.items[0].resellable) == (1, 0)
+    await change(sent, await ask(sent, 1), "received")
+    await has_available("MUG", 8)
+
+
 async def test_a_deduction_is_kept_by_the_seller(sent: Sale) -> None:
     received = await change(sent, await ask(sent, 1), "received", deduction=Money(333, "USD"), reason="a crack")
     assert (received.refund, received.deduction, received.reason) == (Money(867, "USD"), Money(333, "USD"), "a crack")
     await is_refunded(sent, 867)
     with pytest.raises(InvalidField):
         await change(sent, await ask(sent, 1), "received", deduction=Money(1201, "USD"))
+
+
+async def test_less_is_paid_back_for_a_reason_only(sent: Sale) -> None:
+    asked = await ask(sent, 1, "damaged")
+    for reason in (None, ""):
+        with pytest.raises(InvalidField, match="reason"):
+            await change(sent, asked, "received", deduction=Money(1200, "USD"), reason=reason)
+    assert (await change(sent, asked, "received", deduction=Money(0, "USD"))).refund == Money(1200, "USD")
+
+
+async def test_of_what_did_not_arrive_nothing_is_received(sent: Sale) -> None:
+    asked = await ask(sent, 1)
+    for nothing in ((), (ReceivedLine(sent.line(sent.mugs), 0),)):
+        with pytest.raises(InvalidField, match="refuse"):
+            await change(sent, asked, "received", items=nothing)
+    assert (await change(sent, asked, "refused", reason="an empty box")).status == "refused"
+    assert (await ask(sent, 3)).status == "requested"
+
+
+async def test_an_admin_takes_back_what_comes_late_or_is_a_final_sale(sent: Sale) -> None:
+    with as_seller(sent.mugs):
+        await orders.set_return_policy(PolicyTerms(sent.mugs, None, 14, 0, True))
+    await ordered_later(sent)
+    await db.pool.execute("UPDATE orders.parcel SET updated_at = now() - interval '15 days' WHERE order_id = $1", sent.order.id)
+    line = ReturnedLine(sent.line(sent.mugs), 1)
+    for refusal, reason in ((NotReturnable, "changed_mind"), (ReturnWindowOver, "damaged")):
+        with pytest.raises(refusal):
+            await ask(sent, 1, reason)
+    with as_system():
+        (late,) = await orders.request_return(sent.order.id, NewReturn((line,)))
+    assert (await change(sent, late, "received")).refund == Money(1200, "USD")
 
 
 async def test_the_money_goes_to_the_wallet_if_the_buyer_wants_that(sent: Sale) -> None:
@@ -143,6 +185,24 @@ async def test_what_comes_back_of_an_order_that_was_paid_back_whole_is_at_its_en
     await change(sent, asked, "received")
     await is_paid_back(sent, asked)
     await is_refunded(sent, sent.order.total.amount)
+
+
+async def test_a_store_that_is_gone_holds_up_nobodys_goods(sent: Sale) -> None:
+    with as_seller(sent.bowls):
+        (store,) = (await inventory.list_stores(sent.bowls, 10, None)).items
+
+        async def has_left() -> bool:
+            return (await inventory.get_stock(store.id, "BOWL")).on_hand == 8
+
+        await until(has_left)
+        await inventory.set_stock(inventory.StockCount(store.id, "BOWL", 0))
+        await inventory.delete_store(store.id)
+    with as_buyer(BUYER):
+        lines = tuple(ReturnedLine(sent.line(seller_id), 1) for seller_id in (sent.bowls, sent.mugs))
+        for one in await orders.request_return(sent.order.id, NewReturn(lines)):
+            await change(sent, one, "received")
+    await has_available("MUG", 8)
+    assert await db.value("SELECT count(*) FROM inventory.dead_letter") == 0
 
 
 async def test_a_refused_or_given_up_return_frees_its_pieces(sent: Sale) -> None:
@@ -191,8 +251,11 @@ async def test_who_may_do_what(sent: Sale) -> None:
         for status in ("approved", "refused", "received"):
             with pytest.raises(WrongReturnStatus):
                 await orders.change_return(asked.id, ChangeReturn(status))
+    await change(sent, asked, "approved")
+    with as_buyer(BUYER), pytest.raises(WrongReturnStatus, match="approved"):
+        await orders.change_return(asked.id, ChangeReturn("approved"))
     with as_seller(sent.mugs):
-        assert [one.id for one in await orders.list_returns(sent.mugs, "requested", None, 10)] == [asked.id]
+        assert [one.id for one in await orders.list_returns(sent.mugs, "approved", None, 10)] == [asked.id]
         with pytest.raises(NotFound):
             await orders.list_returns(sent.bowls, None, None, 10)
         with pytest.raises(WrongReturnStatus):
@@ -221,46 +284,50 @@ async def test_the_terms_are_those_of_when_it_was_ordered(sent: Sale) -> None:
 
 
 async def ordered_later(sale: Sale) -> None:
-    """The order was placed just now."""
-    await db.pool.execute("UPDATE orders.orders SET placed_at = clock_timestamp() WHERE id = $1", sale.order.id)
+    """The order was made just now, and paid."""
+    await db.pool.execute(
+        "UPDATE orders.orders SET (created_at, placed_at) = (clock_timestamp(), clock_timestamp()) WHERE id = $1", sale.order.id
+    )
 
 
-async def test_whose_terms_they_are(sent: Sale) -> None:
-    with as_seller(sent.bowls):
-        for terms in (PolicyTerms(), PolicyTerms(sent.mugs)):
-            with pytest.raises(NotFound):
-                await orders.set_return_policy(terms)
+async def test_terms_that_are_set_before_an_order_is_paid_are_not_its(sent: Sale) -> None:
+    with as_seller(sent.mugs):
+        await orders.set_return_policy(PolicyTerms(sent.mugs, None, 14, 250_000, True, "seller"))
+    await db.pool.execute("UPDATE orders.orders SET placed_at = clock_timestamp() WHERE id = $1", sent.order.id)
+    assert (await ask(sent, 1)).items[0].restocking_fee_ppm == 0
+
+
+async def test_a_seller_who_files_a_product_elsewhere_changes_nothing_for_who_has_bought_it(sale: Sale) -> None:
+    mug_id = next(item.product_id for item in sale.order.items if item.seller_id == sale.mugs)
     with as_system():
-        ours = await orders.set_return_policy(PolicyTerms(window_days=7))
-    with as_seller(sent.bowls), pytest.raises(NotFound):
-        await orders.remove_return_policy(ours.id)
+        mugs, sold_off = [(await create_category(NewCategory(name))).id for name in ("Mugs", "Sold off")]
+        await change_product(mug_id, ProductChange(category_id=mugs))
+    with as_seller(sale.mugs):
+        await orders.set_return_policy(PolicyTerms(sale.mugs, mugs, 60, 100_000))
+        await orders.set_return_policy(PolicyTerms(sale.mugs, sold_off, final_sale=True))
+    cart_id = await fill_cart(BUYER, ("MUG", 1))
+    with as_buyer(BUYER):
+        later = Sale(await orders.place_order(buy(cart_id)), sale.mugs, sale.bowls)
+    await later.dispatch(await later.pack(sale.mugs))
+
+    async def has_left() -> bool:
+        return (await later.look()).fulfillment_status == "fulfilled"
+
+    await until(has_left)
+    with as_seller(sale.mugs):
+        await change_product(mug_id, ProductChange(category_id=sold_off))
+    assert (await ask(later, 1)).items[0].restocking_fee_ppm == 100_000
+
+
+async def test_what_came_back_elsewhere_is_told_and_no_more_of_it_than_was_sent(sent: Sale) -> None:
+    pieces = (RecordedPieces("MUG", Money(1200, "USD"), 4),)
     with as_system():
-        await orders.remove_return_policy(ours.id)
-        with pytest.raises(NotFound):
-            await orders.remove_return_policy(ours.id)
-    assert await orders.list_return_policies(sent.mugs) == ()
-
-
-def policy(**terms: object) -> ReturnPolicy:
-    return ReturnPolicy(id=new_id(), created_at=datetime.now(UTC), **terms)
-
-
-def test_the_nearest_terms_count() -> None:
-    seller, shoes, sandals = new_id(), new_id(), new_id()
-    own, own_shoes = policy(seller_id=seller, window_days=20), policy(seller_id=seller, category_id=shoes, window_days=10)
-    everybodys, sandals_of_all = policy(window_days=40), policy(category_id=sandals, final_sale=True)
-    every = (everybodys, sandals_of_all, own_shoes, own)
-    assert choose_terms(every, seller, (shoes, sandals)) is own_shoes
-    assert choose_terms(every, seller, ()) is own
-    assert choose_terms(every, new_id(), (sandals,)) is sandals_of_all
-    assert choose_terms(every, new_id(), (shoes,)) is everybodys
-    assert choose_terms((), seller, (shoes,)) == PolicyTerms(window_days=30)
-    kinder = policy(seller_id=seller, category_id=sandals, window_days=60)
-    assert choose_terms((*every, kinder), seller, (shoes, sandals)) is kinder
-    assert rank(kinder) < rank(own_shoes) < rank(own) < rank(sandals_of_all) < rank(everybodys)
-    assert adapt(sandals_of_all, "damaged") == PolicyTerms(None, sandals, 30, 0, False, "seller")
-    assert adapt(own, "other") is own
-    assert timedelta(days=own.window_days) == timedelta(20)
+        with pytest.raises(TooMuchRecorded, match="4 pieces of MUG are more than the 3"):
+            await orders.record_return(RecordReturn(new_id(), sent.order.id, sent.mugs, pieces))
+        fewer = (msgspec.structs.replace(pieces[0], quantity=1),)
+        await orders.record_return(RecordReturn(new_id(), sent.order.id, sent.mugs, fewer))
+        assert (await orders.get_timeline(sent.order.id))[-1].type in ("return_received", "refunded")
+    await is_refunded(sent, 1200)
 
 
 async def test_asked_once_with_a_key(sent: Sale) -> None:

@@ -11,7 +11,7 @@ from souk import orders, replay
 from souk.app import Shop
 from souk.kit.ids import derive_id
 from souk.orders.database import db
-from souk.orders.return_types import TooMuchReturned
+from souk.orders.return_types import TooMuchRecorded
 from souk.replay import selling
 from souk.replay.history import Line
 
@@ -69,5 +69,5 @@ async def test_no_more_comes_back_than_was_sold(working_shop: Shop) -> None:
         seller_id = await selling.ensure_seller()
         order_id = derive_id(NOON, "invoice 1")
         pieces = (orders.RecordedPieces("22633", selling.Money(185, "GBP"), 4),)
-        with pytest.raises(TooMuchReturned):
+        with pytest.raises(TooMuchRecorded):
             await orders.record_return(orders.RecordReturn(derive_id(NOON, "x"), order_id, seller_id, pieces))

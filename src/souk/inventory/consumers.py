@@ -1,10 +1,12 @@
 """What inventory does when it hears of new items, of pieces that leave, will not, come back or have arrived, and of people who leave."""
 
+from collections import Counter
 from uuid import UUID
 
 from souk.catalog.events import VariantAdded, VariantRemoved
 from souk.inventory import availability, cancellations, restocking, shipments, subscriptions
 from souk.inventory.events import StockArrived
+from souk.inventory.restocking import Piece
 from souk.inventory.types import ShipStock, StockLine
 from souk.kit.callers import caller
 from souk.kit.db import Transaction
@@ -60,7 +62,10 @@ async def release_cancelled_pieces(tx: Transaction, news: tuple[Delivered[ItemsC
 @subscribes(ReturnReceived)
 async def restock_returned_pieces(tx: Transaction, news: tuple[Delivered[ReturnReceived], ...]) -> None:
     """What came back and can be sold again is for sale again."""
-    await restocking.restock(tx, [(one.event.order_id, line.sku, line.resellable) for one in news for line in one.event.lines])
+    back: Counter[Piece] = Counter()
+    for event, line in ((one.event, line) for one in news for line in one.event.lines):
+        back[Piece(event.order_id, event.seller_id, line.sku)] += line.resellable
+    await restocking.restock(tx, +back)
 
 
 @subscribes(StockArrived, kind="call")

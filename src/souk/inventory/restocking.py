@@ -1,22 +1,34 @@
 """Put pieces of an order that came back into the store from which they had left."""
 
-from collections import Counter
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 import msgspec
 
 from souk.inventory.levels import Change, change_on_hand, lock_levels
+from souk.inventory.stores import KEEP_STORES, STORE
+from souk.inventory.types import Store
 from souk.kit.db import Transaction
-from souk.kit.errors import NotFound
 from souk.kit.ids import new_id
 
-# Of several stores the one that sent most.
-FIND_STORES = """
+log = logging.getLogger(__name__)
+
+# Of several stores the one that sent most. That it has left is told by others, and may come later than that it is back.
+FIND_SENDERS = """
     SELECT DISTINCT ON (order_id, sku) order_id, sku, store_id FROM inventory.reservation_line
-    WHERE order_id = ANY($1) AND shipped > 0
+    WHERE order_id = ANY($1)
     ORDER BY order_id, sku, shipped DESC, store_id
 """
+KEEP_STORES_OF_SELLERS = f"SELECT {STORE} FROM inventory.store WHERE seller_id = ANY($1) ORDER BY id FOR KEY SHARE"
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """What comes back, to whom, and for which order it had left."""
+
+    order_id: UUID
+    seller_id: UUID
+    sku: str
 
 
 class _Sent(msgspec.Struct, frozen=True):
@@ -25,18 +37,29 @@ class _Sent(msgspec.Struct, frozen=True):
     store_id: UUID
 
 
-async def restock(tx: Transaction, back: Sequence[tuple[UUID, str, int]]) -> None:
-    """Let pieces (order, SKU, how many) come back. The caller sees to it that it is told once. Raises NotFound for what never left."""
-    pieces: Counter[tuple[UUID, str]] = Counter()
-    for order_id, sku, quantity in back:
-        pieces[order_id, sku] += quantity
-    wanted = {key: quantity for key, quantity in pieces.items() if quantity}
-    if not wanted:
-        return
-    sent = await tx.all(_Sent, FIND_STORES, sorted({order_id for order_id, _ in wanted}))
-    stores = {(one.order_id, one.sku): one.store_id for one in sent}
-    if wanted.keys() - stores.keys():
-        raise NotFound
-    await lock_levels(tx, {(stores[key], key[1]) for key in wanted})
-    changes = (Change(new_id(), stores[key], key[1], "returned", quantity, "returned", key[0]) for key, quantity in wanted.items())
+async def restock(tx: Transaction, back: Mapping[Piece, int]) -> None:
+    """Let so many pieces come back. The caller sees to it that it is told once.
+
+    Where their store is gone they lie in another of their seller's; a seller who has none keeps them outside of the books.
+    """
+    stores = await find_stores(tx, back.keys())
+    for piece in back.keys() - stores.keys():
+        log.warning("returned_to_no_store", extra={"order_id": str(piece.order_id), "sku": piece.sku, "quantity": back[piece]})
+    await lock_levels(tx, {(store_id, piece.sku) for piece, store_id in stores.items()})
+    changes = (
+        Change(new_id(), store_id, piece.sku, "returned", back[piece], "returned", piece.order_id) for piece, store_id in stores.items()
+    )
     await change_on_hand(tx, tuple(changes))
+
+
+async def find_stores(tx: Transaction, pieces: Collection[Piece]) -> dict[Piece, UUID]:
+    """Where these pieces go: to stores none of which is closed for good until the transaction ends."""
+    sent = await tx.all(_Sent, FIND_SENDERS, sorted({piece.order_id for piece in pieces}))
+    senders = {(one.order_id, one.sku): one.store_id for one in sent}
+    kept = {store.id for store in await tx.all(Store, KEEP_STORES, list(senders.values()))}
+    found = {piece: store_id for piece in pieces if (store_id := senders.get((piece.order_id, piece.sku))) in kept}
+    if lost := [piece for piece in pieces if piece not in found]:
+        others = await tx.all(Store, KEEP_STORES_OF_SELLERS, sorted({piece.seller_id for piece in lost}))
+        nearest = {store.seller_id: store.id for store in sorted(others, key=lambda one: (one.active, -one.priority))}
+        found |= {piece: nearest[piece.seller_id] for piece in lost if piece.seller_id in nearest}
+    return found

@@ -16,13 +16,13 @@ FIND_WRONG_RESERVED = """
         WHERE r.status IN ('held', 'confirmed')
         GROUP BY line.sku, line.store_id
     ) AS l USING (sku, store_id)
-    WHERE s.reserved IS DISTINCT FROM coalesce(l.pieces, 0)
+    WHERE coalesce(s.reserved, 0) <> coalesce(l.pieces, 0)
 """
 FIND_WRONG_ON_HAND = """
     SELECT sku || ' in ' || store_id AS key, jsonb_build_object('on_hand', s.on_hand, 'moved', coalesce(m.pieces, 0)) AS found
     FROM inventory.stock AS s
     FULL JOIN (SELECT sku, store_id, sum(delta) AS pieces FROM inventory.movement GROUP BY sku, store_id) AS m USING (sku, store_id)
-    WHERE s.on_hand IS DISTINCT FROM coalesce(m.pieces, 0)
+    WHERE coalesce(s.on_hand, 0) <> coalesce(m.pieces, 0)
 """
 FIND_WRONG_SHIPPED = """
     SELECT order_id || ' ' || sku || ' in ' || store_id AS key,

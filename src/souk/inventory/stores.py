@@ -99,6 +99,7 @@ async def delete_store(store_id: UUID) -> None:
     """Close a store for good. Its movements are kept. Raises StoreNotEmpty as long as something lies there, NotFound when it is gone."""
     async with db.transaction() as tx:
         await lock_store(tx, store_id)
+        await tx.run(levels.LOCK_STORE_LEVELS, store_id)
         rest = await tx.maybe(Stock, FIND_REST, store_id)
         if rest is not None:
             raise StoreNotEmpty(rest.sku, rest.on_hand)

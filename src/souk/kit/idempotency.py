@@ -46,6 +46,7 @@ async def once(database: Database, request: object, work: Callable[[Transaction]
 
     Must be called by an exposed function, for which the key was sent. A twin that is still at work is waited for. The same
     key with another request or for another function raises IdempotencyKeyReused. Without a key it is a plain transaction.
+    `work` answers what the exposed function does, or nothing, where the function looks its answer up.
     """
     who = caller()
     if who.idempotency_key is None or who.inside is None:
@@ -101,6 +102,8 @@ def _replay(kept: _Kept) -> object:
     outcome = msgspec.msgpack.decode(kept.answer or b"", type=_Outcome)
     if outcome.refusal is not None:
         raise refusal_from_wire(outcome.refusal)
+    if bytes(outcome.value) == bytes(NOTHING):
+        return None
     return EXPOSED[kept.function].answer_decoder.decode(outcome.value)
 
 

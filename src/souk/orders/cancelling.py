@@ -1,7 +1,7 @@
 """Cancel an order, or pieces of it, before they are shipped: stock, coupon and money go back."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from souk.orders.database import db
 from souk.orders.events import CanceledLine, CanceledPart, ItemsCancelled
 from souk.orders.placements import LostLease, Placement
 from souk.orders.reading import FIND_ORDERS, StoredLine, StoredOrder
-from souk.orders.settling import LOCK_ORDERS, Moment, add_to_timeline
+from souk.orders.settling import LOCK_ORDERS, Moment, Why, add_to_timeline
 from souk.orders.types import CancelOrder, LinePieces, NotCancellable, Order, TooMuchCanceled
 from souk.orders.worths import Worth, canceled_of, lines_of
 
@@ -37,8 +37,8 @@ Pieces = Mapping[UUID, int]
 async def cancel_order(order_id: UUID, request: CancelOrder) -> Order:
     """Cancel an order of one's own, whole or some pieces, or as a seller what one has not sent yet; what was paid for it is refunded.
 
-    Cancelling what is cancelled changes nothing; pieces are cancelled once per Idempotency-Key. Raises NotFound for another's order,
-    NotCancellable once something was shipped (of pieces: once none is left), TooMuchCanceled, InvalidField.
+    Cancelling a whole order again changes nothing; pieces, or a seller's part, are cancelled once per Idempotency-Key. Raises NotFound for
+    another's order, NotCancellable once something was shipped (of pieces: once none is left), TooMuchCanceled, InvalidField.
     """
     who = caller()
     order = await reading.find_order(order_id)
@@ -49,7 +49,7 @@ async def cancel_order(order_id: UUID, request: CancelOrder) -> Order:
     if request.items is not None or request.seller_id is not None or not is_buyer:
         await cancel_pieces(order, request, sellers)
     elif order.status == "placed":
-        await cancel_placed(order, request.reason)
+        await cancel_placed(order, explain(order, request))
     elif order.status == "draft":
         await cancel_draft(order)
     return await reading.show_order(order_id)
@@ -61,20 +61,28 @@ def find_sellers(order: StoredOrder, who: Caller, seller_id: UUID | None) -> fro
     return frozenset(one for one in own if seller_id in (None, one))
 
 
-async def cancel_placed(order: StoredOrder, reason: str) -> None:
+def explain(order: StoredOrder, request: CancelOrder) -> Why:
+    """Who cancels, and what they say."""
+    who = caller()
+    if reading.is_owner(order, who):
+        return Why("buyer", request.reason)
+    return Why("admin" if who.principal.is_admin else "seller", request.reason)
+
+
+async def cancel_placed(order: StoredOrder, why: Why) -> None:
     """The order is canceled at once, with those of its parcels that have not left; giving back goes on even if this process does not."""
     # Shipping does not know of what needed none: it would cancel the other parcels of an order that cannot be cancelled any more.
     if not any(line.shipped for line in order.lines):
         await parcels.recall_parcels(order.id)
     async with db.transaction() as tx:
-        placement = await end_order(tx, order.id, reason)
+        placement = await end_order(tx, order.id, why)
     if placement is not None:
         await undo_as_far_as_possible(placement, order)
 
 
-async def end_order(tx: Transaction, order_id: UUID, reason: str) -> Placement | None:
+async def end_order(tx: Transaction, order_id: UUID, why: Why) -> Placement | None:
     """Cancel a placed order whole; the attempt to undo it, which is ours, or None if it had been cancelled. Raises NotCancellable."""
-    if not await settling.mark_canceled(tx, order_id, reason):
+    if not await settling.mark_canceled(tx, order_id, why):
         order = await tx.one(StoredOrder, FIND_ORDERS, [order_id])
         raise NotCancellable(order.status, order.fulfillment_status)
     return await placements.reopen(tx, order_id)
@@ -87,32 +95,42 @@ async def cancel_pieces(order: StoredOrder, request: CancelOrder, sellers: froze
     exact = request.items is not None
     ended: list[Placement] = []
 
-    async def work(tx: Transaction) -> Order:
+    async def work(tx: Transaction) -> None:
         await tx.run(LOCK_ORDERS, [order.id])
         now = await tx.one(StoredOrder, FIND_ORDERS, [order.id])
-        placement = await write_canceled(tx, now, take_left(now, wanted, exact=exact), request.reason)
+        placement = await write_canceled(tx, now, take_left(now, wanted, exact=exact), explain(now, request))
         ended.extend([placement] if placement else [])
-        return reading.make_order(await tx.one(StoredOrder, FIND_ORDERS, [order.id]))
 
     if order.status == "placed" and can_cancel(order, wanted, exact=exact) and not await is_answered(db):
         await parcels.unpack(order, wanted)
-    await once(db, request, work)
+    await once(db, (order.id, request), work)
     for placement in ended:
         await undo_as_far_as_possible(placement, order)
 
 
-async def write_canceled(tx: Transaction, order: StoredOrder, pieces: Pieces, reason: str) -> Placement | None:
+async def write_canceled(tx: Transaction, order: StoredOrder, pieces: Pieces, why: Why) -> Placement | None:
     """Count pieces as cancelled and tell; if nothing is left of the order it ends, and the attempt to undo it is ours."""
     after = msgspec.structs.replace(order, lines=tuple(cancel(line, pieces.get(line.id, 0)) for line in order.lines))
     if all(line.canceled == line.quantity for line in after.lines):
-        return await end_order(tx, order.id, reason)
+        return await end_order(tx, order.id, why)
     await tx.run(COUNT_CANCELED, order.id, list(pieces), list(pieces.values()))
     await parcels.derive_fulfillment(tx, [order.id])
     lines = tuple(CanceledLine(line.id, line.seller_id, line.sku, pieces[line.id]) for line in order.lines if pieces.get(line.id))
-    await publish(tx, ItemsCancelled(order.id, new_id(), order.user_id, reason, lines, worth_of_canceled(order, after)))
-    data: dict[str, object] = {"reason": reason, "items": [{"line_id": str(line.line_id), "quantity": line.quantity} for line in lines]}
-    await add_to_timeline(tx, (Moment(order.id, "items_canceled", data, caller().principal.user_id),))
+    await publish(tx, ItemsCancelled(order.id, new_id(), order.user_id, why.by, lines, worth_of_canceled(order, after)))
+    await add_to_timeline(tx, moments_of(order.id, lines, why.words))
     return None
+
+
+def moments_of(order_id: UUID, lines: tuple[CanceledLine, ...], words: str) -> tuple[Moment, ...]:
+    """What the timeline tells of these pieces: a moment for each of their sellers, who reads no other's."""
+    items: defaultdict[UUID, list[dict[str, object]]] = defaultdict(list)
+    for line in lines:
+        items[line.seller_id].append({"line_id": str(line.line_id), "quantity": line.quantity})
+    who = caller().principal.user_id
+    return tuple(
+        Moment(order_id, "items_canceled", {"reason": words, "seller_id": str(seller_id), "items": own}, who)
+        for seller_id, own in items.items()
+    )
 
 
 def worth_of_canceled(before: StoredOrder, after: StoredOrder) -> tuple[CanceledPart, ...]:

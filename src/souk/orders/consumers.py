@@ -33,10 +33,11 @@ async def nudge_paid_orders(tx: Transaction, news: tuple[Delivered[PaymentCaptur
 @subscribes(PaymentRefunded, ChargebackOpened, ChargebackCovered, ChargebackClosed)
 async def note_refunds(tx: Transaction, news: tuple[Delivered[MoneyBack], ...]) -> None:
     """Show on the order, and on its return, that money went back, or that a bank took it: by one consumer, in their order."""
-    await returns.mark_refunded(tx, [one.event.refund_id for one in news if isinstance(one.event, PaymentRefunded)])
     # What came back of an order whose buyer had all of the money already brings none; its return is at its end all the same.
     told = [one.event for one in news if not isinstance(one.event, PaymentRefunded) or one.event.amount.amount]
     await settling.add_refunds(tx, tuple(map(repaid_of, told)))
+    # After the orders: whoever rules on a return has locked its order before, too.
+    await returns.mark_refunded(tx, [one.event.refund_id for one in news if isinstance(one.event, PaymentRefunded)])
 
 
 def repaid_of(event: MoneyBack) -> Repaid:

@@ -44,18 +44,19 @@ WRITE_DRAFTS = f"""
     ), lines AS (
         INSERT INTO orders.order_line (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
                                        discount, tax, tax_rate_ppm, total, commission,
-                                       platform_discount, discounts)
+                                       platform_discount, discounts, category_ids)
         SELECT u.order_id, u.id, u.seller_id, u.product_id, u.variant_id, u.sku, u.name, u.image_url, u.quantity, u.unit_price,
-               u.discount, u.tax, u.tax_rate_ppm, u.total, u.commission, u.platform_discount, u.discounts::jsonb
+               u.discount, u.tax, u.tax_rate_ppm, u.total, u.commission, u.platform_discount, u.discounts::jsonb, u.category_ids::uuid[]
         FROM unnest($25::uuid[], $26::uuid[], $27::uuid[], $28::uuid[], $29::uuid[], $30::text[], $31::text[], $32::text[], $33::bigint[],
-                    $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[], $39::bigint[], $40::bigint[], $41::text[])
+                    $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[], $39::bigint[], $40::bigint[], $41::text[],
+                    $42::text[])
             AS u (order_id, id, seller_id, product_id, variant_id, sku, name, image_url, quantity, unit_price,
-                  discount, tax, tax_rate_ppm, total, commission, platform_discount, discounts)
+                  discount, tax, tax_rate_ppm, total, commission, platform_discount, discounts, category_ids)
         WHERE u.order_id IN (SELECT order_id FROM claimed)
     ), parts AS (
         INSERT INTO orders.order_part (order_id, seller_id, shipping_option, shipping, tax, total, commission, platform_discount)
         SELECT u.order_id, u.seller_id, u.shipping_option, u.shipping, u.tax, u.total, u.commission, u.platform_discount
-        FROM unnest($42::uuid[], $43::uuid[], $44::text[], $45::bigint[], $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[])
+        FROM unnest($43::uuid[], $44::uuid[], $45::text[], $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[], $50::bigint[])
             AS u (order_id, seller_id, shipping_option, shipping, tax, total, commission, platform_discount)
         WHERE u.order_id IN (SELECT order_id FROM claimed)
     )
@@ -68,7 +69,10 @@ def make_draft(request: PlaceOrder, priced: PricedCart) -> Draft:
     cart, quote = priced.cart, priced.quote
     return Draft(
         order_id=request.id or new_id(),
-        lines=tuple(DraftLine(item, line.discounts, line.commission.amount) for item, line in zip(priced.items, quote.lines, strict=True)),
+        lines=tuple(
+            DraftLine(item, line.discounts, line.commission.amount, category_ids)
+            for item, line, category_ids in zip(priced.items, quote.lines, priced.categories, strict=True)
+        ),
         parts=tuple(make_part(part) for part in priced.parts),
         currency=quote.currency,
         subtotal=quote.subtotal.amount,
@@ -226,6 +230,7 @@ def line_columns(drafts: tuple[Draft, ...]) -> tuple[list[object], ...]:
                 draft.order_id, item.id, item.seller_id, item.product_id, item.variant_id, item.sku, item.name, item.image_url,
                 item.quantity, item.unit_price.amount, item.discount.amount, item.tax.amount, item.tax_rate_ppm, item.total.amount,
                 line.commission, line.platform_discount, msgspec.json.encode(line.discounts).decode(),
+                f"{{{','.join(map(str, line.category_ids))}}}",
             ))  # fmt: skip
     return tuple(list(column) for column in zip(*rows, strict=True))
 

@@ -12,11 +12,12 @@ from souk.orders.types import Address, OrderItem
 
 
 class DraftLine(msgspec.Struct, frozen=True):
-    """A line that is to be written down, with the discounts that were applied to it and the platform's share."""
+    """A line that is to be written down, with the discounts that were applied to it, the platform's share, and what it is filed under."""
 
     item: OrderItem
     discounts: tuple[pricing.AppliedDiscount, ...] = ()
     commission: int = 0
+    category_ids: tuple[UUID, ...] = ()
 
     @property
     def platform_discount(self) -> int:

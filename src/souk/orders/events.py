@@ -66,7 +66,7 @@ class DigitalGoodsDelivered(Event, frozen=True):
 
 
 class OrderCancelled(Event, frozen=True):
-    """A placed order will not be shipped; its money goes back."""
+    """A placed order will not be shipped; its money goes back. The reason is whose wish that was: `buyer`, `seller` or `admin`."""
 
     order_id: UUID
     user_id: UUID | None
@@ -93,7 +93,7 @@ class CanceledPart(msgspec.Struct, frozen=True):
 
 
 class ItemsCancelled(Event, frozen=True):
-    """Some pieces of a placed order will not be shipped; their money goes back."""
+    """Some pieces of a placed order will not be shipped; their money goes back. The reason is whose wish that was, as above."""
 
     order_id: UUID
     cancellation_id: UUID

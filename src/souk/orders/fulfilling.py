@@ -11,7 +11,7 @@ from souk.kit.db import Transaction
 from souk.kit.events import publish
 from souk.orders.database import db
 from souk.orders.events import DeliveredLine, DigitalGoodsDelivered
-from souk.orders.parcels import Step, count, follow, left_to_pack
+from souk.orders.parcels import FIND_PARCELS, Parcel, Step, count, follow, left_to_pack
 from souk.orders.reading import FIND_ORDERS, StoredOrder
 from souk.orders.settling import LOCK_ORDERS
 from souk.orders.types import LinePieces
@@ -32,10 +32,9 @@ async def fulfill_digital_parts(order_id: UUID) -> None:
         parcels = {part.seller_id: parcel_of(order, part.seller_id) for part in order.parts if part.shipping_option == shipping.NO_SHIPPING}
         if order.status == "placed":
             await deliver(tx, order, parcels)
-    delivered = {line.seller_id for line in order.lines if line.quantity > line.canceled} if order.status == "placed" else set()
-    for seller_id, parcel_id in parcels.items():
-        if seller_id in delivered:
-            await let_leave(order, seller_id, parcel_id)
+        delivered = [parcel for parcel in await tx.all(Parcel, FIND_PARCELS, [order_id]) if parcel.id in parcels.values()]
+    for parcel in delivered:
+        await let_leave(order, parcel)
 
 
 def parcel_of(order: StoredOrder, seller_id: UUID) -> UUID:
@@ -66,13 +65,10 @@ def tell(order: StoredOrder, seller_id: UUID, parcel_id: UUID, pieces: tuple[Lin
     return DigitalGoodsDelivered(order.id, parcel_id, seller_id, order.user_id, lines, at)
 
 
-async def let_leave(order: StoredOrder, seller_id: UUID, parcel_id: UUID) -> None:
-    """Let the stock of a part leave, once."""
-    pieces = tuple(
-        inventory.StockLine(line.sku, seller_id, line.quantity - line.canceled)
-        for line in order.lines
-        if line.seller_id == seller_id and line.quantity > line.canceled
-    )
-    (answer,) = await inventory.ship_stock.many([(inventory.ShipStock(order.id, pieces, parcel_id), caller())])
+async def let_leave(order: StoredOrder, parcel: Parcel) -> None:
+    """Let the stock of a parcel leave, once."""
+    skus = {line.id: line.sku for line in order.lines}
+    pieces = tuple(inventory.StockLine(skus[line.line_id], parcel.seller_id, line.quantity) for line in parcel.lines)
+    (answer,) = await inventory.ship_stock.many([(inventory.ShipStock(order.id, pieces, parcel.id), caller())])
     if isinstance(answer, Exception):
         raise answer

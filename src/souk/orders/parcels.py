@@ -94,18 +94,20 @@ async def pack_parcel(new: NewParcel) -> shipping.Shipment:
     seller_id = choose_part(await reading.find_visible(new.order_id), new.seller_id)
 
     async def work(tx: Transaction) -> shipping.Shipment:
-        return show(await write_parcel(tx, new, seller_id))
+        # The answer is kept with its key, and the address is not to be.
+        return msgspec.structs.replace(show(await write_parcel(tx, new, seller_id)), address=None)
 
     parcel = await once(db, new, work)
-    await open_parcel(parcel.order_id, parcel.id)
-    return parcel
+    return show(await open_parcel(parcel.order_id, parcel.id))
 
 
-async def open_parcel(order_id: UUID, parcel_id: UUID) -> None:
-    """Let shipping know of a parcel; again changes nothing."""
+async def open_parcel(order_id: UUID, parcel_id: UUID) -> shipping.OpenShipment:
+    """Let shipping know of a parcel, and what it is told; again changes nothing."""
     order = await reading.find_order(order_id)
     parcel = next(one for one in await db.all(Parcel, FIND_PARCELS, [order_id]) if one.id == parcel_id)
-    await shipping.open_shipment(describe(order, parcel))
+    opened = describe(order, parcel)
+    await shipping.open_shipment(opened)
+    return opened
 
 
 async def recall_parcels(order_id: UUID) -> None:
@@ -115,14 +117,10 @@ async def recall_parcels(order_id: UUID) -> None:
 
 
 async def unpack(order: StoredOrder, wanted: Mapping[UUID, int]) -> None:
-    """Have those parcels cancelled without which so many pieces of these lines are not there; one that has left stays as it is."""
-    short = {line.id for line in order.lines if wanted.get(line.id, 0) > left_to_pack(line)}
-    packed = [
-        parcel
-        for parcel in await db.all(Parcel, FIND_PARCELS, [order.id])
-        if parcel.status == "packed" and any(line.line_id in short for line in parcel.lines)
-    ]
-    await recall(order.id, packed, tuple(parcel.id for parcel in packed))
+    """Have parcels cancelled until so many pieces of these lines are there, the newest first; one that has left stays as it is."""
+    packed = [parcel for parcel in await db.all(Parcel, FIND_PARCELS, [order.id]) if parcel.status == "packed"]
+    chosen = choose_parcels({line.id: wanted.get(line.id, 0) - left_to_pack(line) for line in order.lines}, packed)
+    await recall(order.id, chosen, tuple(parcel.id for parcel in chosen))
 
 
 async def recall(order_id: UUID, packed: Sequence[Parcel], only: tuple[UUID, ...] | None) -> None:
@@ -172,8 +170,11 @@ async def follow(tx: Transaction, steps: Sequence[Step]) -> None:
         await tx.run(MOVE_PARCELS, sorted({known[parcel_id].order_id for parcel_id in ids}), ids, status)
     await count(tx, counts)
     await derive_fulfillment(tx, order_ids)
-    moments = [Moment(known[parcel_id].order_id, f"parcel_{now}", {"shipment_id": str(parcel_id)}) for parcel_id, now in reached.items()]
-    await add_to_timeline(tx, tuple(moments))
+    await add_to_timeline(tx, tuple(moment_of(known[parcel_id], now) for parcel_id, now in reached.items()))
+
+
+def moment_of(parcel: Parcel, status: ParcelStatus) -> Moment:
+    return Moment(parcel.order_id, f"parcel_{status}", {"shipment_id": str(parcel.id), "seller_id": str(parcel.seller_id)})
 
 
 async def tell_earnings(tx: Transaction, leaving: Sequence[Parcel]) -> None:
@@ -216,6 +217,17 @@ def count_step(before: ParcelStatus, after: ParcelStatus) -> tuple[int, int, int
     return 0, int(before == "packed"), int(after == "delivered")
 
 
+def choose_parcels(missing: Mapping[UUID, int], packed: Sequence[Parcel]) -> list[Parcel]:
+    """Those of the parcels, the newest first, without which so many pieces of these lines are missing."""
+    short = Counter(missing)
+    chosen = []
+    for parcel in reversed(packed):
+        if any(short[line.line_id] > 0 for line in parcel.lines):
+            chosen.append(parcel)
+            short.subtract({line.line_id: line.quantity for line in parcel.lines})
+    return chosen
+
+
 def choose_part(order: StoredOrder, seller_id: UUID | None) -> UUID:
     """Whose part of the order it is about: the one that is named, or the only one that the caller sells."""
     who = caller().principal
@@ -228,9 +240,13 @@ def choose_part(order: StoredOrder, seller_id: UUID | None) -> UUID:
 
 
 def choose_lines(order: StoredOrder, seller_id: UUID, wanted: Iterable[LinePieces] | None) -> tuple[LinePieces, ...]:
-    """What goes into a parcel of this seller: what is wanted, or all that is left. Raises NotPackable, TooMuchPacked, InvalidField."""
+    """What goes into a parcel of this seller: what is wanted, or all that is left. Raises NotPackable, TooMuchPacked, InvalidField.
+
+    What needs no shipping goes by itself.
+    """
     left = {line.id: left_to_pack(line) for line in order.lines if line.seller_id == seller_id}
-    if order.status != "placed" or not any(left.values()):
+    part = next(part for part in order.parts if part.seller_id == seller_id)
+    if order.status != "placed" or not any(left.values()) or part.shipping_option == shipping.NO_SHIPPING:
         raise NotPackable(order.status, order.fulfillment_status)
     if wanted is None:
         return tuple(LinePieces(line_id, pieces) for line_id, pieces in left.items() if pieces)

@@ -39,9 +39,10 @@ class PricedPart(msgspec.Struct, frozen=True):
 
 
 class Priced(msgspec.Struct, frozen=True):
-    """Lines with everything that an order is made of; the items stand as the lines stood."""
+    """Lines with everything that an order is made of; the items, and what each is filed under, stand as the lines stood."""
 
     items: tuple[OrderItem, ...]
+    categories: tuple[tuple[UUID, ...], ...]
     parts: tuple[PricedPart, ...]
     quote: pricing.Quote
 
@@ -111,7 +112,7 @@ async def price_carts(asked: tuple[Asked[QuoteCart], ...]) -> Answers[PricedCart
 
 def add_cart(priced: Priced | Exception, cart: carts.CartLines | Exception) -> PricedCart | Exception:
     assert isinstance(cart, carts.CartLines)  # noqa: S101  else there was nothing to price
-    return priced if isinstance(priced, Exception) else PricedCart(priced.items, priced.parts, priced.quote, cart)
+    return priced if isinstance(priced, Exception) else PricedCart(priced.items, priced.categories, priced.parts, priced.quote, cart)
 
 
 _pricing: Batcher[QuoteCart, PricedCart] = Batcher(price_carts)
@@ -245,8 +246,10 @@ def make_quote_request(rated: Rated) -> pricing.QuoteRequest:
 def make_priced(rated: Rated, quote: pricing.Quote | Exception) -> Priced | Exception:
     if isinstance(quote, Exception):
         return quote
-    items = tuple(make_item(rated.selection.variants[line.sku], line) for line in quote.lines)
-    return Priced(items, make_parts(quote, items, rated.rates, rated.chosen), quote)
+    variants = [rated.selection.variants[line.sku] for line in quote.lines]
+    items = tuple(make_item(variant, line) for variant, line in zip(variants, quote.lines, strict=True))
+    categories = tuple(variant.category_ids for variant in variants)
+    return Priced(items, categories, make_parts(quote, items, rated.rates, rated.chosen), quote)
 
 
 def choose_rate(seller_id: UUID, offered: tuple[shipping.Rate, ...], request: QuoteCart) -> shipping.Rate:

@@ -31,7 +31,7 @@ SELECT_ORDERS = """
            o.currency, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.tax_included, o.coupon,
            o.coupon_discount, o.shipping_address, o.note,
            o.expires_at, o.placed_at, o.version, o.created_at, o.updated_at,
-           (SELECT jsonb_agg(to_jsonb(l) - 'order_id' - 'discounts' - 'created_at' ORDER BY l.id)
+           (SELECT jsonb_agg(to_jsonb(l) - '{order_id,discounts,category_ids,created_at}'::text[] ORDER BY l.id)
             FROM orders.order_line AS l WHERE l.order_id = o.id) AS lines,
            (SELECT jsonb_agg(to_jsonb(p) - 'order_id' - 'created_at' - 'updated_at' ORDER BY p.created_at, p.seller_id)
             FROM orders.order_part AS p WHERE p.order_id = o.id) AS parts
@@ -49,6 +49,8 @@ LIST_ALL = f"{SELECT_ORDERS} WHERE o.id < $1 AND ($2::text IS NULL OR o.status =
 IS_KNOWN = "SELECT EXISTS (SELECT FROM orders.orders WHERE id = $1)"
 READ_TIMELINE = "SELECT id, type, data, actor_id, created_at FROM orders.timeline WHERE order_id = $1 ORDER BY id LIMIT 500"
 
+# What all sellers of an order may know of it.
+KNOWN_TO_ALL = ("placed", "canceled")
 NEWEST = UUID(int=2**128 - 1)
 
 
@@ -154,9 +156,13 @@ async def list_orders(
 
 @exposed()
 async def get_timeline(order_id: UUID) -> tuple[TimelineEntry, ...]:
-    """What happened to an order, oldest first. Another's order is NotFound."""
-    await find_visible(order_id)
-    return await db.all(TimelineEntry, READ_TIMELINE, order_id)
+    """What happened to an order, oldest first: all of it, or to a seller's own goods. Another's order is NotFound."""
+    order, who = await find_visible(order_id), caller()
+    entries = await db.all(TimelineEntry, READ_TIMELINE, order_id)
+    if who.principal.is_admin or is_owner(order, who):
+        return entries
+    own = {str(part.seller_id) for part in order.parts}
+    return tuple(cut for entry in entries if (cut := narrow_entry(entry, own)) is not None)
 
 
 async def find_order(order_id: UUID) -> StoredOrder:
@@ -228,6 +234,13 @@ def keep_sellers(order: StoredOrder, seller_ids: tuple[UUID, ...]) -> StoredOrde
         cart_id=None,
         user_id=None,
     )
+
+
+def narrow_entry(entry: TimelineEntry, own: set[str]) -> TimelineEntry | None:
+    """What these sellers may know of a moment: what happened to their goods, whether the order stands, and nothing of who did it."""
+    if entry.data.get("seller_id") in own:
+        return msgspec.structs.replace(entry, actor_id=None)
+    return msgspec.structs.replace(entry, data={}, actor_id=None) if entry.type in KNOWN_TO_ALL else None
 
 
 def make_order(stored: StoredOrder, payment: payments.Payment | None = None) -> Order:

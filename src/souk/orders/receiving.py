@@ -16,9 +16,9 @@ from souk.orders import parcels
 from souk.orders.database import db
 from souk.orders.events import ReturnedPieces, ReturnReceived
 from souk.orders.reading import FIND_ORDERS, StoredLine, StoredOrder
-from souk.orders.return_types import ChangeReturn, RecordReturn, Return, ReturnItem, TooMuchReturned
-from souk.orders.returns import ADD, COLUMNS, FIND, LOCK, StoredReturn, check_may_move, count, rule_on, show
-from souk.orders.settling import LOCK_ORDERS, Moment, add_to_timeline
+from souk.orders.return_types import ChangeReturn, RecordReturn, Return, ReturnItem, TooMuchRecorded
+from souk.orders.returns import ADD, COLUMNS, FIND, LOCK, StoredReturn, check_may_move, count, is_again, moment_of, rule_on, show
+from souk.orders.settling import LOCK_ORDERS, add_to_timeline
 from souk.orders.worths import Worth, freight_of, is_all_back, lines_of, worth_of
 
 RECEIVE = f"""
@@ -47,7 +47,8 @@ class Receipt(msgspec.Struct, frozen=True):
 async def change_return(return_id: UUID, change: ChangeReturn) -> Return:
     """Approve, refuse or receive a return to one's own seller account, or give up one's own. Saying so again changes nothing.
 
-    What has arrived is paid back at once, as the terms say, less the deduction. Raises NotFound, WrongReturnStatus, InvalidField.
+    What has arrived is paid back at once, as the terms say, less a deduction for which there is a reason; a return of which nothing
+    has is refused and not received. Raises NotFound, WrongReturnStatus, InvalidField.
     """
     row = await db.maybe(StoredReturn, FIND, return_id)
     if row is None:
@@ -56,13 +57,11 @@ async def change_return(return_id: UUID, change: ChangeReturn) -> Return:
         await tx.run(LOCK_ORDERS, [row.order_id])
         order = await tx.one(StoredOrder, FIND_ORDERS, [row.order_id])
         found = await tx.one(StoredReturn, LOCK, return_id)
-        again = found.status == change.status or (change.status == "received" and found.status == "refunded")
-        check_may_move(msgspec.structs.replace(found, status="requested") if again else found, order, change, caller())
-        if again:
+        check_may_move(found, order, change, caller())
+        if is_again(found, change):
             return show(found)
         moved = await (receive if change.status == "received" else rule_on)(tx, order, found, change)
-        data: dict[str, object] = {"return_id": str(return_id)}
-        await add_to_timeline(tx, (Moment(order.id, f"return_{change.status}", data, caller().principal.user_id),))
+        await add_to_timeline(tx, (moment_of(moved, f"return_{change.status}"),))
         return show(moved)
 
 
@@ -70,7 +69,7 @@ async def change_return(return_id: UUID, change: ChangeReturn) -> Return:
 async def record_return(request: RecordReturn) -> None:
     """Write down that pieces of an order came back elsewhere, fit for sale, and pay them back as any others.
 
-    For admins. Recording the same return again changes nothing. Raises NotFound for an order that is not there, TooMuchReturned.
+    For admins. Recording the same return again changes nothing. Raises NotFound for an order that is not there, TooMuchRecorded.
     """
     caller().principal.require_admin()
     async with db.transaction() as tx:
@@ -84,10 +83,11 @@ async def record_return(request: RecordReturn) -> None:
             row = await tx.one(StoredReturn, ADD, *made)
             await count(tx, order.id, {item.line_id: (item.quantity, 0) for item in row.items})
             await receive(tx, order, row, ChangeReturn("received"))
+            await add_to_timeline(tx, (moment_of(row, "return_received"),))
 
 
 def find_items(order: StoredOrder, request: RecordReturn) -> tuple[ReturnItem, ...]:
-    """The lines of which pieces came back: those of the SKU at this price. Raises TooMuchReturned."""
+    """The lines of which pieces came back: those of the SKU at this price. Raises TooMuchRecorded."""
     taken: Counter[UUID] = Counter()
     for piece in request.pieces:
         missing = piece.quantity
@@ -97,12 +97,14 @@ def find_items(order: StoredOrder, request: RecordReturn) -> tuple[ReturnItem, .
                 taken[line.id] += some
                 missing -= some
         if missing:
-            raise TooMuchReturned(order.id, piece.quantity, piece.quantity - missing)
+            raise TooMuchRecorded(piece.sku, piece.quantity, piece.quantity - missing)
     return tuple(ReturnItem(line.id, line.sku, taken[line.id], "other", 0, "buyer") for line in order.lines if taken[line.id])
 
 
 async def receive(tx: Transaction, order: StoredOrder, found: StoredReturn, change: ChangeReturn) -> StoredReturn:
     """Count what has come back of a return that is locked, with its order, and tell what goes back for it."""
+    if change.deduction is not None and change.deduction.amount and not change.reason:
+        raise InvalidField("reason", "is missing: say why less is paid back")
     receipt = work_out(order, found, arrived(found, change))
     refund = deduct(receipt.whole, change.deduction, found.currency)
     await count(tx, order.id, {item.line_id: (-item.quantity, item.received) for item in receipt.items})
@@ -115,9 +117,10 @@ async def receive(tx: Transaction, order: StoredOrder, found: StoredReturn, chan
 
 
 def arrived(found: StoredReturn, change: ChangeReturn) -> tuple[ReturnItem, ...]:
-    """The items with what has come back of them: as is said, or all of it and fit for sale. Raises InvalidField."""
+    """The items with what has come back of them: as is said, or all of it, fit for sale unless it was damaged. Raises InvalidField."""
     if change.items is None:
-        return tuple(msgspec.structs.replace(item, received=item.quantity, resellable=item.quantity) for item in found.items)
+        fit = {item.line_id: 0 if item.reason == "damaged" else item.quantity for item in found.items}
+        return tuple(msgspec.structs.replace(item, received=item.quantity, resellable=fit[item.line_id]) for item in found.items)
     said = {one.line_id: one for one in change.items}
     if len(said) < len(change.items) or said.keys() - {item.line_id for item in found.items}:
         raise InvalidField("items", "hold a line twice, or one that is not of this return")
@@ -128,6 +131,8 @@ def arrived(found: StoredReturn, change: ChangeReturn) -> tuple[ReturnItem, ...]
         if received > item.quantity or resellable > received:
             raise InvalidField("items", "say that more has come back than was to, or that more of it can be sold again")
         items.append(msgspec.structs.replace(item, received=received, resellable=resellable))
+    if not any(item.received for item in items):
+        raise InvalidField("items", "say that nothing has come back: refuse the return")
     return tuple(items)
 
 

@@ -14,13 +14,16 @@ from souk.orders.return_types import PolicyTerms, ReturnPolicy, ReturnReason
 from souk.orders.settings import settings
 
 COLUMNS = "id, seller_id, category_id, window_days, restocking_fee_ppm, final_sale, return_shipping, created_at, ended_at"
+TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtextextended('orders.return_policy ' || concat_ws(' ', $1::uuid, $2::uuid), 0))"
+# Who had to wait has the earlier time: terms begin when those before them end.
 END = """
-    UPDATE orders.return_policy SET ended_at = now()
+    UPDATE orders.return_policy SET ended_at = greatest(now(), created_at)
     WHERE ended_at IS NULL AND seller_id IS NOT DISTINCT FROM $1 AND category_id IS NOT DISTINCT FROM $2
+    RETURNING ended_at
 """
 ADD = f"""
-    INSERT INTO orders.return_policy (id, seller_id, category_id, window_days, restocking_fee_ppm, final_sale, return_shipping)
-    VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {COLUMNS}
+    INSERT INTO orders.return_policy (id, seller_id, category_id, window_days, restocking_fee_ppm, final_sale, return_shipping, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now())) RETURNING {COLUMNS}
 """
 LIST = f"""
     SELECT {COLUMNS} FROM orders.return_policy
@@ -45,9 +48,10 @@ async def set_return_policy(terms: PolicyTerms) -> ReturnPolicy:
     """
     check_may_set(terms.seller_id)
     async with db.transaction() as tx:
-        await tx.run(END, terms.seller_id, terms.category_id)
+        await tx.run(TAKE_TURN, terms.seller_id, terms.category_id)
+        since = await tx.value(END, terms.seller_id, terms.category_id)
         names = ("seller_id", "category_id", "window_days", "restocking_fee_ppm", "final_sale", "return_shipping")
-        return await tx.one(ReturnPolicy, ADD, new_id(), *(getattr(terms, name) for name in names))
+        return await tx.one(ReturnPolicy, ADD, new_id(), *(getattr(terms, name) for name in names), since)
 
 
 @exposed()

@@ -46,8 +46,9 @@ class ReceivedLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChangeReturn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What becomes of a return. With `received` goes what has arrived (all of it, fit for sale, if nothing is said) and what is kept
-    of the money because of its state."""
+    """What becomes of a return. With `received` goes what has arrived (all of it, fit for sale unless it
+    was damaged, if nothing is said) and what is kept
+    of the money because of its state, which needs a `reason`. Of what has not arrived a return is `refused`."""
 
     status: Literal["approved", "refused", "canceled", "received"]
     reason: Text | None = None
@@ -143,6 +144,14 @@ class TooMuchReturned(Conflict, code="orders.too_much_returned"):
     """{asked} pieces of line {line_id} are more than the {left} that were sent and are not on their way back."""
 
     line_id: UUID
+    asked: int
+    left: int
+
+
+class TooMuchRecorded(Conflict, code="orders.too_much_recorded"):
+    """{asked} pieces of {sku} are more than the {left} that were sent at this price and are not on their way back."""
+
+    sku: str
     asked: int
     left: int
 

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 
-from souk import catalog
 from souk.kit.callers import Caller, caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
@@ -61,6 +60,7 @@ COUNT = """
     FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS u (id, open, returned)
     WHERE l.order_id = $1 AND l.id = u.id
 """
+FIND_CATEGORIES = "SELECT id, category_ids FROM orders.order_line WHERE order_id = $1"
 # When the pieces of a line were last seen on their way or arriving.
 FIND_ARRIVALS = """
     SELECT (line ->> 'line_id')::uuid AS line_id, max(p.updated_at) AS at
@@ -107,21 +107,30 @@ class _Arrival(msgspec.Struct, frozen=True):
     at: datetime
 
 
+class _Filed(msgspec.Struct, frozen=True):
+    id: UUID
+    category_ids: tuple[UUID, ...]
+
+
 class Terms(msgspec.Struct, frozen=True):
-    """What decides whether pieces of an order may come back: policies of when it was placed, categories, arrivals."""
+    """What decides whether pieces of an order may come back: policies and categories of when it was made, arrivals.
+
+    Lenient ones take back what is a final sale, or comes late: an admin asks.
+    """
 
     policies: tuple[ReturnPolicy, ...]
-    categories: Mapping[str, tuple[UUID, ...]]
+    categories: Mapping[UUID, tuple[UUID, ...]]
     arrivals: Mapping[UUID, datetime]
     now: datetime
+    lenient: bool
 
 
 @exposed(timeout=10.0)
 async def request_return(order_id: UUID, new: NewReturn) -> tuple[Return, ...]:
     """Ask to send pieces of an order of one's own back; one return for each of their sellers.
 
-    The same Idempotency-Key asks once. Raises NotFound for another's order, TooMuchReturned, NotReturnable, ReturnWindowOver,
-    InvalidField.
+    The same Idempotency-Key asks once. Raises NotFound for another's order, TooMuchReturned, InvalidField; NotReturnable and
+    ReturnWindowOver, but not for an admin.
     """
     order = await reading.find_order(order_id)
     who = caller()
@@ -130,17 +139,16 @@ async def request_return(order_id: UUID, new: NewReturn) -> tuple[Return, ...]:
     if new.refund_to == "wallet" and order.user_id is None:
         raise InvalidField("refund_to", "is to be origin: a guest has no wallet")
     wanted = add_up(new)
-    skus = tuple({line.sku for line in order.lines if line.id in wanted})
-    variants = await catalog.get_variants(skus) if skus else ()
-    categories = {variant.sku: variant.category_ids for variant in variants}
 
     async def work(tx: Transaction) -> tuple[Return, ...]:
         await tx.run(LOCK_ORDERS, [order_id])
         now = await tx.one(StoredOrder, FIND_ORDERS, [order_id])
         sellers = {line.seller_id for line in now.lines}
-        policies = await find_policies(tx, sellers, now.placed_at or now.created_at)
+        # What was made elsewhere was agreed on before it was written down here.
+        policies = await find_policies(tx, sellers, min(now.created_at, now.placed_at or now.created_at))
+        categories = {row.id: row.category_ids for row in await tx.all(_Filed, FIND_CATEGORIES, order_id)}
         arrivals = {row.line_id: row.at for row in await tx.all(_Arrival, FIND_ARRIVALS, order_id)}
-        items = accept(now, wanted, Terms(policies, categories, arrivals, datetime.now(UTC)))
+        items = accept(now, wanted, Terms(policies, categories, arrivals, datetime.now(UTC), who.principal.is_admin))
         return await write_requested(tx, now, items, new)
 
     return await once(db, (order_id, new), work)
@@ -159,8 +167,7 @@ async def write_requested(
         lines = tuple(LinePieces(item.line_id, item.quantity) for item in own)
         await publish(tx, ReturnRequested(order.id, row.id, seller_id, order.user_id, lines))
         made.append(show(row))
-    told = tuple(Moment(order.id, "return_requested", {"return_id": str(one.id)}, caller().principal.user_id) for one in made)
-    await add_to_timeline(tx, told)
+    await add_to_timeline(tx, tuple(moment_of(one, "return_requested") for one in made))
     return tuple(made)
 
 
@@ -204,6 +211,11 @@ async def rule_on(tx: Transaction, order: StoredOrder, found: StoredReturn, chan
     return row
 
 
+def moment_of(one: Return | StoredReturn, type: str) -> Moment:
+    """What the timeline of its order tells of a return."""
+    return Moment(one.order_id, type, {"return_id": str(one.id), "seller_id": str(one.seller_id)}, caller().principal.user_id)
+
+
 async def count(tx: Transaction, order_id: UUID, counts: Mapping[UUID, tuple[int, int]]) -> None:
     """Add to what is to come back and to what has, by line. The order is locked."""
     columns = zip(*counts.values(), strict=True)
@@ -224,8 +236,13 @@ def check_may_move(found: StoredReturn, order: StoredOrder, change: ChangeReturn
     if not (is_seller or is_buyer):
         raise NotFound
     allowed = who.principal.is_admin or (is_buyer if change.status == "canceled" else is_seller)
-    if not allowed or found.status not in BEFORE[change.status]:
+    if not allowed or not (found.status in BEFORE[change.status] or is_again(found, change)):
         raise WrongReturnStatus(found.status)
+
+
+def is_again(found: StoredReturn, change: ChangeReturn) -> bool:
+    """Whether that has become of it before."""
+    return found.status == change.status or (change.status == "received" and found.status == "refunded")
 
 
 def accept(order: StoredOrder, wanted: Mapping[UUID, tuple[int, ReturnReason]], terms: Terms) -> dict[UUID, list[ReturnItem]]:
@@ -244,11 +261,11 @@ def accept(order: StoredOrder, wanted: Mapping[UUID, tuple[int, ReturnReason]], 
 
 def accept_line(line: StoredLine, quantity: int, reason: ReturnReason, terms: Terms) -> ReturnItem:
     """The item of a return; raises NotReturnable or ReturnWindowOver."""
-    mine = adapt(choose_terms(terms.policies, line.seller_id, terms.categories.get(line.sku, ())), reason)
-    if mine.final_sale:
+    mine = adapt(choose_terms(terms.policies, line.seller_id, terms.categories[line.id]), reason)
+    if mine.final_sale and not terms.lenient:
         raise NotReturnable(line.id)
     until = ends_at(mine, terms.arrivals.get(line.id, terms.now))
-    if terms.now > until:
+    if terms.now > until and not terms.lenient:
         raise ReturnWindowOver(line.id, until)
     return ReturnItem(line.id, line.sku, quantity, reason, mine.restocking_fee_ppm, mine.return_shipping)
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from datetime import UTC, datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -110,6 +111,13 @@ class Moment(msgspec.Struct, frozen=True):
     type: str
     data: dict[str, object]
     actor_id: UUID | None = None
+
+
+class Why(msgspec.Struct, frozen=True):
+    """Why something is cancelled: by whom, which everybody is told, and in what words, which stay with the order."""
+
+    by: Literal["buyer", "seller", "admin"]
+    words: str
 
 
 class Repaid(msgspec.Struct, frozen=True):
@@ -243,7 +251,7 @@ async def settle_rejected(rejection: Rejection) -> None:
         raise LostLease
 
 
-async def mark_canceled(tx: Transaction, order_id: UUID, reason: str) -> bool:
+async def mark_canceled(tx: Transaction, order_id: UUID, why: Why) -> bool:
     """Cancel a placed order of which nothing was shipped; False if it is not one."""
     await tx.run(LOCK_ORDERS, [order_id])
     order = await tx.maybe(_Ended, MARK_CANCELED, order_id)
@@ -251,8 +259,8 @@ async def mark_canceled(tx: Transaction, order_id: UUID, reason: str) -> bool:
         return False
     await tx.run(CANCEL_LINES, order_id)
     await tx.run(CANCEL_PARTS, order_id)
-    await publish(tx, OrderCancelled(order.id, order.user_id, reason))
-    await add_to_timeline(tx, (Moment(order.id, "canceled", {"reason": reason}, caller().principal.user_id),))
+    await publish(tx, OrderCancelled(order.id, order.user_id, why.by))
+    await add_to_timeline(tx, (Moment(order.id, "canceled", {"reason": why.words}, caller().principal.user_id),))
     return True
 
 
