@@ -102,3 +102,17 @@ async def test_money_that_is_moved_and_paid_out_at_once_goes_one_way() -> None:
         left, wallet, paid = await whereabouts(seller, owner)
         assert (left >= 0, wallet >= 0, left + wallet + paid) == (True, True, 5_000 * turn + 700)
     assert await db.value("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
+
+
+async def test_what_is_too_young_for_the_bank_is_too_young_for_a_wallet() -> None:
+    seller, owner = await make_seller(5_000), new_id()
+    settings.replace(payout_delay_s=3_600.0)
+    with pytest.raises(InsufficientFunds) as refused:
+        await move(seller, owner, 1)
+    assert refused.value.balance == euros(0)
+    settings.replace(payout_delay_s=0.05)
+    await asyncio.sleep(0.1)
+    await move(seller, owner, 5_000)
+    settings.replace(payout_delay_s=3_600.0)
+    await move(seller, owner, 700, to_seller=True)  # to a seller it goes at any time
+    assert await whereabouts(seller, owner) == (700, 4_300, 0)

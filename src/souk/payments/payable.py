@@ -1,4 +1,4 @@
-"""What of a seller's balance may leave it: never what another is just taking out of it."""
+"""What of a seller's balance may leave it, to their bank or to their owner's wallet: never what another is just taking out of it."""
 
 import time
 from collections.abc import Sequence
