@@ -1,4 +1,4 @@
-"""Compare orders with their stock, their money, their coupons and their parcels, which other contexts keep, page by page.
+"""Compare orders with their stock, money, coupons, parcels and credit notes, which other contexts keep, page by page.
 
 The contexts are read one after the other, so that what changes meanwhile looks broken: what differs is read again some seconds later,
 and only what differs in the same way then is reported.
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from souk import inventory, orders, payments, pricing, shipping
+from souk import inventory, invoices, orders, payments, pricing, shipping
 from souk.audit.reporting import verdict_on
 from souk.inventory import ReservationBook
 from souk.kit.rules import Finding, Rule, Verdict
@@ -32,8 +32,9 @@ FREED = Rule("I6.released", "What was let go of an order's money is what its can
 GIVEN = Rule("I6.returns", "What goes back for returns is what they are worth, as far as it had not gone back before")
 COUPON = Rule("I11.orders", "A coupon counts the placed orders that bear it, and no other")
 PARCELS = Rule("I7.parcels", "The parcels of an order that shipping knows are those that orders counts, and as far")
+CREDITED = Rule("I16.returns", "What goes back for returns is credited, or will be when their part is invoiced")
 LEFT = Rule("I7.dispatched", "Nothing has left of an order that is not placed")
-RULES = (PIECES, HELD, MONEY, BACK, WAITS, EARNED, FREED, GIVEN, COUPON, PARCELS, LEFT)
+RULES = (PIECES, HELD, MONEY, BACK, WAITS, EARNED, FREED, GIVEN, COUPON, PARCELS, CREDITED, LEFT)
 
 
 class Books(msgspec.Struct, frozen=True):
@@ -47,10 +48,11 @@ class Books(msgspec.Struct, frozen=True):
     coupons: dict[UUID, str]
     packed: dict[UUID, str]
     shipments: dict[UUID, ShipmentBook]
+    credits: dict[UUID, int]
 
     def order_ids(self) -> list[UUID]:
         """Every order that anybody knows."""
-        kept = (self.orders, self.reservations, self.payments, self.coupons, self.packed, self.shipments)
+        kept = (self.orders, self.reservations, self.payments, self.coupons, self.packed, self.shipments, self.credits)
         return sorted({order_id for book in kept for order_id in book})
 
 
@@ -91,6 +93,7 @@ async def read_books(after: UUID, until: UUID, limit: int) -> Books:
         {one.order_id: one.code for one in await pricing.read_redemption_books(after, end)},
         {one.order_id: one.parcels for one in await orders.read_parcel_books(after, end)},
         {one.order_id: one for one in await shipping.read_shipment_books(after, end)},
+        {one.order_id: one.credited for one in await invoices.read_credit_books(after, end)},
     )
 
 
@@ -109,6 +112,7 @@ def find_differences(books: Books) -> Iterator[tuple[Rule, Finding]]:
             *compare_earnings(order, books.payments.get(order_id)),
             *compare_coupon(order, books.coupons.get(order_id)),
             *compare_parcels(order, books.packed.get(order_id), books.shipments.get(order_id)),
+            *compare_credits(order, books.credits.get(order_id, 0)),
         ):
             yield rule, Finding(str(order_id), {"order": order.status if order else None, **found})
 
@@ -172,3 +176,9 @@ def compare_parcels(order: OrderBook | None, packed: str | None, shipments: Ship
         yield PARCELS, {"counted": packed, "in_shipping": known}
     if shipments and shipments.dispatched and (order is None or order.status != "placed"):
         yield LEFT, {"in_shipping": known}
+
+
+def compare_credits(order: OrderBook | None, credited: int) -> Found:
+    returned = order.returned if order else 0
+    if credited != returned:
+        yield CREDITED, {"returned": returned, "credited": credited}
