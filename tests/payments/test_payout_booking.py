@@ -7,16 +7,23 @@ from typing import Literal
 from uuid import UUID
 
 import pytest
-from tests.payments.bank import SHORT, assert_in_order, balance_of, euros, make_seller, payouts_of, read_statement, run_jobs
+from tests.conftest import asked_by
+from tests.payments.bank import SHORT, ask_again, assert_in_order, balance_of, euros, make_seller, payouts_of, read_statement, run_jobs
 from tests.payments.money import announced, balance
 from tests.payments.outside import Outside
 
+from souk import payments
 from souk.app import Shop
+from souk.kit.callers import SYSTEM, Caller, asking
+from souk.kit.errors import Forbidden
+from souk.kit.ids import new_id
+from souk.kit.rules import check_rules
 from souk.payments import ledger, paying_out, payouts
 from souk.payments.banks import find_bank
 from souk.payments.banks.bank import TransferNews
 from souk.payments.database import db
 from souk.payments.events import PayoutFailed, PayoutSent
+from souk.payments.payout_types import Payout, PayoutEnded, PayoutNotFound, PayoutOutcome, SettlePayout
 from souk.payments.settings import settings
 
 Status = Literal["accepted", "paid", "refused", "returned", "unknown"]
@@ -107,3 +114,44 @@ async def test_another_amount_is_for_a_person_to_look_at(bank: Outside) -> None:
     reason = "5000 EUR were to be sent, 4999 EUR told of"
     assert payout.status == "sending"
     assert await discrepancies_of(payout.id) == [("answer", reason), ("book", reason)]
+
+
+async def settle(payout: Payout, outcome: PayoutOutcome, key: str | None = None) -> Payout:
+    with asking(Caller(SYSTEM, idempotency_key=key)):
+        return await payments.settle_payout(payout.seller_id, payout.id, SettlePayout(outcome, "looked at the bank"))
+
+
+async def test_what_the_bank_contradicts_is_ended_by_an_admin(bank: Outside) -> None:
+    await bank.control(hold_webhooks=True)
+    seller = await make_seller(5_000, SHORT)
+    await run_jobs()
+    await read_statement()
+    [payout] = await payouts_of(seller)
+    with asked_by("seller", sells_for=(seller,)), pytest.raises(Forbidden):
+        await payments.settle_payout(seller, payout.id, SettlePayout("paid", "mine"))
+    first, again = [await settle(payout, "paid", "the same") for _ in range(2)]
+    assert first == again == (await payouts_of(seller))[0]
+    assert (first.status, first.settle_reason) == ("paid", "looked at the bank")
+    assert (await balance(ledger.payouts_due("EUR")), await balance_of(seller)) == (0, 0)
+    assert len(await announced(PayoutSent)) == 1
+    with pytest.raises(PayoutEnded):
+        await settle(payout, "failed")
+    await ask_again()
+    await read_statement()
+    with asking(Caller(SYSTEM)):
+        for one in await payments.list_discrepancies(10):
+            await payments.close_discrepancy(one.id, "a cent of fees")
+        assert [verdict for verdict in await check_rules("payments", settled=True) if verdict.broken] == []
+
+
+@pytest.mark.parametrize(("outcome", "status", "left"), [("failed", "failed", 5_000), ("returned", "failed", 5_000), ("paid", "paid", 0)])
+async def test_an_admin_says_what_became_of_the_money(shop: Shop, outcome: PayoutOutcome, status: str, left: int) -> None:
+    settings.replace(sandbox_bank_url="http://127.0.0.1:1", payout_change_delay_s=0.0)
+    seller = await make_seller(5_000)
+    await payouts.make_due_payouts()
+    [payout] = await payouts_of(seller)
+    settled = await settle(payout, outcome)
+    assert (settled.status, await balance_of(seller)) == (status, left)
+    assert (await balance(ledger.payouts_due("EUR")), await balance(ledger.bank("sandbox_bank", "EUR"))) == (0, 5_000 - left)
+    with asking(Caller(SYSTEM)), pytest.raises(PayoutNotFound):
+        await payments.settle_payout(new_id(), payout.id, SettlePayout("paid", "of another seller"))

@@ -21,6 +21,7 @@ from souk.payments.payout_types import (
     PayoutAccount,
     SellerBalances,
     SetPayoutAccount,
+    SettlePayout,
     Statement,
     StatementPage,
     StatementWanted,
@@ -72,6 +73,12 @@ async def get_payout(seller_id: FromPath[UUID], payout_id: FromPath[UUID]) -> Pa
     return await payments.get_payout(seller_id, payout_id)
 
 
+@route("POST", "/sellers/{seller_id:uuid}/payouts/{payout_id:uuid}/settle", ADMIN, status_code=200, tags=["payouts"])
+async def settle_payout(seller_id: FromPath[UUID], payout_id: FromPath[UUID], data: JSONBody[SettlePayout]) -> Payout:
+    """Say what has become of a payout that its bank contradicts. Look at the bank first; close the discrepancy after."""
+    return await payments.settle_payout(seller_id, payout_id, data)
+
+
 async def read_period(seller_id: FromPath[UUID], currency: InCurrency, since: Since = None, until: Until = None) -> StatementWanted:
     """Of what a statement is wanted."""
     today = datetime.now(UTC).date()
@@ -114,5 +121,6 @@ routes: tuple[BaseRouteHandler, ...] = (
     list_payouts,
     pay_seller_out,
     get_payout,
+    settle_payout,
     read_statement,
 )

@@ -32,7 +32,8 @@ from souk.payments.payout_types import (
 )
 from souk.payments.settings import settings
 
-COLUMNS = "id, seller_id, currency, amount, bank, status, destination, number_end, bank_id, reason, paid_at, created_at, updated_at"
+COLUMNS = """id, seller_id, currency, amount, bank, status, destination, number_end, bank_id, reason, paid_at, created_at, updated_at,
+    settle_reason"""
 # Another process that is at the same sellers has locked their rows: it pays them.
 LOCK_DUE = """
     SELECT seller_id, currency, holder, number, bank_code, country, payable_from > now() AS held_back, payable_from
@@ -202,5 +203,14 @@ async def get_seller_balances(seller_id: UUID) -> SellerBalances:
 def show_payout(row: PayoutRow) -> Payout:
     """A payout as others see it."""
     return Payout(
-        row.id, row.seller_id, row.money, row.status, mask(row.number_end), row.reason, row.paid_at, row.created_at, row.updated_at
+        row.id,
+        row.seller_id,
+        row.money,
+        row.status,
+        mask(row.number_end),
+        row.reason,
+        row.paid_at,
+        row.created_at,
+        row.updated_at,
+        row.settle_reason,
     )
