@@ -10,9 +10,10 @@ from pathlib import Path
 import asyncpg
 import msgspec
 import pytest
+from tests.audit.history import is_settled
 from tests.conftest import asked_by
 from tests.invoices.billing import BUYER, SUPPLIED_AT, numbers_of, order_many, sell
-from tests.orders.market import ADDRESS, as_buyer, as_system
+from tests.orders.market import ADDRESS, as_buyer, as_system, buy, fill_cart, put_on_sale
 from tests.waiting import until
 
 from souk import app, invoices, orders, shipping, users
@@ -98,6 +99,27 @@ async def test_a_part_is_invoiced_when_the_rest_of_it_is_cancelled(working_shop:
             return [one.total for one in await invoices.list_invoices_of_order(sale.id)] == [Money(1700, "USD")]
 
     await until(is_invoiced)
+
+
+async def test_what_leaves_last_is_a_gift(working_shop: Shop) -> None:
+    sale = await sell(sent=False)
+    await put_on_sale("GIFT", 0, 1000, sale.mugs)
+    cart_id = await fill_cart(BUYER, ("MUG", 1), ("GIFT", 1))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(cart_id))
+    for sku in ("MUG", "GIFT"):
+        line = next(item for item in order.items if item.sku == sku)
+        with asked_by("buyer", sells_for=(sale.mugs,)):
+            parcel = await orders.pack_parcel(orders.NewParcel(order.id, items=(orders.LinePieces(line.id, 1),)))
+            await shipping.dispatch_shipment(parcel.id, shipping.Consignment())
+
+    async def is_invoiced() -> bool:
+        with as_buyer(BUYER):
+            issued = await invoices.list_invoices_of_order(order.id)
+        return [[(line.sku, line.total) for line in one.content.lines] for one in issued] == [[("MUG", 1200), ("GIFT", 0)]]
+
+    await until(is_invoiced)
+    await until(is_settled)
 
 
 async def test_an_invoice_says_who_sold_what_to_whom(shop: Shop) -> None:
