@@ -4,7 +4,7 @@ import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -72,11 +72,14 @@ async def test_a_part_is_invoiced_when_its_last_parcel_has_left(working_shop: Sh
 
     await until(lambda: are_heard(1))
     assert await numbers_of(sale.mugs) == []
+    await db.pool.execute("UPDATE orders.parcel SET dispatched_at = dispatched_at - interval '3 days' WHERE status = 'dispatched'")
     with asked_by("buyer", sells_for=(sale.mugs,)):
         await shipping.dispatch_shipment(second.id, shipping.Consignment())
     await until(lambda: are_heard(2))
     assert await numbers_of(sale.mugs) == [1]
     assert await numbers_of(sale.bowls) == []
+    invoice = await sale.bill(sale.mugs)
+    assert invoice.content.supplied_on == invoice.content.issued_on, "when the last parcel left"
 
 
 async def test_a_part_is_invoiced_when_the_rest_of_it_is_cancelled(working_shop: Shop) -> None:
@@ -91,6 +94,7 @@ async def test_a_part_is_invoiced_when_the_rest_of_it_is_cancelled(working_shop:
             return (await orders.get_order(sale.id)).fulfillment_status == "partial"
 
     await until(has_left)
+    await db.pool.execute("UPDATE orders.parcel SET dispatched_at = dispatched_at - interval '3 days'")
     with asked_by("buyer", sells_for=(sale.mugs,)):
         await orders.cancel_order(sale.id, orders.CancelOrder("sold out"))
 
@@ -99,6 +103,8 @@ async def test_a_part_is_invoiced_when_the_rest_of_it_is_cancelled(working_shop:
             return [one.total for one in await invoices.list_invoices_of_order(sale.id)] == [Money(1700, "USD")]
 
     await until(is_invoiced)
+    invoice = await sale.bill(sale.mugs)
+    assert invoice.content.supplied_on == day_of(datetime.now(UTC) - timedelta(days=3)), "when it left, not when the rest was cancelled"
 
 
 async def test_what_leaves_last_is_a_gift(working_shop: Shop) -> None:
@@ -294,7 +300,7 @@ async def test_who_may_have_invoices_issued(shop: Shop) -> None:
     with pytest.raises(Unauthenticated):
         await invoices.issue_invoices((sale.part(sale.mugs),))
     with as_system(), pytest.raises(NotFound):
-        await invoices.issue_invoices((invoices.SoldPart(new_id(), sale.mugs, SUPPLIED_AT),))
+        await invoices.issue_invoices((invoices.SoldPart(new_id(), sale.mugs),))
     assert await numbers_of(sale.mugs) == []
 
 
