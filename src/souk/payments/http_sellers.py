@@ -63,7 +63,7 @@ async def list_payouts(seller_id: FromPath[UUID], limit: Limit = 50, cursor: Cur
 
 @route("POST", "/sellers/{seller_id:uuid}/payouts", ADMIN, tags=["payouts"])
 async def pay_seller_out(seller_id: FromPath[UUID], data: JSONBody[PayOut]) -> Payout:
-    """Pay a seller's whole balance of a currency out now. Send an Idempotency-Key: a repeated request pays once."""
+    """Pay out now what of a seller's balance is not too young. Send an Idempotency-Key: a repeated request pays once."""
     return await payments.pay_seller_out(seller_id, data)
 
 

@@ -70,7 +70,7 @@ class SettlePayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PayOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Pay a seller's whole balance of one currency out now."""
+    """Pay out now what of a seller's balance of one currency is not too young."""
 
     currency: Currency
 

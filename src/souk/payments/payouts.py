@@ -146,7 +146,7 @@ async def make_payouts(tx: Transaction, bank: str, accounts: Sequence[DueAccount
 
 @exposed()
 async def pay_seller_out(seller_id: UUID, wanted: PayOut) -> Payout:
-    """Pay a seller's whole balance of a currency out now, be it below the minimum; for admins. The same Idempotency-Key pays once.
+    """Pay out now what of a seller's balance is not too young, be it below the minimum; for admins. The same Idempotency-Key pays once.
 
     Raises NoBank, NoPayoutAccount, PayoutHeldBack a short time after the account was changed, and NothingToPayOut.
     """
