@@ -21,7 +21,7 @@ VERBS = """
     add allow apply approve authenticate buy cancel change charge check claim clear close confirm count create credit delete deliver
     deposit describe dispatch empty ensure erase export favour find follow forget get hold import issue list mark move note notify open
     pack pay place plan post print put quote read recall receive recommend record redeem refresh refund register reject release remove reply
-    report request reserve reset resolve restore resume retry return revoke rotate save search sell send set ship subscribe suggest
+    report request reserve reset resolve restore resume retry return revoke rotate save search sell send set settle ship subscribe suggest
     sum suspend take train unsubscribe update upload verify void vote withdraw
 """
 # One word says it all; fit to be called from anywhere.

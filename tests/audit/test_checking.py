@@ -117,7 +117,7 @@ FAULTS = {
         VALUES ({STRANGER}, 'order', 'USD', 100, '[]', now()); {pay(STRANGER, "100")}""",
     "I6.paid": pay(WAITING, f"(SELECT amount FROM payments.payment WHERE id = {WAITING})"),
     "I6.released I3.pieces": f"UPDATE orders.order_line SET canceled = 1 WHERE order_id = {PAID} AND sku = 'MUG'",
-    "I6.returns": "UPDATE orders.returns SET refund = refund + 1",
+    "I6.returns I16.returns": "UPDATE orders.returns SET refund = refund + 1",
     "I7.returns": "UPDATE orders.order_line SET returned = returned - 1 WHERE returned > 0",
     "I7.pieces": f"UPDATE orders.order_line SET packed = 1 WHERE order_id = {PAID} AND sku = 'MUG'",
     "I7.placed": f"""UPDATE orders.order_line SET packed = 1 WHERE order_id = {WAITING};
@@ -158,6 +158,8 @@ FAULTS = {
     "I16.sums": """ALTER TABLE invoices.invoice DISABLE TRIGGER USER;
         UPDATE invoices.invoice SET content = jsonb_set(content, '{lines,0,total}', '1') WHERE kind = 'invoice'""",
     "I16.credits": "UPDATE invoices.credit SET credited = credited - 1",
+    "I16.returns": f"""INSERT INTO invoices.credit_due (order_id, refund_id, seller_id, request)
+        VALUES ({PAID}, {STRANGER}, {STRANGER}, '{{"total": 5}}')""",
     "I17.ratings": "UPDATE reviews.product_rating SET stars3 = stars3 - 2, stars1 = stars1 + 1, stars5 = stars5 + 1 WHERE stars3 = 2",
     "I17.votes": "UPDATE reviews.review SET helpful = helpful + 1",
     "I17.reports": "UPDATE reviews.review SET reports = reports + 1",

@@ -13,7 +13,16 @@ from souk.orders.database import db as orders_db
 
 BUYER = new_id()
 # As if it had been packed and dispatched.
-LEAVE = "UPDATE orders.order_line SET packed = quantity - canceled, shipped = quantity - canceled WHERE order_id = $1"
+LEAVE = """
+    WITH left_over AS (
+        UPDATE orders.order_line SET packed = quantity - canceled, shipped = quantity - canceled WHERE order_id = $1
+        RETURNING order_id, seller_id, id, quantity
+    )
+    INSERT INTO orders.parcel (order_id, id, seller_id, status, lines, dispatched_at)
+    SELECT order_id, gen_random_uuid(), seller_id, 'dispatched', jsonb_build_array(jsonb_build_object('line_id', id, 'quantity', quantity)),
+           $2
+    FROM left_over
+"""
 NUMBERS = "SELECT counter FROM invoices.number WHERE seller_id = $1 AND series = $2 AND year = $3 ORDER BY counter"
 SUPPLIED_AT = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
@@ -31,7 +40,7 @@ class Sale:
         return self.order.id
 
     def part(self, seller_id: UUID) -> invoices.SoldPart:
-        return invoices.SoldPart(self.id, seller_id, SUPPLIED_AT)
+        return invoices.SoldPart(self.id, seller_id)
 
     def line(self, seller_id: UUID) -> orders.OrderItem:
         return next(item for item in self.order.items if item.seller_id == seller_id)
@@ -62,13 +71,13 @@ async def order_goods(*, sent: bool = True) -> orders.Order:
 
 async def send(order_id: UUID) -> None:
     """All of an order has left that was not cancelled."""
-    await orders_db.pool.execute(LEAVE, order_id)
+    await orders_db.pool.execute(LEAVE, order_id, SUPPLIED_AT)
 
 
 async def order_many(sale: Sale, count: int) -> list[invoices.SoldPart]:
     """So many more orders of the same goods: what was sent of them of the seller of mugs."""
     more = await asyncio.gather(*(order_goods() for _ in range(count)))
-    return [invoices.SoldPart(order.id, sale.mugs, SUPPLIED_AT) for order in more]
+    return [invoices.SoldPart(order.id, sale.mugs) for order in more]
 
 
 async def numbers_of(seller_id: UUID, series: str = "invoice") -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -9,16 +10,24 @@ import pytest
 from tests.conftest import asked_by
 from tests.invoices.billing import BUYER, Sale, numbers_of, sell
 from tests.orders.market import as_buyer, as_system
+from tests.waiting import until
 
-from souk import invoices
+from souk import invoices, orders, shipping
 from souk.app import Shop
 from souk.invoices.database import db
 from souk.invoices.types import CreditTooLarge, LineNotInvoiced, NotInvoiced
 from souk.kit.errors import Forbidden, InvalidField, Unauthenticated
 from souk.kit.ids import new_id
+from souk.kit.money import Money
 
 MUG, MUG_TAX = 1200, 191
 CREDITED = "SELECT credited, credited_tax FROM invoices.credit"
+# Whether invoices has heard of what came back.
+HEARD = """
+    SELECT EXISTS (SELECT FROM orders.outbox AS o JOIN invoices.consumer_position AS p ON p.source = 'orders'
+                   WHERE p.consumer = 'invoices.credit_returned_pieces' AND o.type = 'orders.ReturnReceived'
+                     AND (p.xid, p.id) >= (o.xid, o.id))
+"""
 
 
 def give_back(sale: Sale, mugs: int, *, shipping: int = 0, refund_id: UUID | None = None, **more: object) -> invoices.IssueCreditNote:
@@ -27,6 +36,21 @@ def give_back(sale: Sale, mugs: int, *, shipping: int = 0, refund_id: UUID | Non
     tax = mugs * MUG_TAX + round(shipping * 19 / 119)
     values = {"lines": (line,), "shipping": shipping, "total": mugs * MUG + shipping, "tax": tax} | more
     return invoices.IssueCreditNote(order_id=sale.id, refund_id=refund_id or new_id(), seller_id=sale.mugs, **values)  # type: ignore[arg-type]
+
+
+async def has_left(sale: Sale, mugs: int) -> bool:
+    with as_buyer(BUYER):
+        return next(item for item in (await orders.get_order(sale.id)).items if item.seller_id == sale.mugs).shipped == mugs
+
+
+async def has_heard_of_a_return() -> bool:
+    return bool(await db.value(HEARD))
+
+
+async def documents_are(sale: Sale, wanted: list[tuple[str, int]]) -> bool:
+    """Whether these are the documents of an order, by their kind and total."""
+    with as_buyer(BUYER):
+        return [(one.kind, one.total.amount) for one in await invoices.list_invoices_of_order(sale.id)] == wanted
 
 
 async def credit(request: invoices.IssueCreditNote) -> invoices.Invoice:
@@ -51,6 +75,23 @@ async def test_a_credit_note_names_what_it_corrects(sale: Sale) -> None:
     (line,) = note.content.lines
     assert (line.quantity, line.unit_price, line.discount, line.total) == (1, 1200, 0, 1200)
     assert await numbers_of(sale.mugs) == await numbers_of(sale.mugs, "credit_note") == [1]
+
+
+async def test_what_comes_back_before_the_rest_has_left_is_credited_when_it_is_invoiced(working_shop: Shop) -> None:
+    sale = await sell(sent=False)
+    with asked_by("buyer", sells_for=(sale.mugs,)):
+        first = await orders.pack_parcel(orders.NewParcel(sale.id, items=(orders.LinePieces(sale.line(sale.mugs).id, 1),)))
+        second = await orders.pack_parcel(orders.NewParcel(sale.id))
+        await shipping.dispatch_shipment(first.id, shipping.Consignment())
+    await until(partial(has_left, sale, 1))
+    with as_system():
+        back = orders.RecordedPieces("MUG", Money(MUG, "USD"), 1)
+        await orders.record_return(orders.RecordReturn(new_id(), sale.id, sale.mugs, (back,)))
+    await until(has_heard_of_a_return)
+    with asked_by("buyer", sells_for=(sale.mugs,)):
+        await shipping.dispatch_shipment(second.id, shipping.Consignment())
+    await until(partial(documents_are, sale, [("invoice", 4100), ("credit_note", MUG)]))
+    assert await db.value("SELECT count(*) FROM invoices.credit_due") == 0
 
 
 async def test_the_same_refund_is_credited_once(sale: Sale) -> None:

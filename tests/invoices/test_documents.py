@@ -3,12 +3,14 @@
 import asyncio
 import io
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
 from pypdf import PdfReader
 from tests.invoices.billing import sell
 from tests.orders.market import as_system
+from tests.waiting import until
 
 from souk import invoices
 from souk.app import Shop
@@ -146,6 +148,28 @@ async def test_the_file_of_an_invoice_and_its_tag(shop: Shop) -> None:
         other = await invoices.read_invoice_file(bowls.id, first.etag)
         assert other.etag != first.etag
         assert other.content
+
+
+async def test_who_asks_for_a_file_that_is_being_printed_waits_for_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    printed, slow = tmp_path / "printed", tmp_path / "slow.py"
+    slow.write_text(f"import time; open({str(printed)!r}, 'a').write('x'); time.sleep(0.5); print('a file', end='')")
+    monkeypatch.setattr(documents, "PRINTER", slow)
+    sale = await sell()
+    mugs = await sale.bill(sale.mugs)
+
+    async def is_printing() -> bool:
+        return printed.exists()
+
+    with as_system():
+        asking = [asyncio.create_task(invoices.read_invoice_file(mugs.id, None)) for _ in range(20)]
+        await until(is_printing)
+        asking[0].cancel()
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert {one.content for one in answers[1:] if isinstance(one, invoices.InvoiceFile)} == {b"a file"}
+    assert printed.read_text() == "x"
 
 
 def test_the_tag_changes_with_what_is_on_the_document() -> None:

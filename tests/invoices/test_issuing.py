@@ -4,15 +4,16 @@ import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import msgspec
 import pytest
+from tests.audit.history import is_settled
 from tests.conftest import asked_by
 from tests.invoices.billing import BUYER, SUPPLIED_AT, numbers_of, order_many, sell
-from tests.orders.market import ADDRESS, as_buyer, as_system
+from tests.orders.market import ADDRESS, as_buyer, as_system, buy, fill_cart, put_on_sale
 from tests.waiting import until
 
 from souk import app, invoices, orders, shipping, users
@@ -71,11 +72,14 @@ async def test_a_part_is_invoiced_when_its_last_parcel_has_left(working_shop: Sh
 
     await until(lambda: are_heard(1))
     assert await numbers_of(sale.mugs) == []
+    await db.pool.execute("UPDATE orders.parcel SET dispatched_at = dispatched_at - interval '3 days' WHERE status = 'dispatched'")
     with asked_by("buyer", sells_for=(sale.mugs,)):
         await shipping.dispatch_shipment(second.id, shipping.Consignment())
     await until(lambda: are_heard(2))
     assert await numbers_of(sale.mugs) == [1]
     assert await numbers_of(sale.bowls) == []
+    invoice = await sale.bill(sale.mugs)
+    assert invoice.content.supplied_on == invoice.content.issued_on, "when the last parcel left"
 
 
 async def test_a_part_is_invoiced_when_the_rest_of_it_is_cancelled(working_shop: Shop) -> None:
@@ -90,6 +94,7 @@ async def test_a_part_is_invoiced_when_the_rest_of_it_is_cancelled(working_shop:
             return (await orders.get_order(sale.id)).fulfillment_status == "partial"
 
     await until(has_left)
+    await db.pool.execute("UPDATE orders.parcel SET dispatched_at = dispatched_at - interval '3 days'")
     with asked_by("buyer", sells_for=(sale.mugs,)):
         await orders.cancel_order(sale.id, orders.CancelOrder("sold out"))
 
@@ -98,6 +103,29 @@ async def test_a_part_is_invoiced_when_the_rest_of_it_is_cancelled(working_shop:
             return [one.total for one in await invoices.list_invoices_of_order(sale.id)] == [Money(1700, "USD")]
 
     await until(is_invoiced)
+    invoice = await sale.bill(sale.mugs)
+    assert invoice.content.supplied_on == day_of(datetime.now(UTC) - timedelta(days=3)), "when it left, not when the rest was cancelled"
+
+
+async def test_what_leaves_last_is_a_gift(working_shop: Shop) -> None:
+    sale = await sell(sent=False)
+    await put_on_sale("GIFT", 0, 1000, sale.mugs)
+    cart_id = await fill_cart(BUYER, ("MUG", 1), ("GIFT", 1))
+    with as_buyer(BUYER):
+        order = await orders.place_order(buy(cart_id))
+    for sku in ("MUG", "GIFT"):
+        line = next(item for item in order.items if item.sku == sku)
+        with asked_by("buyer", sells_for=(sale.mugs,)):
+            parcel = await orders.pack_parcel(orders.NewParcel(order.id, items=(orders.LinePieces(line.id, 1),)))
+            await shipping.dispatch_shipment(parcel.id, shipping.Consignment())
+
+    async def is_invoiced() -> bool:
+        with as_buyer(BUYER):
+            issued = await invoices.list_invoices_of_order(order.id)
+        return [[(line.sku, line.total) for line in one.content.lines] for one in issued] == [[("MUG", 1200), ("GIFT", 0)]]
+
+    await until(is_invoiced)
+    await until(is_settled)
 
 
 async def test_an_invoice_says_who_sold_what_to_whom(shop: Shop) -> None:
@@ -272,7 +300,7 @@ async def test_who_may_have_invoices_issued(shop: Shop) -> None:
     with pytest.raises(Unauthenticated):
         await invoices.issue_invoices((sale.part(sale.mugs),))
     with as_system(), pytest.raises(NotFound):
-        await invoices.issue_invoices((invoices.SoldPart(new_id(), sale.mugs, SUPPLIED_AT),))
+        await invoices.issue_invoices((invoices.SoldPart(new_id(), sale.mugs),))
     assert await numbers_of(sale.mugs) == []
 
 

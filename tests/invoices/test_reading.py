@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 from tests.conftest import asked_by
-from tests.invoices.billing import BUYER, SUPPLIED_AT, Sale, order_many, sell, send
+from tests.invoices.billing import BUYER, Sale, order_many, sell, send
 from tests.orders.market import as_buyer, as_guest, as_system, buy
 
 from souk import carts, invoices, orders, users
@@ -53,7 +53,7 @@ async def test_a_guests_invoice_answers_to_the_token_of_the_order(sale: Sale) ->
         order = await orders.place_order(buy(cart.id, email="guest@example.com"))
     await send(order.id)
     with as_system():
-        (invoice,) = await invoices.issue_invoices((invoices.SoldPart(order.id, sale.mugs, SUPPLIED_AT),))
+        (invoice,) = await invoices.issue_invoices((invoices.SoldPart(order.id, sale.mugs),))
     with as_guest(cart.token):
         assert await invoices.get_invoice(invoice.id) == invoice
         assert await invoices.list_invoices_of_order(order.id) == (invoice,)

@@ -7,16 +7,23 @@ from typing import Literal
 from uuid import UUID
 
 import pytest
-from tests.payments.bank import SHORT, assert_in_order, balance_of, euros, make_seller, payouts_of, read_statement, run_jobs
+from tests.conftest import asked_by
+from tests.payments.bank import SHORT, ask_again, assert_in_order, balance_of, euros, make_seller, payouts_of, read_statement, run_jobs
 from tests.payments.money import announced, balance
-from tests.payments.outside import Outside
+from tests.payments.outside import Outside, until
 
+from souk import payments
 from souk.app import Shop
+from souk.kit.callers import SYSTEM, Caller, asking
+from souk.kit.errors import Forbidden
+from souk.kit.ids import new_id
+from souk.kit.rules import check_rules
 from souk.payments import ledger, paying_out, payouts
 from souk.payments.banks import find_bank
 from souk.payments.banks.bank import TransferNews
 from souk.payments.database import db
 from souk.payments.events import PayoutFailed, PayoutSent
+from souk.payments.payout_types import Payout, PayoutEnded, PayoutNotFound, PayoutOutcome, SettlePayout
 from souk.payments.settings import settings
 
 Status = Literal["accepted", "paid", "refused", "returned", "unknown"]
@@ -36,7 +43,7 @@ async def discrepancies_of(payout_id: UUID) -> list[tuple[str, str]]:
     return [(row["source"], row["reason"]) for row in rows]
 
 
-@pytest.mark.parametrize("habit", ["duplicate_webhook", "webhook_before_response", "forged_signature", "wrong_currency"])
+@pytest.mark.parametrize("habit", ["duplicate_webhook", "webhook_before_response", "forged_signature"])
 async def test_whatever_its_webhooks_do_a_payout_is_booked_once(bank: Outside, habit: str) -> None:
     await bank.control(next=habit, on="transfer")
     seller = await make_seller(5_000)
@@ -45,6 +52,34 @@ async def test_whatever_its_webhooks_do_a_payout_is_booked_once(bank: Outside, h
     [payout] = await payouts_of(seller)
     assert (payout.status, await balance_of(seller)) == ("paid", 0)
     assert (len(await announced(PayoutSent)), await discrepancies_of(payout.id)) == (1, [])
+
+
+async def test_a_webhook_that_names_another_currency_is_for_a_person_to_look_at(bank: Outside) -> None:
+    await bank.control(next="wrong_currency", on="transfer")
+    seller = await make_seller(5_000)
+    await run_jobs()
+    [payout] = await payouts_of(seller)
+    assert (payout.status, await balance_of(seller)) == ("paid", 0)
+
+    async def is_kept() -> bool:
+        return await discrepancies_of(payout.id) == [("webhook", "5000 EUR were to be sent, 5000 USD told of")]
+
+    await until(is_kept)
+    assert await balance(ledger.bank("sandbox_bank", "EUR")) == 5_000
+
+
+async def test_news_of_its_return_may_come_before_those_of_its_payment(bank: Outside) -> None:
+    await bank.control(next="out_of_order", on="transfer")
+    seller = await make_seller(5_000)
+    await run_jobs()
+
+    async def is_back() -> bool:
+        return await balance_of(seller) == 5_000
+
+    await until(is_back)
+    await asyncio.sleep(0.3)
+    [payout] = await payouts_of(seller)
+    assert (payout.status, payout.reason, await discrepancies_of(payout.id)) == ("failed", "account_not_found", [])
 
 
 TOLD = ("accepted", "paid", "returned")
@@ -107,3 +142,44 @@ async def test_another_amount_is_for_a_person_to_look_at(bank: Outside) -> None:
     reason = "5000 EUR were to be sent, 4999 EUR told of"
     assert payout.status == "sending"
     assert await discrepancies_of(payout.id) == [("answer", reason), ("book", reason)]
+
+
+async def settle(payout: Payout, outcome: PayoutOutcome, key: str | None = None) -> Payout:
+    with asking(Caller(SYSTEM, idempotency_key=key)):
+        return await payments.settle_payout(payout.seller_id, payout.id, SettlePayout(outcome, "looked at the bank"))
+
+
+async def test_what_the_bank_contradicts_is_ended_by_an_admin(bank: Outside) -> None:
+    await bank.control(hold_webhooks=True)
+    seller = await make_seller(5_000, SHORT)
+    await run_jobs()
+    await read_statement()
+    [payout] = await payouts_of(seller)
+    with asked_by("seller", sells_for=(seller,)), pytest.raises(Forbidden):
+        await payments.settle_payout(seller, payout.id, SettlePayout("paid", "mine"))
+    first, again = [await settle(payout, "paid", "the same") for _ in range(2)]
+    assert first == again == (await payouts_of(seller))[0]
+    assert (first.status, first.settle_reason) == ("paid", "looked at the bank")
+    assert (await balance(ledger.payouts_due("EUR")), await balance_of(seller)) == (0, 0)
+    assert len(await announced(PayoutSent)) == 1
+    with pytest.raises(PayoutEnded):
+        await settle(payout, "failed")
+    await ask_again()
+    await read_statement()
+    with asking(Caller(SYSTEM)):
+        for one in await payments.list_discrepancies(10):
+            await payments.close_discrepancy(one.id, "a cent of fees")
+        assert [verdict for verdict in await check_rules("payments", settled=True) if verdict.broken] == []
+
+
+@pytest.mark.parametrize(("outcome", "status", "left"), [("failed", "failed", 5_000), ("returned", "failed", 5_000), ("paid", "paid", 0)])
+async def test_an_admin_says_what_became_of_the_money(shop: Shop, outcome: PayoutOutcome, status: str, left: int) -> None:
+    settings.replace(sandbox_bank_url="http://127.0.0.1:1", payout_change_delay_s=0.0)
+    seller = await make_seller(5_000)
+    await payouts.make_due_payouts()
+    [payout] = await payouts_of(seller)
+    settled = await settle(payout, outcome)
+    assert (settled.status, await balance_of(seller)) == (status, left)
+    assert (await balance(ledger.payouts_due("EUR")), await balance(ledger.bank("sandbox_bank", "EUR"))) == (0, 5_000 - left)
+    with asking(Caller(SYSTEM)), pytest.raises(PayoutNotFound):
+        await payments.settle_payout(new_id(), payout.id, SettlePayout("paid", "of another seller"))

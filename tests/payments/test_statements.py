@@ -52,6 +52,15 @@ async def backdate(days: int) -> None:
     await db.pool.execute("ALTER TABLE payments.transfer ENABLE TRIGGER append_only")
 
 
+async def test_a_statement_since_ever(shop: Shop) -> None:
+    seller = new_id()
+    await earn(seller, 5_000)
+    page = await statement(seller, date(1, 1, 1), date(1969, 12, 31))
+    assert (page.opening, page.closing, page.items) == (euros(0), euros(0), ())
+    page = await statement(seller, date(1969, 12, 31), date(9999, 12, 31))
+    assert (page.opening, page.closing, len(page.items)) == (euros(0), euros(5_000), 1)
+
+
 async def test_every_movement_with_its_cause(bank: Outside) -> None:
     seller = await make_seller(5_000, RETURNED)
     await run_jobs()

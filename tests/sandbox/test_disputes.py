@@ -91,6 +91,15 @@ async def test_never_more_is_disputed_than_was_captured(merchant):
     assert (await merchant.post(f"/control/charges/{declined}/disputes", {})).code == "wrong_status"
 
 
+async def test_what_is_to_be_disputed_later_is_not_disputed_once_more(merchant):
+    charge_id = await paid(merchant)
+    await dispute(merchant, charge_id, amount=8000, opens_in_s=3600)
+    refused = await merchant.post(f"/control/charges/{charge_id}/disputes", {"amount": 8000, "opens_in_s": 3600})
+    assert (refused.status, refused.code) == (422, "dispute_above_captured")
+    await dispute(merchant, charge_id)
+    assert [one["amount"] for one in await shown(merchant, charge_id)] == [4900]
+
+
 async def test_what_a_bank_has_taken_is_not_refunded_and_what_was_refunded_may_be_taken(merchant):
     charge_id = await paid(merchant)
     dispute_id = await dispute(merchant, charge_id, amount=12000)

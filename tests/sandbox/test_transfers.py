@@ -93,6 +93,23 @@ async def test_one_that_comes_back(start_sandbox, visit, receiver):
     assert heard[1].event["data"]["reason"] == "account_not_found"
 
 
+async def test_news_of_its_return_overtake_those_of_its_payment(start_sandbox, visit, receiver):
+    merchant = visit(start_sandbox(**QUICKLY))
+    await merchant.post("/control", {"next": "out_of_order", "on": "transfer"})
+    told = (await send(merchant, "overtaken")).body
+    assert told["status"] == "paid"
+    heard = await receiver.wait_for(told["id"], 2)
+    assert [one.event["type"] for one in heard] == ["transfer.returned", "transfer.paid"]
+    assert await lines_of(merchant, "overtaken") == [("sent", 5000), ("returned", 5000)]
+
+
+async def test_a_webhook_of_another_currency(merchant, receiver):
+    await merchant.post("/control", {"next": "wrong_currency", "on": "transfer"})
+    told = (await send(merchant, "currency")).body
+    [heard] = await receiver.wait_for(told["id"], 1)
+    assert (told["currency"], heard.event["data"]["currency"]) == ("EUR", "USD")
+
+
 async def test_what_is_on_its_way_outlives_the_process(start_sandbox, visit):
     sandbox = start_sandbox(**QUICKLY)
     merchant = visit(sandbox)

@@ -1,4 +1,4 @@
-"""Compare orders with their stock, their money, their coupons and their parcels, which other contexts keep, page by page.
+"""Compare orders with their stock, money, coupons, parcels and credit notes, which other contexts keep, page by page.
 
 The contexts are read one after the other, so that what changes meanwhile looks broken: what differs is read again some seconds later,
 and only what differs in the same way then is reported.
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from souk import inventory, orders, payments, pricing, shipping
+from souk import inventory, invoices, orders, payments, pricing, shipping
 from souk.audit.reporting import verdict_on
 from souk.inventory import ReservationBook
 from souk.kit.rules import Finding, Rule, Verdict
@@ -32,9 +32,10 @@ FREED = Rule("I6.released", "What was let go of an order's money is what its can
 GIVEN = Rule("I6.returns", "What goes back for returns is what they are worth, as far as it had not gone back before")
 COUPON = Rule("I11.orders", "A coupon counts the placed orders that bear it, and no other")
 PARCELS = Rule("I7.parcels", "The parcels of an order that shipping knows are those that orders counts, and as far")
+CREDITED = Rule("I16.returns", "What goes back for returns is credited, or will be when their part is invoiced")
 LEFT = Rule("I7.dispatched", "Nothing has left of an order that is not placed")
 CHARGED = Rule("I6.labels", "What sellers gave for labels is what the labels of their parcels cost")
-RULES = (PIECES, HELD, MONEY, BACK, WAITS, EARNED, FREED, GIVEN, COUPON, PARCELS, LEFT, CHARGED)
+RULES = (PIECES, HELD, MONEY, BACK, WAITS, EARNED, FREED, GIVEN, COUPON, PARCELS, CREDITED, LEFT, CHARGED)
 
 
 class Books(msgspec.Struct, frozen=True):
@@ -49,10 +50,11 @@ class Books(msgspec.Struct, frozen=True):
     packed: dict[UUID, str]
     shipments: dict[UUID, ShipmentBook]
     charged: dict[UUID, str]
+    credits: dict[UUID, int]
 
     def order_ids(self) -> list[UUID]:
         """Every order that anybody knows."""
-        kept = (self.orders, self.reservations, self.payments, self.coupons, self.packed, self.shipments, self.charged)
+        kept = (self.orders, self.reservations, self.payments, self.coupons, self.packed, self.shipments, self.charged, self.credits)
         return sorted({order_id for book in kept for order_id in book})
 
 
@@ -94,6 +96,7 @@ async def read_books(after: UUID, until: UUID, limit: int) -> Books:
         {one.order_id: one.parcels for one in await orders.read_parcel_books(after, end)},
         {one.order_id: one for one in await shipping.read_shipment_books(after, end)},
         {one.order_id: one.labels for one in await payments.read_label_books(after, end)},
+        {one.order_id: one.credited for one in await invoices.read_credit_books(after, end)},
     )
 
 
@@ -113,6 +116,7 @@ def find_differences(books: Books) -> Iterator[tuple[Rule, Finding]]:
             *compare_coupon(order, books.coupons.get(order_id)),
             *compare_parcels(order, books.packed.get(order_id), books.shipments.get(order_id)),
             *compare_labels(books.shipments.get(order_id), books.charged.get(order_id)),
+            *compare_credits(order, books.credits.get(order_id, 0)),
         ):
             yield rule, Finding(str(order_id), {"order": order.status if order else None, **found})
 
@@ -182,3 +186,9 @@ def compare_labels(shipments: ShipmentBook | None, charged: str | None) -> Found
     cost = shipments.labels if shipments else None
     if cost != charged:
         yield CHARGED, {"cost": cost, "charged": charged}
+
+
+def compare_credits(order: OrderBook | None, credited: int) -> Found:
+    returned = order.returned if order else 0
+    if credited != returned:
+        yield CREDITED, {"returned": returned, "credited": credited}

@@ -1,5 +1,6 @@
 """Invoices knows what sellers have billed: invoices and credit notes, numbered without a gap and never changed, and how they look."""
 
+from souk.invoices.books import CreditBook, read_credit_books
 from souk.invoices.crediting import issue_credit_note
 from souk.invoices.documents import read_invoice_file
 from souk.invoices.issuing import issue_invoices
@@ -21,6 +22,7 @@ from souk.invoices.types import (
 
 __all__ = [
     "Content",
+    "CreditBook",
     "CreditTooLarge",
     "CreditedLine",
     "Invoice",
@@ -37,6 +39,7 @@ __all__ = [
     "issue_invoices",
     "list_invoices_of_order",
     "list_invoices_of_seller",
+    "read_credit_books",
     "read_invoice_file",
     "set_seller_profile",
 ]

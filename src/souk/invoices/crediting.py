@@ -1,6 +1,9 @@
 """Correct an invoice by a credit note, when money goes back for what stands on it."""
 
+from collections.abc import Sequence
 from uuid import UUID
+
+import msgspec
 
 from souk.invoices.composing import compose_credit_note, count_credited
 from souk.invoices.database import db
@@ -10,7 +13,7 @@ from souk.invoices.reading import FIND_OF_ORDER
 from souk.invoices.types import CreditTooLarge, Invoice, IssueCreditNote, LineNotInvoiced, NotInvoiced
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
-from souk.kit.db import Transaction
+from souk.kit.db import Transaction, columns
 from souk.kit.errors import InvalidField
 from souk.kit.ids import new_id
 
@@ -20,6 +23,32 @@ COUNT_CREDIT = """
     ON CONFLICT (order_id, invoice_id) DO UPDATE
     SET credited = c.credited + excluded.credited, credited_tax = c.credited_tax + excluded.credited_tax, updated_at = now()
 """
+ADD_DUE = """
+    INSERT INTO invoices.credit_due (order_id, refund_id, seller_id, request)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::jsonb[])
+    ON CONFLICT DO NOTHING
+"""
+FIND_DUE = "SELECT seller_id, request FROM invoices.credit_due WHERE order_id = ANY($1) ORDER BY refund_id"
+REMOVE_DUE = "DELETE FROM invoices.credit_due WHERE order_id = $1 AND refund_id = $2"
+
+
+class _Due(msgspec.Struct, frozen=True):
+    seller_id: UUID
+    request: IssueCreditNote
+
+
+async def remember_due(requests: Sequence[IssueCreditNote]) -> None:
+    """Keep what is to be credited until it is: perhaps the part is not invoiced yet, as the rest of it has not left."""
+    async with db.transaction() as tx:
+        await tx.run(ADD_DUE, *columns(requests, "order_id", "refund_id", "seller_id"), [msgspec.to_builtins(one) for one in requests])
+
+
+async def credit_due(issued: Sequence[Invoice]) -> None:
+    """Write the credit notes that are due to these invoices."""
+    parts = {(invoice.order_id, invoice.seller_id) for invoice in issued}
+    for one in await db.all(_Due, FIND_DUE, sorted({order_id for order_id, _ in parts})):
+        if (one.request.order_id, one.seller_id) in parts:
+            await issue_credit_note(one.request)
 
 
 @exposed()
@@ -33,7 +62,9 @@ async def issue_credit_note(request: IssueCreditNote) -> Invoice:
     check_sums(request)
     profile = (await find_profiles([request.seller_id])).get(request.seller_id)
     async with db.transaction() as tx:
-        return show(await write_credit_note(tx, request, profile.prefix if profile else None))
+        note = await write_credit_note(tx, request, profile.prefix if profile else None)
+        await tx.run(REMOVE_DUE, request.order_id, request.refund_id)
+    return show(note)
 
 
 async def write_credit_note(tx: Transaction, request: IssueCreditNote, prefix: str | None) -> StoredInvoice:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from uuid import UUID
@@ -28,6 +28,8 @@ MOST_KEPT_BYTES = 8 * 1024 * 1024
 
 # Files by their tags, those that were asked for last at the end.
 _kept: OrderedDict[str, bytes] = OrderedDict()
+# Those that are being printed.
+_printing: dict[str, asyncio.Future[bytes]] = {}
 
 
 @exposed(timeout=30.0)
@@ -42,10 +44,25 @@ async def read_invoice_file(invoice_id: UUID, known: str | None) -> InvoiceFile:
     name = f"{invoice.number}.pdf"
     if known is not None and etag in known:
         return InvoiceFile(name, etag, None)
-    if etag not in _kept:
-        keep(etag, await asyncio.get_running_loop().run_in_executor(printers(), print_document, task))
-    _kept.move_to_end(etag)
-    return InvoiceFile(name, etag, _kept[etag])
+    if etag in _kept:
+        _kept.move_to_end(etag)
+        return InvoiceFile(name, etag, _kept[etag])
+    # Who asks may leave, others wait for the same file.
+    return InvoiceFile(name, etag, await asyncio.shield(find_printing(etag, task)))
+
+
+def find_printing(etag: str, task: bytes) -> asyncio.Future[bytes]:
+    """The file that is being printed, from now on if it was not: each once, whoever asks for it at the same moment."""
+    if etag not in _printing:
+        _printing[etag] = asyncio.get_running_loop().run_in_executor(printers(), print_document, task)
+        _printing[etag].add_done_callback(partial(end_printing, etag))
+    return _printing[etag]
+
+
+def end_printing(etag: str, printed: asyncio.Future[bytes]) -> None:
+    del _printing[etag]
+    if not printed.cancelled() and printed.exception() is None:
+        keep(etag, printed.result())
 
 
 def write_task(invoice: Invoice) -> bytes:

@@ -57,9 +57,11 @@ async def draft_invoices(parts: list[SoldPart]) -> list[Draft]:
 
 def draft_invoice(facts: orders.InvoiceFacts, part: SoldPart, seller: users.Seller, profiles: Mapping[UUID, SellerProfile]) -> Draft | None:
     profile = profiles.get(part.seller_id)
-    days = Days(settings.now.language, day_of(datetime.now(UTC)), day_of(facts.placed_at), day_of(part.supplied_at))
-    supplied = any(one.is_supplied for one in facts.parts if one.seller_id == part.seller_id)
-    content = compose_invoice(facts, part, seller, profile, days) if supplied else None
+    supplied_at = next((one.supplied_at for one in facts.parts if one.seller_id == part.seller_id), None)
+    if supplied_at is None:
+        return None
+    days = Days(settings.now.language, day_of(datetime.now(UTC)), day_of(facts.placed_at), day_of(supplied_at))
+    content = compose_invoice(facts, part, seller, profile, days)
     if content is None:
         return None
     return Draft(

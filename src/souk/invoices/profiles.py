@@ -19,8 +19,6 @@ SET = f"""
     RETURNING *
 """
 
-LARGEST_TEAM = 1000
-
 
 @exposed()
 async def get_seller_profile(seller_id: UUID) -> SellerProfile:
@@ -54,6 +52,6 @@ async def check_owner(seller_id: UUID) -> None:
     if who.is_admin:
         await users.get_seller(seller_id)
         return
-    team = await users.list_members(seller_id, LARGEST_TEAM, None)
-    if not any(who.owns(one.user_id) and one.role == "owner" for one in team.items):
+    who.require_user()
+    if not who.controls(seller_id):
         raise NotFound

@@ -131,11 +131,10 @@ class InvoiceFile(msgspec.Struct, frozen=True):
 
 
 class SoldPart(msgspec.Struct, frozen=True):
-    """A seller's part of an order of which something was supplied for the first time."""
+    """A seller's part of an order."""
 
     order_id: UUID
     seller_id: UUID
-    supplied_at: datetime
 
 
 class CreditedLine(msgspec.Struct, frozen=True):

@@ -30,7 +30,8 @@ def derive_id(moment: datetime, name: str) -> UUID:
 
 def first_id(second: float) -> UUID:
     """The smallest id of a moment in Unix seconds: what was made before it is below, what is made from then on is not."""
-    return UUID(int=int(second * 1000) << 80)
+    # No id is of a time before 1970.
+    return UUID(int=max(0, int(second * 1000)) << 80)
 
 
 def moment_of(one: UUID) -> datetime:

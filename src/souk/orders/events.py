@@ -113,7 +113,7 @@ class ParcelPacked(Event, frozen=True):
 
 
 class SaleEarned(Event, frozen=True):
-    """A seller has earned a part of an order: pieces have left, the first of them with what shipping cost.
+    """A seller has earned a part of an order: pieces have left, the first of them with what shipping cost, be it for nothing.
 
     `amount` is what the buyer paid for it with tax. The seller gets it without the tax and the commission, and what the platform took
     off its price.

@@ -32,7 +32,8 @@ FIND_PARCELS = """
     SELECT order_id, id, seller_id, status, lines, created_at FROM orders.parcel WHERE order_id = ANY($1) ORDER BY order_id, id
 """
 MOVE_PARCELS = """
-    UPDATE orders.parcel SET status = $3, updated_at = now()
+    UPDATE orders.parcel
+    SET status = $3, dispatched_at = coalesce(dispatched_at, CASE WHEN $3 <> 'canceled' THEN now() END), updated_at = now()
     WHERE order_id = ANY($1) AND id = ANY($2)
 """
 COUNT = """

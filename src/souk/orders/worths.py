@@ -86,11 +86,11 @@ def is_all_back(lines: Sequence[StoredLine]) -> bool:
 
 
 def sales_earned(before: StoredOrder, after: StoredOrder, parcels: dict[UUID, UUID]) -> list[SaleEarned]:
-    """The news of what the sellers of an order have earned between two states of it, by the parcel of each."""
+    """The news of what the sellers of an order have earned between two states of it, by the parcel of each, be it nothing."""
     news = []
     for part in before.parts:
-        worth = earned_of(part, lines_of(after, part)) - earned_of(part, lines_of(before, part))
-        if worth != Worth():
+        if part.seller_id in parcels:
+            worth = earned_of(part, lines_of(after, part)) - earned_of(part, lines_of(before, part))
             news.append(SaleEarned(before.id, parcels[part.seller_id], part.seller_id, *worth.shown(before.currency)))
     return news
 

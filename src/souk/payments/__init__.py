@@ -18,6 +18,7 @@ from souk.payments.holds import get_hold, hold_money, list_holds, post_hold, voi
 from souk.payments.methods import allow_test_gateway, list_payment_methods
 from souk.payments.opening import change_payment, get_payment, open_payment
 from souk.payments.payout_accounts import list_payout_accounts, set_payout_account
+from souk.payments.payout_settling import settle_payout
 from souk.payments.payout_types import (
     NoBank,
     NoPayoutAccount,
@@ -25,11 +26,13 @@ from souk.payments.payout_types import (
     PayOut,
     Payout,
     PayoutAccount,
+    PayoutEnded,
     PayoutHeldBack,
     PayoutNotFound,
     SellerBalance,
     SellerBalances,
     SetPayoutAccount,
+    SettlePayout,
     StatementEntry,
     StatementPage,
     StatementWanted,
@@ -133,6 +136,7 @@ __all__ = [
     "PaymentPart",
     "Payout",
     "PayoutAccount",
+    "PayoutEnded",
     "PayoutHeldBack",
     "PayoutNotFound",
     "PostHold",
@@ -146,6 +150,7 @@ __all__ = [
     "SellerChargeback",
     "SendMoney",
     "SetPayoutAccount",
+    "SettlePayout",
     "StatementEntry",
     "StatementLine",
     "StatementPage",
@@ -200,5 +205,6 @@ __all__ = [
     "refund",
     "send_money",
     "set_payout_account",
+    "settle_payout",
     "void_hold",
 ]

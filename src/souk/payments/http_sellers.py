@@ -21,6 +21,7 @@ from souk.payments.payout_types import (
     PayoutAccount,
     SellerBalances,
     SetPayoutAccount,
+    SettlePayout,
     Statement,
     StatementPage,
     StatementWanted,
@@ -62,7 +63,7 @@ async def list_payouts(seller_id: FromPath[UUID], limit: Limit = 50, cursor: Cur
 
 @route("POST", "/sellers/{seller_id:uuid}/payouts", ADMIN, tags=["payouts"])
 async def pay_seller_out(seller_id: FromPath[UUID], data: JSONBody[PayOut]) -> Payout:
-    """Pay a seller's whole balance of a currency out now. Send an Idempotency-Key: a repeated request pays once."""
+    """Pay out now what of a seller's balance is not too young. Send an Idempotency-Key: a repeated request pays once."""
     return await payments.pay_seller_out(seller_id, data)
 
 
@@ -70,6 +71,12 @@ async def pay_seller_out(seller_id: FromPath[UUID], data: JSONBody[PayOut]) -> P
 async def get_payout(seller_id: FromPath[UUID], payout_id: FromPath[UUID]) -> Payout:
     """How a payout stands; for the seller's team."""
     return await payments.get_payout(seller_id, payout_id)
+
+
+@route("POST", "/sellers/{seller_id:uuid}/payouts/{payout_id:uuid}/settle", ADMIN, status_code=200, tags=["payouts"])
+async def settle_payout(seller_id: FromPath[UUID], payout_id: FromPath[UUID], data: JSONBody[SettlePayout]) -> Payout:
+    """Say what has become of a payout that its bank contradicts. Look at the bank first; close the discrepancy after."""
+    return await payments.settle_payout(seller_id, payout_id, data)
 
 
 async def read_period(seller_id: FromPath[UUID], currency: InCurrency, since: Since = None, until: Until = None) -> StatementWanted:
@@ -114,5 +121,6 @@ routes: tuple[BaseRouteHandler, ...] = (
     list_payouts,
     pay_seller_out,
     get_payout,
+    settle_payout,
     read_statement,
 )

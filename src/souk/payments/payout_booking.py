@@ -38,6 +38,7 @@ class PayoutRow(msgspec.Struct, frozen=True):
     paid_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    settle_reason: str | None = None
 
     @property
     def is_under_way(self) -> bool:

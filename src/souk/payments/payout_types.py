@@ -11,6 +11,7 @@ from souk.kit.errors import Conflict, NotFound
 from souk.kit.money import Currency, Money
 
 PayoutStatus = Literal["sending", "accepted", "paid", "failed"]
+PayoutOutcome = Literal["paid", "failed", "returned"]
 
 
 BankCode = Annotated[
@@ -58,10 +59,18 @@ class Payout(msgspec.Struct, frozen=True):
     paid_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    settle_reason: str | None = None  # why the shop, and not the bank, says so
+
+
+class SettlePayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What has become of a payout: it was paid, it failed and is the seller's again, or it was paid and came back."""
+
+    outcome: PayoutOutcome
+    reason: Annotated[str, Meta(min_length=1, max_length=500, examples=["the bank took a cent as its fee"])]
 
 
 class PayOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Pay a seller's whole balance of one currency out now."""
+    """Pay out now what of a seller's balance of one currency is not too young."""
 
     currency: Currency
 
@@ -132,6 +141,12 @@ class Statement(msgspec.Struct, frozen=True):
 
 class PayoutNotFound(NotFound, code="payments.payout_not_found"):
     """There is no such payout, or it is not your seller's."""
+
+
+class PayoutEnded(Conflict, code="payments.payout_ended"):
+    """This payout is {outcome} already."""
+
+    outcome: PayoutStatus
 
 
 class NoPayoutAccount(Conflict, code="payments.no_payout_account"):

@@ -1,6 +1,5 @@
 """Payouts: what sellers have earned is set aside for their bank, by the clock or because an admin says so, and shown as it stands."""
 
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -11,14 +10,15 @@ from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction, columns
 from souk.kit.idempotency import once
-from souk.kit.ids import first_id, new_id
+from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.payments import ledger
 from souk.payments.banks import find_bank
 from souk.payments.banks.bank import Destination
 from souk.payments.database import db
+from souk.payments.payable import lock_payable
 from souk.payments.payout_accounts import SHOWN, mask, require_team
-from souk.payments.payout_booking import KINDS, PayoutRow, make_transfer
+from souk.payments.payout_booking import PayoutRow, make_transfer
 from souk.payments.payout_types import (
     NoBank,
     NoPayoutAccount,
@@ -32,7 +32,8 @@ from souk.payments.payout_types import (
 )
 from souk.payments.settings import settings
 
-COLUMNS = "id, seller_id, currency, amount, bank, status, destination, number_end, bank_id, reason, paid_at, created_at, updated_at"
+COLUMNS = """id, seller_id, currency, amount, bank, status, destination, number_end, bank_id, reason, paid_at, created_at, updated_at,
+    settle_reason"""
 # Another process that is at the same sellers has locked their rows: it pays them.
 LOCK_DUE = """
     SELECT seller_id, currency, holder, number, bank_code, country, payable_from > now() AS held_back, payable_from
@@ -52,18 +53,6 @@ MOVE_ON = """
     SET due_at = p.due_at + make_interval(secs => $3 * (1 + floor(extract(epoch FROM now() - p.due_at)::float8 / $3))), updated_at = now()
     FROM unnest($1::uuid[], $2::text[]) AS u (seller_id, currency)
     WHERE (p.seller_id, p.currency) = (u.seller_id, u.currency)
-"""
-# A balance less what came in since $3, of which the shop says that it is too young. What came back from the bank never is.
-FIND_PAYABLE = """
-    SELECT u.place, a.balance - young.amount AS amount
-    FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS u (seller_id, currency, place)
-    JOIN payments.account AS a ON a.kind = 'seller_balance' AND a.owner = u.seller_id::text AND a.currency = u.currency
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(t.amount), 0)::bigint AS amount FROM payments.transfer AS t
-        WHERE t.credit_id = a.id AND t.id >= $3 AND t.kind <> ALL($4)
-    ) AS young
-    WHERE a.balance - young.amount >= $5
-    ORDER BY u.place
 """
 OPEN_PAYOUTS = f"""
     INSERT INTO payments.payout (id, seller_id, currency, amount, bank, destination, number_end, status, check_at)
@@ -89,9 +78,6 @@ FIND_BALANCES = """
 """
 
 PAGE = 100
-# Above every id: nothing is too young.
-LAST_ID = UUID(int=2**128 - 1)
-CAME_BACK = [KINDS["release"], KINDS["return"]]
 
 
 class DueAccount(msgspec.Struct, frozen=True):
@@ -110,10 +96,9 @@ class DueAccount(msgspec.Struct, frozen=True):
     def destination(self) -> Destination:
         return Destination(self.holder, self.number, self.bank_code, self.country)
 
-
-class _Payable(msgspec.Struct, frozen=True):
-    place: int
-    amount: int
+    @property
+    def balance(self) -> ledger.Account:
+        return ledger.seller_balance(self.seller_id, self.currency)
 
 
 class _Balance(msgspec.Struct, frozen=True):
@@ -139,20 +124,18 @@ async def make_due_payouts() -> int:
 
 
 async def make_payouts(tx: Transaction, bank: str, accounts: Sequence[DueAccount], minimum: int) -> tuple[PayoutRow, ...]:
-    """Write a payout for each of these locked accounts whose balance is at least so much; the last call of its transaction."""
-    delay_s = settings.now.payout_delay_s
-    young_from = first_id(time.time() - delay_s) if delay_s else LAST_ID
-    names = columns(accounts, "seller_id", "currency")
-    payable = await tx.all(_Payable, FIND_PAYABLE, *names, young_from, CAME_BACK, minimum)
-    if not payable:
+    """Write a payout for each of these locked accounts of which at least so much may leave; the last call of its transaction."""
+    dues = {ledger.payouts_due(account.currency) for account in accounts}
+    payable = await lock_payable(tx, [account.balance for account in accounts], tuple(dues))
+    paid = [account for account in accounts if payable[account.balance] >= minimum]
+    if not paid:
         return ()
-    paid = [accounts[one.place - 1] for one in payable]
     made = await tx.all(
         PayoutRow,
         OPEN_PAYOUTS,
         [new_id() for _ in paid],
         *columns(paid, "seller_id", "currency"),
-        [one.amount for one in payable],
+        [payable[account.balance] for account in paid],
         [bank for _ in paid],
         [account.destination for account in paid],
         [account.number[-SHOWN:] for account in paid],
@@ -163,7 +146,7 @@ async def make_payouts(tx: Transaction, bank: str, accounts: Sequence[DueAccount
 
 @exposed()
 async def pay_seller_out(seller_id: UUID, wanted: PayOut) -> Payout:
-    """Pay a seller's whole balance of a currency out now, be it below the minimum; for admins. The same Idempotency-Key pays once.
+    """Pay out now what of a seller's balance is not too young, be it below the minimum; for admins. The same Idempotency-Key pays once.
 
     Raises NoBank, NoPayoutAccount, PayoutHeldBack a short time after the account was changed, and NothingToPayOut.
     """
@@ -181,7 +164,7 @@ async def pay_seller_out(seller_id: UUID, wanted: PayOut) -> Payout:
             raise PayoutHeldBack(account.payable_from)
         made = await make_payouts(tx, name, (account,), minimum=1)
         if not made:
-            balance = await tx.value(FIND_BALANCE, ledger.seller_balance(seller_id, wanted.currency).id)
+            balance = await tx.value(FIND_BALANCE, account.balance.id)
             raise NothingToPayOut(Money(balance or 0, wanted.currency))
         return show_payout(made[0])
 
@@ -220,5 +203,14 @@ async def get_seller_balances(seller_id: UUID) -> SellerBalances:
 def show_payout(row: PayoutRow) -> Payout:
     """A payout as others see it."""
     return Payout(
-        row.id, row.seller_id, row.money, row.status, mask(row.number_end), row.reason, row.paid_at, row.created_at, row.updated_at
+        row.id,
+        row.seller_id,
+        row.money,
+        row.status,
+        mask(row.number_end),
+        row.reason,
+        row.paid_at,
+        row.created_at,
+        row.updated_at,
+        row.settle_reason,
     )

@@ -134,7 +134,7 @@ async def get_wallet_statement(request: StatementRequest, limit: int) -> WalletS
     accounts = accounts_of(caller().principal.require_user(), request.currency)
     if request.begins_at >= request.ends_at:
         raise InvalidField("from", "is to lie before until")
-    begin, end = (first_id(max(moment.timestamp(), 0.0)) for moment in (request.begins_at, request.ends_at))
+    begin, end = (first_id(moment.timestamp()) for moment in (request.begins_at, request.ends_at))
     page = begin if request.after is None else UUID(int=min(request.after.int + 1, LAST_ID))
     async with db.transaction(isolation="repeatable_read", readonly=True) as tx:
         balances = await tx.one(_BalancesThen, FIND_BALANCES_THEN, list(accounts), begin, page, end)

@@ -18,6 +18,7 @@ from souk.payments.charging import pay
 from souk.payments.database import db
 from souk.payments.events import WalletCredited
 from souk.payments.ledger import Transfer
+from souk.payments.payable import lock_payable
 from souk.payments.records import COLUMNS, PaymentRow, show_payment
 from souk.payments.types import ChargeRequest, DepositMoney, Payment
 from souk.payments.wallet_types import (
@@ -155,13 +156,15 @@ async def move_money(request: MoveMoney) -> WalletTransfer:
 
 
 async def move_own(tx: Transaction, user_id: UUID, request: MoveMoney) -> WalletTransfer:
-    """Move money between a wallet and a seller's balance: never more than is there, though a seller's balance may be below zero."""
+    """Move money between a wallet and a seller's balance: never more than is there, nor out of the balance what no bank would get yet."""
     amount, seller_id = request.amount, request.seller_id
     mine, sellers = ledger.wallet(user_id, amount.currency), ledger.seller_balance(seller_id, amount.currency)
-    way = (mine, sellers) if request.to_seller else (sellers, mine)
-    balance = (await ledger.lock_balances(tx, way))[way[0]]
-    if balance < amount.amount:
-        raise InsufficientFunds(Money(balance, amount.currency))
+    if request.to_seller:
+        way, there = (mine, sellers), (await ledger.lock_balances(tx, (mine, sellers)))[mine]
+    else:
+        way, there = (sellers, mine), (await lock_payable(tx, (sellers,), (mine,)))[sellers]
+    if there < amount.amount:
+        raise InsufficientFunds(Money(there, amount.currency))
     transfer_id, now = new_id(), datetime.now(UTC)
     if request.to_seller:
         answer = WalletTransfer(transfer_id, None, amount, now, now, to_seller_id=seller_id)

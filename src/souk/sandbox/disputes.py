@@ -36,6 +36,7 @@ SCHEMA = """
 PLAN = "INSERT INTO disputes VALUES (?, ?, ?, 'planned', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ONE = "SELECT * FROM disputes WHERE id = ?"
 OF_CHARGE = "SELECT id FROM disputes WHERE charge_id = ? AND status <> 'planned' ORDER BY opens_at, id LIMIT 100"
+SUM_PLANNED = "SELECT coalesce(sum(amount), 0) FROM disputes WHERE charge_id = ? AND status = 'planned'"
 TURN = "UPDATE disputes SET status = ?, updated_at = ? WHERE id = ?"
 TO_OPEN = "SELECT id FROM disputes WHERE status = 'planned' AND opens_at <= ? ORDER BY opens_at, id LIMIT 500"
 TO_CLOSE = "SELECT id, outcome FROM disputes WHERE status = 'open' AND closes_at <= ? ORDER BY closes_at, id LIMIT 500"
@@ -77,9 +78,9 @@ class DisputeRow(Struct, frozen=True):
 
 
 def plan_dispute(db: sqlite3.Connection, outbox: Outbox, subject: Subject, asked: DisputeRequest) -> DisputeRow:
-    """Have a charge be disputed, now or later; never for more than was captured and not taken back before."""
+    """Have a charge be disputed, now or later; never for more than was captured and is not taken back, or to be."""
     taken = sum_operations(db, subject.id, "dispute") - sum_operations(db, subject.id, "dispute_won")
-    left = sum_operations(db, subject.id, "capture") - taken
+    left = sum_operations(db, subject.id, "capture") - taken - int(db.execute(SUM_PLANNED, (subject.id,)).fetchone()[0])
     amount = left if asked.amount is None else asked.amount
     if not 0 < amount <= left:
         raise Refused(422, "dispute_above_captured", f"At most {left} {subject.currency} can be disputed")

@@ -81,7 +81,8 @@ def create_transfer(db: sqlite3.Connection, habit: Behaviour, outbox: Outbox, se
         return Done(201, as_transfer(row))
     if habit is Behaviour.DECLINED:
         return Done(201, *turn(db, outbox, row, "refused", reason=CLOSED))
-    back_at = time.time() + settings.bank_return_s if habit is Behaviour.RETURNED else None
+    # What is told out of order has news that can overtake each other.
+    back_at = time.time() + settings.bank_return_s if habit in (Behaviour.RETURNED, Behaviour.OUT_OF_ORDER) else None
     return Done(201, *pay(db, outbox, row, back_at))
 
 

@@ -47,7 +47,7 @@ LIST = """
 Told = Charge | Checkout | Dispute | Tracker | Transfer
 
 # What comes before the news that are older, where news are out of order.
-OVERTAKING = (".refunded", ".closed")
+OVERTAKING = (".refunded", ".closed", ".returned")
 FORGERS_KEY = b"a stranger who has no secret"
 
 
@@ -117,10 +117,13 @@ def list_deliveries(db: sqlite3.Connection, after: int, limit: int) -> DeliveryP
 
 
 def bend(data: Told, habit: Behaviour) -> Told:
-    """Tell the wrong amount or currency of a sale. The book and the API keep telling the right one."""
-    if isinstance(data, Transfer | Tracker):
+    """Tell the wrong amount of a sale, or the wrong currency. The book and the API keep telling the right one.
+
+    Of a transfer a wrong amount is true: the bank keeps a part of it.
+    """
+    if isinstance(data, Tracker):
         return data
-    if habit is Behaviour.WRONG_AMOUNT:
+    if habit is Behaviour.WRONG_AMOUNT and not isinstance(data, Transfer):
         wrong = data.amount - 1 if data.amount > 1 else data.amount + 1
         if isinstance(data, Dispute):
             return structs.replace(data, amount=wrong)
