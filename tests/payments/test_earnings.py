@@ -16,7 +16,7 @@ from souk.kit.money import Money
 from souk.orders.events import SaleEarned
 from souk.payments import earnings, ledger
 from souk.payments.database import db
-from souk.payments.shares import RefundShare, SaleShare, find_owed, let_go, share_out, take_back
+from souk.payments.shares import RefundShare, SaleShare, find_gain, find_owed, let_go, share_out, take_back
 from souk.payments.types import OpenPayment, Payment, PaymentPart, Refund, RefundPayment
 
 pytestmark = pytest.mark.usefixtures("test_gateway")
@@ -204,6 +204,25 @@ def test_what_is_let_go_goes_to_the_buyer_or_to_those_who_gave_before(
     for seller_id in {one.seller_id for one in gave}:
         owed = find_owed(seller_id, (*gave, *everything))
         assert owed == SaleShare(seller_id, 0)
+
+
+@given(st.lists(sales(), max_size=5), amounts, st.lists(sales(), max_size=5), st.lists(st.booleans(), min_size=6, max_size=6))
+def test_who_got_back_what_came_to_nothing_gives_it(
+    canceled: list[SaleShare], earlier: int, givers: list[SaleShare], stands: list[bool]
+) -> None:
+    """Between two cancellations some of those refunds are refused for which sellers had got something back."""
+    captured = sum(one.amount for one in canceled) + earlier
+    gave = share_out(earlier, givers, ())
+    first = let_go(canceled, captured, captured - earlier, gave)
+    stood = tuple(one for one, stood in zip(gave, stands, strict=False) if stood)
+    funds, left = (captured - sum(getattr(one, name) for one in (*stood, *first)) for name in ("funds", "amount"))
+    rest = let_go((SaleShare(None, funds),), funds, left, (*stood, *first))
+    more = share_out(left - sum(one.amount for one in rest), givers, (*stood, *first, *rest))
+    assert sum(one.amount for one in (*rest, *more)) == left
+    assert sum(one.funds for one in rest) == funds
+    for seller_id in {one.seller_id for one in gave}:
+        given_by = (*stood, *first, *rest, *more)
+        assert (find_owed(seller_id, given_by).amount, find_gain(seller_id, given_by).amount) == (0, 0)
 
 
 def test_a_share_scales_with_its_amount() -> None:

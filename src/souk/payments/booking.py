@@ -79,6 +79,9 @@ def promise_refund(case: Case, attempt: Attempt, amount: int, reason: str, chang
     """Give money back that we may not keep: what is a surplus, or all that is set aside for an order that will not happen."""
     surplus = attempt.status == "surplus"
     shares = () if surplus else let_go((SaleShare(None, case.funds),), case.funds, amount, case.given)
+    # What is not set aside is with those who got back what they had given, or with sellers whose goods had left.
+    if not surplus and (rest := amount - sum(share.amount for share in shares)):
+        shares += share_out(rest, case.sales, (*case.given, *shares))
     refund = NewRefund(case.payment.id, new_id(), attempt.id, amount, attempt.currency, "origin", surplus, reason, cause="canceled")
     book_refund(case, msgspec.structs.replace(refund, shares=shares, funds=sum(share.funds for share in shares)), changes)
 

@@ -1,0 +1,122 @@
+"""What is promised, refused, taken by banks and won back, in unlucky orders: in the end everybody has what is theirs."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+from tests.payments.test_earnings import BOWLS, MUGS, euros, part
+
+from souk.kit.ids import new_id
+from souk.orders.events import SaleEarned
+from souk.payments.booking import book_capture, book_refund_news
+from souk.payments.chargeback_booking import book_chargeback, cover_losses
+from souk.payments.closing import close
+from souk.payments.earnings import transfers_of
+from souk.payments.gateways.gateway import ChargebackNews, RefundNews
+from souk.payments.records import Attempt, Case, Changes, NewRefund, PaymentRow, sale_of
+from souk.payments.refunds import promise
+from souk.payments.types import PaymentPart, RefundPayment
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+ALL = (part(MUGS, 10_000, 2_000, 1_000),)
+
+
+class Told:
+    """A payment that is captured, in memory: what is asked and told of it, and whose money it is then."""
+
+    def __init__(self, *parts: PaymentPart) -> None:
+        order_id, whole = new_id(), sum(one.amount.amount for one in parts)
+        about = {"user_id": None, "guest_token_hash": None, "currency": "EUR", "amount": whole, "expires_at": NOW, "closed_at": None}
+        came = {"captured": 0, "refunding": 0, "refunded": 0, "earned": 0, "released": 0, "status": "none", "method": "card"}
+        rest = {"decline_code": None, "redirect_url": None, "created_at": NOW, "updated_at": NOW}
+        self.case = Case(PaymentRow(id=order_id, kind="order", **about, **came, **rest), sales=tuple(map(sale_of, parts)))
+        self.changes = Changes()
+        attempt = Attempt(order_id, new_id(), "sandbox", "card", whole, "EUR", "pending", "ch_1", None, None, b"")
+        book_capture(self.case, attempt, self.changes)
+
+    def refund(self, amount: int | None = None, cause: str = "goodwill", parts: tuple[PaymentPart, ...] = ()) -> UUID:
+        money = None if amount is None else euros(amount)
+        made = promise(RefundPayment(new_id(), self.case.payment.id, money, "a reason", cause=cause, parts=parts), self.case, self.changes)
+        assert isinstance(made, NewRefund), made
+        return made.id
+
+    def cancel(self, *parts: PaymentPart) -> UUID:
+        return self.refund(None, "canceled", parts)
+
+    def earn(self, one: PaymentPart) -> None:
+        payment, money = self.case.payment, (one.amount, one.tax, one.commission, one.platform_discount)
+        self.changes.transfers += transfers_of(SaleEarned(payment.id, new_id(), one.seller_id, *money))
+        self.case.payment = msgspec.structs.replace(payment, earned=payment.earned + one.amount.amount)
+
+    def answer(self, refund_id: UUID, status: str) -> str | None:
+        news = RefundNews(self.case.payment.id, refund_id, status, code="charge_disputed" if status == "failed" else None)
+        reason = book_refund_news(self.case, news, "", self.changes)
+        known = self.case.refunds[refund_id]
+        cover_losses(self.case, known if known.status == "failed" else None, self.changes)
+        return reason
+
+    def dispute(self, status: str, amount: int, name: str = "dp_1") -> None:
+        [attempt] = self.case.attempts.values()
+        told = ChargebackNews(self.case.payment.id, attempt.id, name, status, euros(amount))
+        assert book_chargeback(self.case, "sandbox", told, self.changes) is None
+
+    def close(self) -> None:
+        """The order is given up; the next that is told finds its payment closed."""
+        close(self.case, "canceled", self.changes)
+        self.case.payment = msgspec.structs.replace(self.case.payment, closed_at=NOW)
+
+    def settle(self, status: str = "succeeded") -> None:
+        """The gateway answers whatever it was asked."""
+        while pending := [one.id for one in self.case.refunds.values() if one.status == "pending"]:
+            for refund_id in pending:
+                self.answer(refund_id, status)
+
+    @property
+    def balances(self) -> dict[str, int]:
+        """What is whose, from all that was moved; and that every refund and the funds are what the movements say."""
+        names = {str(MUGS): "mugs", str(BOWLS): "bowls"}
+        books: Counter[str] = Counter()
+        for one in self.changes.transfers:
+            assert one.amount > 0, one
+            books[names.get(one.debit.owner, one.debit.kind)] -= one.amount
+            books[names.get(one.credit.owner, one.credit.kind)] += one.amount
+        assert books["order_funds"] == self.case.funds >= 0
+        assert books["refunds_due"] == sum(one.amount for one in self.case.refunds.values() if one.status == "pending")
+        for refund in self.case.refunds.values():
+            shared = [sum(getattr(share, name) for share in refund.shares) for name in ("amount", "funds")]
+            assert shared == [refund.amount, refund.funds]
+        [attempt] = self.case.attempts.values()
+        assert self.case.left_of(attempt) >= 0
+        return {name: amount for name, amount in sorted(books.items()) if amount}
+
+
+def test_who_got_back_what_a_bank_took_gives_it_when_the_shop_has_won() -> None:
+    told = Told(*ALL)
+    told.dispute("open", 10_000)
+    told.answer(told.cancel(part(MUGS, 5_000)), "succeeded")
+    told.dispute("won", 10_000)
+    told.close()
+    told.settle()
+    assert told.balances == {}
+
+
+def test_who_got_back_what_they_had_given_gives_it_when_that_was_refused() -> None:
+    told = Told(*ALL)
+    goodwill = told.refund(8_000)
+    told.cancel(part(MUGS, 5_000))
+    told.answer(goodwill, "failed")
+    told.close()
+    told.settle()
+    assert told.balances == {}
+
+
+def test_of_several_each_gives_what_they_got() -> None:
+    told = Told(part(MUGS, 6_000, 1_000, 600), part(BOWLS, 4_000, 0, 0, 500))
+    goodwill = told.refund(8_000)
+    told.cancel(part(MUGS, 6_000))
+    told.answer(goodwill, "failed")
+    assert told.balances["mugs"] > 0
+    told.refund(4_000)
+    told.settle()
+    assert told.balances == {"gateway_clearing": -4_000, "order_funds": 4_000}
