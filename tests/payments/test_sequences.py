@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.payments.test_earnings import BOWLS, MUGS, euros, part
 
 from souk.kit.ids import new_id
@@ -48,6 +51,11 @@ class Told:
         payment, money = self.case.payment, (one.amount, one.tax, one.commission, one.platform_discount)
         self.changes.transfers += transfers_of(SaleEarned(payment.id, new_id(), one.seller_id, *money))
         self.case.payment = msgspec.structs.replace(payment, earned=payment.earned + one.amount.amount)
+
+    def refund_elsewhere(self, amount: int, name: str = "re_1") -> None:
+        [attempt] = self.case.attempts
+        news = RefundNews(self.case.payment.id, None, "succeeded", name, euros(amount), attempt_id=attempt)
+        assert book_refund_news(self.case, news, f"sandbox:{name}", self.changes) is None
 
     def answer(self, refund_id: UUID, status: str) -> str | None:
         news = RefundNews(self.case.payment.id, refund_id, status, code="charge_disputed" if status == "failed" else None)
@@ -120,3 +128,105 @@ def test_of_several_each_gives_what_they_got() -> None:
     told.refund(4_000)
     told.settle()
     assert told.balances == {"gateway_clearing": -4_000, "order_funds": 4_000}
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+@pytest.mark.parametrize("amount", [None, 10_000, 4_000])
+def test_a_refused_refund_of_cancelled_goods_is_given_again_at_nobodys_cost(given_up: bool, amount: int | None) -> None:
+    told = Told(*ALL)
+    told.close() if given_up else told.cancel(*ALL)
+    told.settle("failed")
+    assert told.balances == {"gateway_clearing": -10_000, "order_funds": 10_000}
+    told.refund(amount)
+    told.settle()
+    left = 10_000 - (amount or 10_000)
+    assert told.balances == ({"gateway_clearing": -left, "order_funds": left} if left else {})
+    if left:
+        told.refund()
+        told.settle()
+        assert told.balances == {}
+
+
+def test_what_is_refunded_at_the_gateway_after_a_refusal_is_at_nobodys_cost() -> None:
+    told = Told(*ALL)
+    told.cancel(part(MUGS, 4_000))
+    told.settle("failed")
+    told.refund_elsewhere(5_000)
+    assert told.balances["order_funds"] == 6_000, "4000 were idle"
+    assert told.balances["mugs"] == -700, "1000 are for nothing in particular"
+
+
+def test_of_refused_pieces_only_so_much_is_idle_as_others_will_not_earn() -> None:
+    told = Told(*ALL)
+    told.cancel(part(MUGS, 4_000))
+    told.settle("failed")
+    told.earn(part(MUGS, 6_000, 1_200, 600))
+    told.refund(5_000)
+    told.settle("failed")
+    told.refund(4_000)
+    told.settle()
+    earned = {"gateway_clearing": -6_000, "mugs": 4_200, "platform_revenue": 600, "tax_payable": 1_200}
+    assert told.balances == earned
+    told.refund(6_000)
+    told.settle()
+    assert told.balances == {}
+
+
+@pytest.mark.parametrize("won", [True, False])
+def test_what_a_bank_has_left_of_an_order_that_is_given_up_goes_back_once_more(won: bool) -> None:
+    told = Told(*ALL)
+    told.close()
+    told.dispute("open", 4_000)
+    told.settle("failed")
+    assert told.balances == {"gateway_clearing": -6_000, "order_funds": 6_000}, "refused as long as it is disputed"
+    told.dispute("won" if won else "lost", 4_000)
+    told.settle()
+    assert told.balances == {}
+
+
+def test_who_gave_before_an_order_was_given_up_gets_it_though_a_bank_takes_the_rest() -> None:
+    told = Told(*ALL)
+    told.refund(1_000)
+    told.settle()
+    told.close()
+    told.dispute("open", 10_000)
+    told.settle("failed")
+    assert told.balances == {"chargeback_expense": -1_000, "gateway_clearing": 1_000}
+
+
+KINDS = ("goodwill", "cancel", "elsewhere", "open", "won", "settle", "fail")
+STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, 9_000)), max_size=12)
+
+
+@given(STEPS, st.booleans())
+def test_whatever_happens_before_an_order_is_given_up_nobody_keeps_anything(steps: list[tuple[str, int]], refused: bool) -> None:
+    told = Told(part(MUGS, 6_000, 1_000, 600), part(BOWLS, 4_000, 0, 0, 500))
+    canceled, disputes = Counter[UUID](), dict[str, int]()
+    for number, (step, amount) in enumerate(steps):
+        taken, left = sum(disputes.values()), told.case.left
+        pending = [one.id for one in told.case.refunds.values() if one.status == "pending"]
+        if step == "goodwill" and left:
+            told.refund(min(amount, left))
+        elif step == "elsewhere" and left:
+            told.refund_elsewhere(min(amount, left), f"re_{number}")
+        elif step == "cancel":
+            seller_id, whole = ((MUGS, 6_000), (BOWLS, 4_000))[number % 2]
+            if pieces := min(amount, whole - canceled[seller_id]):
+                canceled[seller_id] += pieces
+                told.cancel(part(seller_id, pieces))
+        elif step == "open" and taken < 10_000:
+            disputes[f"dp_{number}"] = min(amount, 10_000 - taken)
+            told.dispute("open", disputes[f"dp_{number}"], f"dp_{number}")
+        elif step == "won" and disputes:
+            told.dispute("won", disputes.pop(name := min(disputes)), name)
+        elif step in ("settle", "fail") and pending:
+            told.answer(pending[amount % len(pending)], "succeeded" if step == "settle" else "failed")
+        assert told.balances.get("refunds_due", 0) >= 0
+    told.close()
+    for name, amount in disputes.items():
+        told.dispute("won", amount, name)
+    told.settle("failed" if refused else "succeeded")
+    if told.case.left:
+        told.refund()
+        told.settle()
+    assert told.balances == {}

@@ -11,7 +11,7 @@ from souk.payments.gateways.gateway import AttemptNews, RefundNews
 from souk.payments.ledger import Account, Transfer
 from souk.payments.methods import INSTANT
 from souk.payments.records import Attempt, Case, Changes, NewRefund
-from souk.payments.shares import SaleShare, let_go, set_aside, share_out, undo
+from souk.payments.shares import RefundShare, SaleShare, let_go, set_aside, share_out, undo
 
 CLOSED, SURPLUS, ELSEWHERE = "the order was closed", "the order was paid already", "refunded at the gateway"
 
@@ -78,12 +78,25 @@ def book_decline(case: Case, attempt: Attempt, code: str, changes: Changes) -> N
 def promise_refund(case: Case, attempt: Attempt, amount: int, reason: str, changes: Changes) -> None:
     """Give money back that we may not keep: what is a surplus, or all that is set aside for an order that will not happen."""
     surplus = attempt.status == "surplus"
-    shares = () if surplus else let_go((SaleShare(None, case.funds),), case.funds, amount, case.given)
-    # What is not set aside is with those who got back what they had given, or with sellers whose goods had left.
-    if not surplus and (rest := amount - sum(share.amount for share in shares)):
-        shares += share_out(rest, case.sales, (*case.given, *shares))
+    shares = () if surplus else divide(case, amount, case.funds)
     refund = NewRefund(case.payment.id, new_id(), attempt.id, amount, attempt.currency, "origin", surplus, reason, cause="canceled")
     book_refund(case, msgspec.structs.replace(refund, shares=shares, funds=sum(share.funds for share in shares)), changes)
+
+
+def return_all(case: Case, changes: Changes) -> None:
+    """An order that is given up keeps no money; what its buyer has already goes to those who gave it."""
+    if case.captured is not None and (case.left or case.funds):
+        promise_refund(case, case.captured, case.left, CLOSED, changes)
+
+
+def divide(case: Case, amount: int, idle: int) -> tuple[RefundShare, ...]:
+    """Who gives back what is for nothing in particular: first what nobody will earn (`idle`), then sellers.
+
+    More than is left of the payment is not kept idle: those get it who gave what the buyer has.
+    """
+    out = min(idle, amount)
+    shares = let_go((SaleShare(None, out + max(idle - case.left, 0)),), idle, amount, case.given)
+    return (*shares, *share_out(amount - out, case.sales, (*case.given, *shares))) if amount > out else shares
 
 
 def book_refund(case: Case, refund: NewRefund, changes: Changes) -> None:
@@ -167,9 +180,10 @@ def book_foreign_refund(case: Case, news: RefundNews, entry: str, changes: Chang
     if news.amount.currency != attempt.currency or news.amount.amount > case.left_of(attempt) or case.payment.kind == "deposit":
         return "more was refunded at the gateway than we have"
     surplus, amount = attempt.status == "surplus", news.amount.amount
+    shares = () if surplus else divide(case, amount, case.idle)
     refund = NewRefund(
         case.payment.id, refund_id, attempt.id, amount, attempt.currency, "origin", surplus, ELSEWHERE, gateway_id=news.gateway_id,
-        cause="elsewhere", shares=() if surplus else share_out(amount, case.sales, case.given),
+        cause="elsewhere", funds=sum(share.funds for share in shares), shares=shares,
     )  # fmt: skip
     changes.transfers += reserving(refund)
     settle_refund(case, refund, changes)

@@ -10,14 +10,14 @@ import msgspec
 
 from souk.kit.ids import new_id
 from souk.payments import ledger
-from souk.payments.booking import CLOSED, book_refund, due_of, reserving
+from souk.payments.booking import divide, due_of, reserving, return_all
 from souk.payments.chargeback_rows import NewChargeback, NewShare
 from souk.payments.events import ChargebackClosed, ChargebackCovered, ChargebackOpened
 from souk.payments.gateways.gateway import ChargebackNews
 from souk.payments.ledger import Transfer
 from souk.payments.methods import WALLET
 from souk.payments.records import Attempt, Case, Changes, NewRefund
-from souk.payments.shares import RefundShare, SaleShare, share_out, undo
+from souk.payments.shares import SaleShare, undo
 
 TAKEN, WON = "taken back by the buyer's bank", "chargeback_won"
 
@@ -96,7 +96,8 @@ def cover(case: Case, row: NewChargeback, changes: Changes, refused: NewRefund |
     amount = min(row.loss, case.left_of(attempt))
     if case.payment.kind != "order" or attempt.status != "captured" or not amount:
         return row
-    shares = refused.shares if refused and refused.amount == amount else divide(case, amount, refused.funds if refused else 0)
+    same = refused is not None and refused.amount == amount and refused.funds <= case.idle
+    shares = refused.shares if refused and same else divide(case, amount, case.idle)
     refund = NewRefund(
         row.payment_id, uuid5(row.id, str(row.loss)), attempt.id, amount, row.currency, "origin", False, TAKEN, "succeeded",
         row.external_id, cause="chargeback", funds=sum(share.funds for share in shares), shares=shares,
@@ -105,13 +106,6 @@ def cover(case: Case, row: NewChargeback, changes: Changes, refused: NewRefund |
     changes.put_refund(case, refund)
     changes.chargeback_shares += [take_from(row, share.charged) for share in shares if share.seller_id and share.charged]
     return msgspec.structs.replace(row, loss=row.loss - amount)
-
-
-def divide(case: Case, amount: int, idle: int = 0) -> tuple[RefundShare, ...]:
-    """Who gives it: all sellers, but first what nobody will earn: the funds of an order that is given up, or so much as is idle."""
-    out = min(case.funds if case.payment.closed_at is not None else idle, amount)
-    given = (RefundShare(None, out, funds=out),) if out else ()
-    return given + (share_out(amount - out, case.sales, case.given) if amount > out else ())
 
 
 def covering(refund: NewRefund) -> list[Transfer]:
@@ -126,13 +120,19 @@ def take_from(row: NewChargeback, share: SaleShare) -> NewShare:
 
 
 def cover_losses(case: Case, refused: NewRefund | None, changes: Changes) -> None:
-    """A refund that was under way when a bank took the money was refused: who was to give it gives what the shop bore for it."""
+    """A refund that was under way when a bank took the money was refused: who was to give it gives what the shop bore for it.
+
+    What the bank has left of an order that is given up goes back once more.
+    """
+    left = case.left
     for row in [row for row in case.chargebacks.values() if row.loss]:
         covered = cover(case, row, changes, refused)
         if covered.loss < row.loss:
             changes.put_chargeback(case, covered)
             counted = case.payment.money(row.loss - covered.loss)
             changes.events.append(ChargebackCovered(row.payment_id, row.payment_id, row.id, counted))
+    if case.payment.closed_at is not None and case.left < left:
+        return_all(case, changes)
 
 
 def book_fees(row: NewChargeback, news: ChargebackNews, changes: Changes) -> NewChargeback:
@@ -151,7 +151,7 @@ def book_fees(row: NewChargeback, news: ChargebackNews, changes: Changes) -> New
 
 
 def decide(case: Case, row: NewChargeback, won: bool, changes: Changes) -> NewChargeback:
-    """The bank has decided. What is lost stays as it is; what is won is undone, and goes back at once if the order is given up."""
+    """The bank has decided. What is lost stays as it is; what is won is undone. What is there of an order that is given up goes back."""
     counted = row.amount - row.loss
     if won:
         for refund in covers_of(case, row):
@@ -163,8 +163,8 @@ def decide(case: Case, row: NewChargeback, won: bool, changes: Changes) -> NewCh
     if payment.kind == "order":
         money = payment.money(row.amount), payment.money(counted)
         changes.events.append(ChargebackClosed(payment.id, payment.id, row.id, *money, won))
-    if won and payment.closed_at is not None:
-        return_won(case, changes)
+    if payment.closed_at is not None:
+        return_all(case, changes)
     return row
 
 
@@ -172,17 +172,6 @@ def covers_of(case: Case, row: NewChargeback) -> list[NewRefund]:
     """The refunds by which sellers have given a chargeback."""
     key = ("chargeback", row.attempt_id, row.external_id)
     return [one for one in case.refunds.values() if (one.cause, one.attempt_id, one.gateway_id) == key and one.status != "failed"]
-
-
-def return_won(case: Case, changes: Changes) -> None:
-    """An order that was given up keeps no money: what is not set aside give now those who were given it when the order ended."""
-    attempt = case.captured
-    if attempt is None or not (left := case.left_of(attempt)):
-        return
-    shares, about = divide(case, left), (case.payment.id, new_id(), attempt.id, left, attempt.currency)
-    funds = sum(share.funds for share in shares)
-    refund = NewRefund(*about, "origin", False, CLOSED, cause="canceled", funds=funds, shares=shares)
-    book_refund(case, refund, changes)
 
 
 def entry_of(row: NewChargeback, news: ChargebackNews) -> str:
