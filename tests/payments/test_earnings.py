@@ -183,9 +183,11 @@ def test_what_is_shared_out_is_all_of_it(given_by: list[SaleShare], amount: int)
     assert sum(one.amount for one in share_out(amount, given_by, ())) == amount or amount == 0
 
 
-@given(st.lists(sales(), max_size=5), amounts)
-def test_what_is_taken_back_is_no_more_than_is_left(given_by: list[SaleShare], left: int) -> None:
-    assert sum(one.amount for one in take_back(given_by, left)) == min(left, sum(one.amount for one in given_by))
+@given(st.lists(sales(), max_size=5), amounts, amounts)
+def test_what_is_taken_back_is_no_more_than_is_left(given_by: list[SaleShare], left: int, before: int) -> None:
+    gave = share_out(before, given_by, ())
+    back = take_back(given_by, left, given_by, gave)
+    assert sum(one.amount for one in back) == min(left, sum(one.amount for one in given_by))
 
 
 @given(st.lists(sales(), max_size=5), amounts, st.lists(sales(), max_size=5))

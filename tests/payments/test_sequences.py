@@ -22,6 +22,8 @@ from souk.payments.refunds import promise
 from souk.payments.types import PaymentPart, RefundPayment
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+# Two sellers, of whose goods the platform keeps a quarter.
+EQUAL = (part(MUGS, 12_000, 0, 3_000), part(BOWLS, 12_000, 0, 3_000))
 ALL = (part(MUGS, 10_000, 2_000, 1_000),)
 
 
@@ -192,6 +194,37 @@ def test_who_gave_before_an_order_was_given_up_gets_it_though_a_bank_takes_the_r
     told.dispute("open", 10_000)
     told.settle("failed")
     assert told.balances == {"chargeback_expense": -1_000, "gateway_clearing": 1_000}
+
+
+@pytest.mark.parametrize("bank", [False, True])
+@pytest.mark.parametrize("steps", [("money", "goods"), ("goods", "money")])
+def test_who_gave_for_nothing_in_particular_has_no_more_to_give_for_goods(bank: bool, steps: tuple[str, str]) -> None:
+    """Whether money goes back first or goods do: each seller gives what they have had, and none of it to the other."""
+    told = Told(*EQUAL)
+    for one in EQUAL:
+        told.earn(one)
+    for step in steps:
+        if step == "goods":
+            told.refund(None, "returned", EQUAL[:1])
+        elif bank:
+            told.dispute("open", 12_000)
+        else:
+            told.refund(12_000)
+        told.settle()
+    assert told.balances == {}
+
+
+def test_what_a_seller_has_not_got_any_more_for_what_comes_back_the_others_give() -> None:
+    told = Told(*EQUAL)
+    for one in EQUAL:
+        told.earn(one)
+    told.refund(4_000)
+    told.refund(None, "returned", (part(MUGS, 6_000, 0, 1_500),))
+    told.settle()
+    assert told.balances == {"bowls": 7_500, "gateway_clearing": -14_000, "mugs": 3_000, "platform_revenue": 3_500}
+    told.refund(None, "returned", (part(MUGS, 6_000, 0, 1_500),))
+    told.settle()
+    assert told.balances == {"bowls": 6_000, "gateway_clearing": -8_000, "platform_revenue": 2_000}
 
 
 KINDS = ("goodwill", "cancel", "elsewhere", "open", "won", "settle", "fail")

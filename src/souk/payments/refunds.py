@@ -117,7 +117,7 @@ def find_givers(request: RefundPayment, case: Case) -> tuple[RefundShare, ...]:
     if request.cause == "canceled":
         return let_go(tuple(map(sale_of, request.parts)), case.funds, left, case.given)
     if request.cause == "returned":
-        return take_back(tuple(map(sale_of, request.parts)), left)
+        return take_back(tuple(map(sale_of, request.parts)), left, case.sales, case.given)
     amount = left if request.amount is None else request.amount.amount
     if request.amount is not None and amount <= 0:
         raise InvalidField("amount", "is to be above zero")

@@ -92,11 +92,22 @@ def find_left(sale: SaleShare, given: Iterable[RefundShare]) -> SaleShare:
     return above_zero(left)
 
 
-def take_back(sales: Sequence[SaleShare], left: int) -> tuple[RefundShare, ...]:
-    """Who gives back for these pieces, which have been earned: their sellers, but together no more than is left of the payment."""
-    wanted = [sale.amount for sale in sales]
-    parts = wanted if sum(wanted) <= left else split(left, wanted)
-    return tuple(charge(sale.scaled(part)) for sale, part in zip(sales, parts, strict=True))
+def take_back(
+    pieces: Sequence[SaleShare], left: int, sales: Sequence[SaleShare], given: Sequence[RefundShare]
+) -> tuple[RefundShare, ...]:
+    """Who gives back for these pieces, which have been earned: their sellers, but together no more than is `left` of the payment.
+
+    No seller gives more than has not gone back of their sale. What they have given for nothing in particular was given in place of
+    these pieces, so that the others give the rest, for whom that stands as well.
+    """
+    wanted = [piece.amount for piece in pieces]
+    amount = min(sum(wanted), left)
+    out: tuple[RefundShare, ...] = ()
+    for piece, part in zip(pieces, split(amount, wanted), strict=True):
+        has = sum(find_left(sale, (*given, *out)).amount for sale in sales if sale.seller_id == piece.seller_id)
+        out = (*out, charge(piece.scaled(min(part, has))))
+    rest = amount - sum(share.amount for share in out)
+    return (*out, *share_out(rest, sales, (*given, *out))) if rest else out
 
 
 def let_go(sales: Sequence[SaleShare], funds: int, left: int, given: Sequence[RefundShare]) -> tuple[RefundShare, ...]:
