@@ -1,5 +1,6 @@
 """Sellers earn what leaves and give what goes back, and in between no cent is lost."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -11,10 +12,11 @@ from tests.payments.money import balance, check_books, close, give_back, look_up
 from souk import payments
 from souk.app import Shop
 from souk.kit.callers import SYSTEM, Caller, asking
+from souk.kit.events import Delivered
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.orders.events import SaleEarned
-from souk.payments import earnings, ledger
+from souk.orders.events import ReturnReceived, SaleEarned
+from souk.payments import consumers, earnings, ledger
 from souk.payments.database import db
 from souk.payments.shares import RefundShare, SaleShare, find_gain, find_owed, let_go, share_out, take_back
 from souk.payments.types import OpenPayment, Payment, PaymentPart, Refund, RefundPayment
@@ -158,6 +160,19 @@ async def test_nothing_is_let_go_twice(paid: Payment) -> None:
     late = await give(paid, "canceled", WHOLE[0])
     assert (late.amount, late.status) == (euros(0), "succeeded")
     assert await balances() == {}
+
+
+async def test_what_the_platform_alone_paid_for_goes_back_to_it(paid: Payment) -> None:
+    """Goods that a coupon of the platform paid in full leave and come back; no buyer has given anything for them."""
+    before = await balances()
+    free = part(BOWLS, 0, 0, 200, 2_000)
+    await earn(paid, free)
+    assert (await balances())["bowls"] == 1_800
+    money = (free.amount, free.tax, free.commission, free.platform_discount)
+    back = ReturnReceived(paid.id, new_id(), BOWLS, None, (), False, *money)
+    for _ in range(2):
+        await consumers.refund_returned_items((Delivered(back, new_id(), datetime.now(UTC)),))
+    assert await balances() == before
 
 
 async def test_no_more_comes_back_than_is_left(paid: Payment) -> None:

@@ -25,7 +25,8 @@ async def refund_cancelled_items(news: tuple[Delivered[ItemsCancelled], ...]) ->
 
 @subscribes(ReturnReceived, kind="call")
 async def refund_returned_items(news: tuple[Delivered[ReturnReceived], ...]) -> None:
-    """Give back what was paid for pieces that came back. The return's id makes it once."""
+    """Give back what was paid for pieces that came back, by their buyer or by the platform alone. The return's id makes it once."""
+    await earnings.take_back_free([one.event for one in news])
     await refund_all(returned(one.event) for one in news)
 
 
