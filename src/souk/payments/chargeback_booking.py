@@ -11,12 +11,12 @@ import msgspec
 from souk.kit.ids import new_id
 from souk.payments import ledger
 from souk.payments.booking import divide, due_of, reserving, return_all
-from souk.payments.chargeback_rows import NewChargeback, NewShare
+from souk.payments.chargeback_rows import ChargebackRow, NewChargeback, NewShare
 from souk.payments.events import ChargebackClosed, ChargebackCovered, ChargebackOpened
 from souk.payments.gateways.gateway import ChargebackNews
 from souk.payments.ledger import Transfer
 from souk.payments.methods import WALLET
-from souk.payments.records import Attempt, Case, Changes, NewRefund
+from souk.payments.records import Attempt, Case, Changes, Contradiction, NewRefund, RefundRow
 from souk.payments.shares import SaleShare, undo
 
 TAKEN, WON = "taken back by the buyer's bank", "chargeback_won"
@@ -165,7 +165,17 @@ def decide(case: Case, row: NewChargeback, won: bool, changes: Changes) -> NewCh
         changes.events.append(ChargebackClosed(payment.id, payment.id, row.id, *money, won))
     if payment.closed_at is not None:
         return_all(case, changes)
+    elif won and case.left and went_back_since(case, row):
+        reason = f"won after goods were cancelled or came back: of {row.amount} {row.currency} the buyer may be owed what they were worth"
+        changes.contradictions.append(Contradiction(row.gateway, "ledger", f"chargeback:{row.id}:won", reason, {}, payment.id))
     return row
+
+
+def went_back_since(case: Case, row: NewChargeback) -> bool:
+    """Whether goods were to be paid back while a bank had the money."""
+    since = row.created_at if isinstance(row, ChargebackRow) else None
+    refunds = [one for one in case.refunds.values() if one.cause in ("canceled", "returned") and one.status != "failed"]
+    return any(since and isinstance(one, RefundRow) and one.created_at > since for one in refunds)
 
 
 def covers_of(case: Case, row: NewChargeback) -> list[NewRefund]:
