@@ -16,6 +16,7 @@ from souk.payments.booking import book_capture, book_refund_news
 from souk.payments.chargeback_booking import book_chargeback, cover_losses
 from souk.payments.closing import close
 from souk.payments.earnings import transfers_of
+from souk.payments.events import ChargebackCovered
 from souk.payments.gateways.gateway import ChargebackNews, RefundNews
 from souk.payments.records import Attempt, Case, Changes, NewRefund, PaymentRow, sale_of
 from souk.payments.refunds import promise
@@ -225,6 +226,19 @@ def test_what_a_seller_has_not_got_any_more_for_what_comes_back_the_others_give(
     told.refund(None, "returned", (part(MUGS, 6_000, 0, 1_500),))
     told.settle()
     assert told.balances == {"bowls": 6_000, "gateway_clearing": -8_000, "platform_revenue": 2_000}
+
+
+def test_what_is_won_covers_what_another_bank_has_taken() -> None:
+    told = Told(*ALL)
+    told.earn(*ALL)
+    told.dispute("open", 5_000, "dp_1")
+    told.refund(5_000)
+    told.settle()
+    told.dispute("open", 5_000, "dp_2")
+    assert told.balances == {"chargeback_expense": -5_000, "gateway_clearing": 5_000}
+    told.dispute("won", 5_000, "dp_1")
+    assert (told.case.left, told.balances) == (0, {})
+    assert [event.counted.amount for event in told.changes.events if isinstance(event, ChargebackCovered)] == [5_000]
 
 
 KINDS = ("goodwill", "cancel", "elsewhere", "open", "won", "settle", "fail")

@@ -131,7 +131,9 @@ def cover_losses(case: Case, refused: NewRefund | None, changes: Changes) -> Non
             changes.put_chargeback(case, covered)
             counted = case.payment.money(row.loss - covered.loss)
             changes.events.append(ChargebackCovered(row.payment_id, row.payment_id, row.id, counted))
-    if case.payment.closed_at is not None and case.left < left:
+    if case.left == left:
+        return
+    if case.payment.closed_at is not None:
         return_all(case, changes)
 
 
@@ -151,7 +153,10 @@ def book_fees(row: NewChargeback, news: ChargebackNews, changes: Changes) -> New
 
 
 def decide(case: Case, row: NewChargeback, won: bool, changes: Changes) -> NewChargeback:
-    """The bank has decided. What is lost stays as it is; what is won is undone. What is there of an order that is given up goes back."""
+    """The bank has decided. What is lost stays as it is; what is won is undone, and covers what another bank has taken.
+
+    What is there of an order that is given up goes back.
+    """
     counted = row.amount - row.loss
     if won:
         for refund in covers_of(case, row):
@@ -159,10 +164,13 @@ def decide(case: Case, row: NewChargeback, won: bool, changes: Changes) -> NewCh
             changes.transfers += undo(covering(refund))
         changes.transfers += undo([taking(row)])
     row = msgspec.structs.replace(row, status="won" if won else "lost", loss=0 if won else row.loss)
+    changes.put_chargeback(case, row)
     payment = case.payment
     if payment.kind == "order":
         money = payment.money(row.amount), payment.money(counted)
         changes.events.append(ChargebackClosed(payment.id, payment.id, row.id, *money, won))
+    if won:
+        cover_losses(case, None, changes)
     if payment.closed_at is not None:
         return_all(case, changes)
     elif won and case.left and went_back_since(case, row):
