@@ -16,7 +16,7 @@ from souk.payments.booking import book_capture, book_refund_news
 from souk.payments.chargeback_booking import book_chargeback, cover_losses
 from souk.payments.closing import close
 from souk.payments.earnings import transfers_of
-from souk.payments.events import ChargebackCovered
+from souk.payments.events import ChargebackCovered, PaymentRefunded
 from souk.payments.gateways.gateway import ChargebackNews, RefundNews
 from souk.payments.records import Attempt, Case, Changes, NewRefund, PaymentRow, sale_of
 from souk.payments.refunds import promise
@@ -239,6 +239,17 @@ def test_what_is_won_covers_what_another_bank_has_taken() -> None:
     told.dispute("won", 5_000, "dp_1")
     assert (told.case.left, told.balances) == (0, {})
     assert [event.counted.amount for event in told.changes.events if isinstance(event, ChargebackCovered)] == [5_000]
+
+
+def test_a_return_whose_money_a_bank_has_taken_is_at_its_end() -> None:
+    told = Told(*ALL)
+    told.earn(*ALL)
+    back = told.refund(None, "returned", ALL)
+    told.dispute("open", 10_000)
+    told.answer(back, "failed")
+    assert told.balances == {}
+    [event] = [event for event in told.changes.events if isinstance(event, PaymentRefunded)]
+    assert (event.refund_id, event.amount) == (back, euros(0))
 
 
 KINDS = ("goodwill", "cancel", "elsewhere", "open", "won", "settle", "fail")

@@ -12,7 +12,7 @@ from souk.kit.ids import new_id
 from souk.payments import ledger
 from souk.payments.booking import divide, due_of, reserving, return_all
 from souk.payments.chargeback_rows import ChargebackRow, NewChargeback, NewShare
-from souk.payments.events import ChargebackClosed, ChargebackCovered, ChargebackOpened
+from souk.payments.events import ChargebackClosed, ChargebackCovered, ChargebackOpened, PaymentRefunded
 from souk.payments.gateways.gateway import ChargebackNews
 from souk.payments.ledger import Transfer
 from souk.payments.methods import WALLET
@@ -133,6 +133,9 @@ def cover_losses(case: Case, refused: NewRefund | None, changes: Changes) -> Non
             changes.events.append(ChargebackCovered(row.payment_id, row.payment_id, row.id, counted))
     if case.left == left:
         return
+    if refused and refused.cause == "returned":
+        # What was to go back for it went to the bank: the return is at its end.
+        changes.events.append(PaymentRefunded(refused.payment_id, refused.payment_id, refused.id, case.payment.money(0)))
     if case.payment.closed_at is not None:
         return_all(case, changes)
 
