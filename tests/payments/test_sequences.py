@@ -252,6 +252,16 @@ def test_a_return_whose_money_a_bank_has_taken_is_at_its_end() -> None:
     assert (event.refund_id, event.amount) == (back, euros(0))
 
 
+def test_what_did_not_arrive_after_all_is_told_to_a_person() -> None:
+    told = Told(*ALL)
+    refund = told.refund(4_000)
+    assert told.answer(refund, "succeeded") is None
+    reason = "4000 EUR that had gone back did not arrive (charge_disputed) and are at the gateway again"
+    assert told.answer(refund, "failed") == f"{reason}: give them to the buyer over there or otherwise"
+    assert told.case.refunds[refund].status == "succeeded"
+    assert told.answer(refund, "succeeded") is None
+
+
 KINDS = ("goodwill", "cancel", "elsewhere", "open", "won", "settle", "fail")
 STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, 9_000)), max_size=12)
 

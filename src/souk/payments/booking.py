@@ -149,10 +149,8 @@ def book_refund_news(case: Case, news: RefundNews, entry: str, changes: Changes)
         return book_foreign_refund(case, news, entry, changes)
     if news.amount is not None and (news.amount.amount, news.amount.currency) != (refund.amount, refund.currency):
         return f"{refund.amount} {refund.currency} were to go back, {news.amount.amount} {news.amount.currency} told of"
-    if refund.status == "failed" and news.status == "succeeded":
-        return "a refund that we believe has failed"
     if refund.status != "pending":
-        return None
+        return find_turn(refund, news)
     named = msgspec.structs.replace(refund, gateway_id=news.gateway_id or refund.gateway_id)
     if news.status == "succeeded":
         settle_refund(case, named, changes)
@@ -161,6 +159,17 @@ def book_refund_news(case: Case, news: RefundNews, entry: str, changes: Changes)
         return f"the gateway refuses to give {refund.amount} {refund.currency} back: {news.code}"
     else:
         changes.put_refund(case, named)
+    return None
+
+
+def find_turn(refund: NewRefund, news: RefundNews) -> str | None:
+    """Why what is told of a refund that is done is not what we know: that has to be looked at."""
+    match refund.status, news.status:
+        case "failed", "succeeded":
+            return "a refund that we believe has failed"
+        case "succeeded", "failed":
+            gone = f"{refund.amount} {refund.currency} that had gone back did not arrive ({news.code or 'failed'})"
+            return f"{gone} and are at the gateway again: give them to the buyer over there or otherwise"
     return None
 
 
