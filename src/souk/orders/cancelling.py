@@ -109,7 +109,8 @@ async def write_canceled(tx: Transaction, order: StoredOrder, pieces: Pieces, re
     await tx.run(COUNT_CANCELED, order.id, list(pieces), list(pieces.values()))
     await parcels.derive_fulfillment(tx, [order.id])
     lines = tuple(CanceledLine(line.id, line.seller_id, line.sku, pieces[line.id]) for line in order.lines if pieces.get(line.id))
-    await publish(tx, ItemsCancelled(order.id, new_id(), order.user_id, reason, lines, worth_of_canceled(order, after)))
+    # What somebody typed is in the timeline alone: others would keep it.
+    await publish(tx, ItemsCancelled(order.id, new_id(), order.user_id, "canceled", lines, worth_of_canceled(order, after)))
     data: dict[str, object] = {"reason": reason, "items": [{"line_id": str(line.line_id), "quantity": line.quantity} for line in lines]}
     await add_to_timeline(tx, (Moment(order.id, "items_canceled", data, caller().principal.user_id),))
     return None

@@ -51,7 +51,7 @@ async def refund_all(requests: Iterable[RefundPayment]) -> None:
 
 def canceled(event: ItemsCancelled) -> RefundPayment:
     parts = tuple(PaymentPart(part.seller_id, part.amount, part.tax, part.commission, part.platform_discount) for part in event.parts)
-    return RefundPayment(event.cancellation_id, event.order_id, None, event.reason, cause="canceled", parts=parts)
+    return RefundPayment(event.cancellation_id, event.order_id, None, "canceled", cause="canceled", parts=parts)
 
 
 def returned(event: ReturnReceived) -> RefundPayment:
