@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from souk.kit.ids import new_id
+from souk.kit.money import Money
 from souk.payments import ledger
 from souk.payments.booking import divide, due_of, reserving, return_all
 from souk.payments.chargeback_rows import ChargebackRow, NewChargeback, NewShare
@@ -79,9 +80,14 @@ def open_chargeback(case: Case, gateway: str, news: ChargebackNews, changes: Cha
     changes.transfers.append(taking(row))
     row = cover(case, row, changes)
     if payment.kind == "order":
-        counted = payment.money(amount - row.loss)
-        changes.events.append(ChargebackOpened(payment.id, payment.id, row.id, payment.money(amount), counted))
+        changes.events.append(ChargebackOpened(payment.id, payment.id, row.id, payment.money(amount), counted(case, row)))
     return row
+
+
+def counted(case: Case, row: NewChargeback) -> Money:
+    """What of it counts as given back for the order; a surplus was none of the order's money."""
+    surplus = case.attempts[row.attempt_id].status == "surplus"
+    return case.payment.money(0 if surplus else row.amount - row.loss)
 
 
 def taking(row: NewChargeback) -> Transfer:
@@ -91,15 +97,18 @@ def taking(row: NewChargeback) -> Transfer:
 
 
 def cover(case: Case, row: NewChargeback, changes: Changes, refused: NewRefund | None = None) -> NewChargeback:
-    """Have the sellers give what they have not given yet, as far as the money has not gone back to the buyer otherwise."""
+    """Have the sellers give what they have not given yet, as far as the money has not gone back to the buyer otherwise.
+
+    A surplus that could not go back is there for it as it is.
+    """
     attempt = case.attempts[row.attempt_id]
-    amount = min(row.loss, case.left_of(attempt))
-    if case.payment.kind != "order" or attempt.status != "captured" or not amount:
+    amount, surplus = min(row.loss, case.left_of(attempt)), attempt.status == "surplus"
+    if case.payment.kind != "order" or not amount:
         return row
-    same = refused is not None and refused.amount == amount and refused.funds <= case.idle
-    shares = refused.shares if refused and same else divide(case, amount, case.idle)
+    same = refused is not None and (refused.attempt_id, refused.amount) == (attempt.id, amount) and refused.funds <= case.idle
+    shares = () if surplus else refused.shares if refused and same else divide(case, amount, case.idle)
     refund = NewRefund(
-        row.payment_id, uuid5(row.id, str(row.loss)), attempt.id, amount, row.currency, "origin", False, TAKEN, "succeeded",
+        row.payment_id, uuid5(row.id, str(row.loss)), attempt.id, amount, row.currency, "origin", surplus, TAKEN, "succeeded",
         row.external_id, cause="chargeback", funds=sum(share.funds for share in shares), shares=shares,
     )  # fmt: skip
     changes.transfers += covering(refund)
@@ -129,8 +138,8 @@ def cover_losses(case: Case, refused: NewRefund | None, changes: Changes) -> Non
         covered = cover(case, row, changes, refused)
         if covered.loss < row.loss:
             changes.put_chargeback(case, covered)
-            counted = case.payment.money(row.loss - covered.loss)
-            changes.events.append(ChargebackCovered(row.payment_id, row.payment_id, row.id, counted))
+            more = counted(case, covered) - counted(case, row)
+            changes.events.append(ChargebackCovered(row.payment_id, row.payment_id, row.id, more))
     if case.left == left:
         return
     if refused and refused.cause == "returned":
@@ -160,7 +169,7 @@ def decide(case: Case, row: NewChargeback, won: bool, changes: Changes) -> NewCh
 
     What is there of an order that is given up goes back.
     """
-    counted = row.amount - row.loss
+    known = counted(case, row)
     if won:
         for refund in covers_of(case, row):
             changes.put_refund(case, msgspec.structs.replace(refund, status="failed", failure_code=WON))
@@ -170,8 +179,7 @@ def decide(case: Case, row: NewChargeback, won: bool, changes: Changes) -> NewCh
     changes.put_chargeback(case, row)
     payment = case.payment
     if payment.kind == "order":
-        money = payment.money(row.amount), payment.money(counted)
-        changes.events.append(ChargebackClosed(payment.id, payment.id, row.id, *money, won))
+        changes.events.append(ChargebackClosed(payment.id, payment.id, row.id, payment.money(row.amount), known, won))
     if won:
         cover_losses(case, None, changes)
     if payment.closed_at is not None:
