@@ -1,11 +1,13 @@
 """Orders and payments say the same of what banks took back, whatever else happens to the order, and the timeline tells it as what it is."""
 
+from functools import partial
+
 import pytest
-from tests.audit.history import check, is_settled, order_mugs
+from tests.audit.history import check, has_left, is_settled, order_mugs
 from tests.orders.market import as_system
 from tests.waiting import until
 
-from souk import orders, payments
+from souk import orders, payments, shipping
 from souk.app import Shop
 from souk.kit.ids import new_id
 from souk.kit.money import Money
@@ -28,9 +30,9 @@ async def cancel(order: orders.Order) -> None:
         await orders.cancel_order(order.id, orders.CancelOrder("changed my mind"))
 
 
-async def refund(order: orders.Order) -> None:
+async def refund(order: orders.Order, amount: Money | None = None) -> None:
     with as_system():
-        await payments.refund(RefundPayment(new_id(), order.id, None, "a scratch"))
+        await payments.refund(RefundPayment(new_id(), order.id, amount, "a scratch"))
 
 
 async def tells(order: orders.Order, payment_status: str, *timeline: str) -> None:
@@ -85,3 +87,36 @@ async def test_taken_after_the_order_was_cancelled(working_shop: Shop, won: bool
     await cancel(order)
     await decide(await take(order), won)
     await tells(order, "refunded", "canceled", "refunded", "chargeback", "chargeback_won" if won else "chargeback_lost")
+
+
+async def test_won_after_goods_came_back_a_person_decides(working_shop: Shop) -> None:
+    """The bank had the money when they came back, so that none of it went back for them; when the shop has won it can."""
+    order = await order_mugs(2)
+    with as_system():
+        for part in order.parts:
+            parcel = await orders.pack_parcel(orders.NewParcel(order.id, part.seller_id))
+            await shipping.dispatch_shipment(parcel.id, shipping.Consignment())
+        await until(partial(has_left, order))
+    await until(is_settled, 20)
+    found = await take(order)
+    [mugs] = [item for item in order.items if item.sku == "MUG"]
+    with as_system():
+        (back,) = await orders.request_return(order.id, orders.NewReturn((orders.ReturnedLine(mugs.id, 2),)))
+        received = await orders.change_return(back.id, orders.ChangeReturn("received"))
+    await until(is_settled, 20)
+    await decide(found, True)
+    with as_system():
+        [told] = await payments.list_discrepancies(10)
+        assert told.reason.startswith("won after goods were cancelled or came back")
+        await payments.refund(RefundPayment(new_id(), order.id, received.refund, "they came back"))
+        await payments.close_discrepancy(told.id, "refunded")
+    await until(is_settled, 20)
+
+
+async def test_won_after_nothing_came_back_nobody_has_to_decide(working_shop: Shop) -> None:
+    order = await order_mugs(2)
+    await refund(order, Money(300, "USD"))
+    await decide(await take(order), True)
+    with as_system():
+        assert await payments.list_discrepancies(10) == ()
+    await until(is_settled, 20)

@@ -270,13 +270,16 @@ class Shop:
         left = its.total - its.refunded if its.paid_from else 0
         wanted = left if amount is None else amount
         refuse_if(wanted > left or left == 0, "RefundTooLarge")
+        self.share_out(its, wanted, its.paid_from)
+
+    def share_out(self, its: Order, wanted: int, to: str) -> None:
         worths = {seller: its.left_of(seller) for seller in sorted(its.freight)}
         weights = [worth.amount for worth in worths.values()]
         gifts = [Gift(None, wanted, 0, Worth(wanted))]
         if any(weights):
             parts = zip(worths.items(), divide(wanted, weights), strict=True)
             gifts = [Gift(seller, part, 0, worth.cut_to(part)) for (seller, worth), part in parts if part]
-        self.give_back(its, gifts, its.paid_from)
+        self.give_back(its, gifts, to)
 
     def pack(self, parcel: int, order: int, seller: str, pieces: dict[str, int] | None) -> None:
         its = self.orders[order]
@@ -351,9 +354,12 @@ class Shop:
         line.returned, line.return_open, its.status = line.returned + received, line.return_open - its.quantity, "refunded"
         self.goods[its.sku].on_hand += resellable
         worth = worth.cut_to(worth.amount - deduction)
-        worth = worth.cut_to(min(worth.amount, order.total - order.refunded))
+        back = min(worth.amount, order.total - order.refunded)
+        worth = worth.cut_to(min(back, order.left_of(seller).amount))
         to = f"wallet:{order.buyer}" if its.to == "wallet" else order.paid_from
         self.give_back(order, [Gift(seller, worth.amount, 0, worth)] if worth.amount else [], to)
+        if back > worth.amount:
+            self.share_out(order, back - worth.amount, to)
 
     def count_stock(self, sku: str, on_hand: int) -> None:
         refuse_if(on_hand < self.goods[sku].reserved, "StockReserved")

@@ -64,8 +64,12 @@ BROKEN_RULES = {
     """,
     "refunds due are the refunds that are not done": """
         SELECT a.currency FROM payments.account AS a
-        WHERE a.kind = 'refunds_due' AND a.balance <> (SELECT coalesce(sum(r.amount), 0) FROM payments.refund AS r
-            WHERE r.currency = a.currency AND (r.status = 'pending' OR r.status = 'failed' AND r.surplus))
+        WHERE a.kind = 'refunds_due' AND a.balance <> (
+            SELECT coalesce(sum(r.amount), 0) FROM (
+                SELECT currency, amount FROM payments.refund WHERE status = 'pending' AND NOT surplus
+                UNION ALL SELECT currency, amount FROM payments.attempt WHERE status = 'surplus'
+                UNION ALL SELECT currency, -amount FROM payments.refund WHERE status = 'succeeded' AND surplus) AS r
+            WHERE r.currency = a.currency)
     """,
     "what is held of a wallet is what its open holds are of": """
         SELECT a.owner FROM payments.account AS a

@@ -27,6 +27,7 @@ class FakePayPal:
         self.reports = 0
         self.lose_next = False  # do it and answer 500
         self.decline_next = False
+        self.forbid_next = False  # as if our app had no right to give money back
         self.url = ""
         self.app = web.Application()
         self.app.add_routes(
@@ -94,6 +95,9 @@ class FakePayPal:
 
     async def refund(self, request: web.Request) -> web.Response:
         asked = await request.json()
+        if self.forbid_next:
+            self.forbid_next = False
+            raise web.HTTPForbidden
         if self.decline_next:
             self.decline_next = False
             return self.refuse("REFUND_NOT_ALLOWED")

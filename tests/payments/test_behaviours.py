@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from tests.payments.conftest import use_sandbox
 from tests.payments.money import announced, balance, check_books, close, give_back, look_up, open_order, pay
 from tests.payments.outside import Outside, until
 
@@ -14,6 +15,7 @@ from souk.kit.money import Money
 from souk.payments import ledger, reconciling
 from souk.payments.database import db
 from souk.payments.events import PaymentCaptured, PaymentRefunded
+from souk.payments.settings import settings
 from souk.payments.types import Discrepancy, Payment
 
 CAPTURED, GIVEN_BACK = ("capture", 10_000), ("refund", 10_000)
@@ -356,3 +358,14 @@ async def test_many_orders_with_every_habit_at_once(outside: Outside) -> None:
 
 async def test_a_shop_without_the_sandbox_does_not_offer_it(shop: Shop) -> None:
     assert [one.method for one in await payments.list_payment_methods()] == ["wallet"]
+
+
+async def test_a_refund_is_asked_for_again_once_the_key_is_right(outside: Outside) -> None:
+    order = await open_order()
+    await pay(order)
+    settings.replace(sandbox_api_key="of last year")
+    assert (await give_back(order, 4_000)).status == "pending"
+    use_sandbox(outside.sandbox)
+    await settle()
+    assert (await look_up(order)).refunded.amount == 4_000
+    assert await outside.book_of(order.id) == [("capture", 10_000), ("refund", 4_000)]

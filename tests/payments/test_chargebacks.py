@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 from tests.conftest import asked_by
 from tests.payments.money import announced, balance, check_books, close, fill_wallet, give_back, look_up, open_order, pay
@@ -20,9 +21,9 @@ from souk.payments import ledger
 from souk.payments.chargeback_types import Chargeback, RecordChargeback, SellerChargeback
 from souk.payments.database import db
 from souk.payments.events import ChargebackClosed, ChargebackOpened, PaymentRefunded
-from souk.payments.gateways.gateway import AttemptNews, ChargebackNews, News, Reference
+from souk.payments.gateways.gateway import AttemptNews, ChargebackNews, News, Reference, RefundNews
 from souk.payments.news import tell
-from souk.payments.types import OpenPayment, Payment, RefundTooLarge
+from souk.payments.types import OpenPayment, Payment, Refund, RefundTooLarge
 
 pytestmark = pytest.mark.usefixtures("test_gateway")
 EARNED = {"mugs": 9_000, "bowls": 2_700, "platform": 1_300, "tax": 1_900, "promotions": -1_000, "card": -13_900}
@@ -274,12 +275,17 @@ async def test_what_contradicts_what_we_know_is_kept_for_a_person(earned: Paymen
     assert await balances() == EARNED
 
 
+async def begin_twice(order: Payment, attempt_id: UUID, gateway: str) -> None:
+    """The buyer is about to pay an order that is paid."""
+    row = "INSERT INTO payments.attempt (payment_id, id, gateway, method, amount, currency, status, fingerprint, check_at)"
+    await db.pool.execute(f"{row} VALUES ($1, $2, $3, 'card', 13900, 'EUR', 'pending', '', now())", order.id, attempt_id, gateway)
+
+
 async def test_of_money_that_paid_an_order_twice_the_shop_bears_it(shop: Shop) -> None:
     order = await open_shared()
     await pay(order)
     first, second = await attempt_of(order), new_id()
-    row = "INSERT INTO payments.attempt (payment_id, id, gateway, method, amount, currency, status, fingerprint, check_at)"
-    await db.pool.execute(f"{row} VALUES ($1, $2, 'test', 'card', 13900, 'EUR', 'pending', '', now())", order.id, second)
+    await begin_twice(order, second, "test")
     captured = AttemptNews(Reference(order.id, second), "captured", "ch_2")
     assert await tell(News("webhook", "test", "evt_1", attempts=(captured,))) == "applied"
     assert await balances() == {"funds": 13_900, "card": -13_900}, "the second one went back"
@@ -289,6 +295,33 @@ async def test_of_money_that_paid_an_order_twice_the_shop_bears_it(shop: Shop) -
     assert await attempt_of(order) == first
     assert await hear(order, dispute="dp_2") == "applied", "the first one may be taken back, too"
     assert (await expense(), (await look_up(order)).status) == (-13_900, "refunded")
+
+
+@pytest.mark.parametrize("won", [True, False])
+async def test_a_surplus_that_cannot_go_back_any_more_stands_for_what_the_bank_took(shop: Shop, won: bool) -> None:
+    order = await open_shared()
+    await pay(order)
+    second = new_id()
+    await begin_twice(order, second, "silent")
+    await tell(News("webhook", "silent", "1", attempts=(AttemptNews(Reference(order.id, second), "captured", "ch_2"),)))
+    [surplus] = await payments_refunds(order)
+    taken = ChargebackNews(order.id, second, "dp_1", "open", euros(13_900))
+    await tell(News("webhook", "silent", "2", chargebacks=(taken,)))
+    assert (await expense(), await balance(ledger.refunds_due("EUR"))) == (-13_900, 13_900)
+    await check_books()
+    await tell(News("webhook", "silent", "3", refunds=(RefundNews(order.id, surplus.id, "failed", code="charge_disputed"),)))
+    assert (await expense(), await balance(ledger.refunds_due("EUR"))) == (0, 0)
+    assert ((await listed(order))[0].loss, (await look_up(order)).status) == (euros(0), "captured")
+    await tell(News("webhook", "silent", "4", chargebacks=(msgspec.structs.replace(taken, status="won" if won else "lost"),)))
+    assert (await expense(), await balance(ledger.refunds_due("EUR"))) == (0, 13_900 * won)
+    assert [event["counted"]["amount"] for event in await announced(ChargebackClosed)] == [0]
+    assert (await look_up(order)).refunded == euros(0)
+    await check_books()
+
+
+async def payments_refunds(order: Payment) -> tuple[Refund, ...]:
+    with asking(Caller(SYSTEM)):
+        return await payments.list_refunds(order.id)
 
 
 async def test_of_a_deposit_the_shop_bears_it(shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """Sellers earn what leaves and give what goes back, and in between no cent is lost."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -11,12 +12,13 @@ from tests.payments.money import balance, check_books, close, give_back, look_up
 from souk import payments
 from souk.app import Shop
 from souk.kit.callers import SYSTEM, Caller, asking
+from souk.kit.events import Delivered
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.orders.events import SaleEarned
-from souk.payments import earnings, ledger
+from souk.orders.events import ReturnReceived, SaleEarned
+from souk.payments import consumers, earnings, ledger
 from souk.payments.database import db
-from souk.payments.shares import RefundShare, SaleShare, find_owed, let_go, share_out, take_back
+from souk.payments.shares import RefundShare, SaleShare, find_gain, find_owed, let_go, share_out, take_back
 from souk.payments.types import OpenPayment, Payment, PaymentPart, Refund, RefundPayment
 
 pytestmark = pytest.mark.usefixtures("test_gateway")
@@ -160,6 +162,19 @@ async def test_nothing_is_let_go_twice(paid: Payment) -> None:
     assert await balances() == {}
 
 
+async def test_what_the_platform_alone_paid_for_goes_back_to_it(paid: Payment) -> None:
+    """Goods that a coupon of the platform paid in full leave and come back; no buyer has given anything for them."""
+    before = await balances()
+    free = part(BOWLS, 0, 0, 200, 2_000)
+    await earn(paid, free)
+    assert (await balances())["bowls"] == 1_800
+    money = (free.amount, free.tax, free.commission, free.platform_discount)
+    back = ReturnReceived(paid.id, new_id(), BOWLS, None, (), False, *money)
+    for _ in range(2):
+        await consumers.refund_returned_items((Delivered(back, new_id(), datetime.now(UTC)),))
+    assert await balances() == before
+
+
 async def test_no_more_comes_back_than_is_left(paid: Payment) -> None:
     await earn(paid, WHOLE[0])
     await give_back(paid, 13_000)
@@ -183,9 +198,11 @@ def test_what_is_shared_out_is_all_of_it(given_by: list[SaleShare], amount: int)
     assert sum(one.amount for one in share_out(amount, given_by, ())) == amount or amount == 0
 
 
-@given(st.lists(sales(), max_size=5), amounts)
-def test_what_is_taken_back_is_no_more_than_is_left(given_by: list[SaleShare], left: int) -> None:
-    assert sum(one.amount for one in take_back(given_by, left)) == min(left, sum(one.amount for one in given_by))
+@given(st.lists(sales(), max_size=5), amounts, amounts)
+def test_what_is_taken_back_is_no_more_than_is_left(given_by: list[SaleShare], left: int, before: int) -> None:
+    gave = share_out(before, given_by, ())
+    back = take_back(given_by, left, given_by, gave)
+    assert sum(one.amount for one in back) == min(left, sum(one.amount for one in given_by))
 
 
 @given(st.lists(sales(), max_size=5), amounts, st.lists(sales(), max_size=5))
@@ -204,6 +221,25 @@ def test_what_is_let_go_goes_to_the_buyer_or_to_those_who_gave_before(
     for seller_id in {one.seller_id for one in gave}:
         owed = find_owed(seller_id, (*gave, *everything))
         assert owed == SaleShare(seller_id, 0)
+
+
+@given(st.lists(sales(), max_size=5), amounts, st.lists(sales(), max_size=5), st.lists(st.booleans(), min_size=6, max_size=6))
+def test_who_got_back_what_came_to_nothing_gives_it(
+    canceled: list[SaleShare], earlier: int, givers: list[SaleShare], stands: list[bool]
+) -> None:
+    """Between two cancellations some of those refunds are refused for which sellers had got something back."""
+    captured = sum(one.amount for one in canceled) + earlier
+    gave = share_out(earlier, givers, ())
+    first = let_go(canceled, captured, captured - earlier, gave)
+    stood = tuple(one for one, stood in zip(gave, stands, strict=False) if stood)
+    funds, left = (captured - sum(getattr(one, name) for one in (*stood, *first)) for name in ("funds", "amount"))
+    rest = let_go((SaleShare(None, funds),), funds, left, (*stood, *first))
+    more = share_out(left - sum(one.amount for one in rest), givers, (*stood, *first, *rest))
+    assert sum(one.amount for one in (*rest, *more)) == left
+    assert sum(one.funds for one in rest) == funds
+    for seller_id in {one.seller_id for one in gave}:
+        given_by = (*stood, *first, *rest, *more)
+        assert (find_owed(seller_id, given_by).amount, find_gain(seller_id, given_by).amount) == (0, 0)
 
 
 def test_a_share_scales_with_its_amount() -> None:

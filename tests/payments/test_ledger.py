@@ -39,6 +39,14 @@ async def test_repeating_a_transfer_has_one_effect(shop: Shop) -> None:
     assert await balance(ledger.order_funds("EUR")) == 1100
 
 
+async def test_a_process_remembers_the_accounts_of_the_shop_and_of_nobody_else(shop: Shop) -> None:
+    shops = ledger.tax_payable("EUR"), ledger.order_funds("EUR")
+    many = ledger.wallet(new_id(), "EUR"), ledger.seller_balance(new_id(), "EUR")
+    for number, account in enumerate((shops[1], *many)):
+        await post(Transfer(new_id(), f"step {number}", "moved", shops[0], account, 1))
+    assert {account.id for account in (*shops, *many)} & db.seen == {account.id for account in shops}
+
+
 async def test_currencies_do_not_mix(shop: Shop) -> None:
     await post(sale(700), sale(300, "JPY"))
     assert await balance(ledger.order_funds("JPY")) == 300

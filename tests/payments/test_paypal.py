@@ -135,11 +135,13 @@ async def test_refunds(paypal: FakePayPal) -> None:
     paypal.decline_next = True
     assert ((refused := await give_back(order, 1_000)).status, refused.failure_code) == ("failed", "refund_not_allowed")
     paypal.lose_next = True
-    assert (await give_back(order, 2_000)).status == "pending"
+    assert (await give_back(order, 1_500)).status == "pending"
+    paypal.forbid_next = True
+    assert (await give_back(order, 500)).status == "pending"
     await look_again()
     assert (await look_up(order)).refunded == Money(6_000, "EUR")
     assert (await close(order)).status == "refunded"
-    assert [refund["amount"]["value"] for refund in paypal.refunds] == ["40.00", "20.00", "40.00"]
+    assert [refund["amount"]["value"] for refund in paypal.refunds] == ["40.00", "15.00", "5.00", "40.00"]
     assert await balance(ledger.clearing("paypal", "EUR")) == 0
 
 

@@ -191,6 +191,16 @@ async def test_a_wrong_key_charges_nobody(browser: Browser) -> None:
     assert (await pay(order, token)).status == "declined"
 
 
+async def test_a_refund_waits_for_the_right_key(browser: Browser) -> None:
+    order = await open_order()
+    await pay(order, await browser.enter(VISA))
+    settings.replace(stripe_secret_key="pk_not_a_secret_key")
+    assert (await give_back(order, 4_000)).status == "pending"
+    settings.replace(stripe_secret_key="sk_test_1")
+    await look_again()
+    assert (await look_up(order)).refunded.amount == 4_000
+
+
 async def test_nobody_is_there(shop: Shop) -> None:
     settings.replace(stripe_url=f"http://127.0.0.1:{find_free_port()}", stripe_secret_key="sk_test_1")
     order = await open_order()

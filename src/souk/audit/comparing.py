@@ -29,7 +29,7 @@ BACK = Rule("I6.undone", "The money of an order that did not come about is back,
 WAITS = Rule("I6.paid", "No order waits for money that is there", settled=True)
 EARNED = Rule("I6.earned", "What sellers have earned of an order is what its pieces that have left are worth")
 FREED = Rule("I6.released", "What was let go of an order's money is what its cancelled pieces were worth")
-GIVEN = Rule("I6.returns", "What goes back for returns is what they are worth, as far as it had not gone back before")
+GIVEN = Rule("I6.returns", "What goes back for returns is what they are worth, as far as it has not gone back otherwise")
 COUPON = Rule("I11.orders", "A coupon counts the placed orders that bear it, and no other")
 PARCELS = Rule("I7.parcels", "The parcels of an order that shipping knows are those that orders counts, and as far")
 CREDITED = Rule("I16.returns", "What goes back for returns is credited, or will be when their part is invoiced")
@@ -162,8 +162,8 @@ def compare_earnings(order: OrderBook | None, payment: PaymentBook | None) -> Fo
     # An order that was never placed has let go whatever came.
     if order is not None and order.captured and released != order.canceled:
         yield FREED, {"canceled": order.canceled, "released": released}
-    worth, given = order.returned if order else 0, payment.returned if payment else 0
-    if given > worth or (given < worth and payment is not None and payment.refunding < payment.captured):
+    worth, given, repaid = order.returned if order else 0, payment.returned if payment else 0, payment.repaid if payment else 0
+    if given > worth or (given + repaid < worth and payment is not None and payment.refunding < payment.captured):
         yield GIVEN, {"worth": worth, "given": given}
 
 

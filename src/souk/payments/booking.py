@@ -11,7 +11,7 @@ from souk.payments.gateways.gateway import AttemptNews, RefundNews
 from souk.payments.ledger import Account, Transfer
 from souk.payments.methods import INSTANT
 from souk.payments.records import Attempt, Case, Changes, NewRefund
-from souk.payments.shares import SaleShare, let_go, set_aside, share_out, undo
+from souk.payments.shares import RefundShare, SaleShare, let_go, set_aside, share_out, undo
 
 CLOSED, SURPLUS, ELSEWHERE = "the order was closed", "the order was paid already", "refunded at the gateway"
 
@@ -78,9 +78,25 @@ def book_decline(case: Case, attempt: Attempt, code: str, changes: Changes) -> N
 def promise_refund(case: Case, attempt: Attempt, amount: int, reason: str, changes: Changes) -> None:
     """Give money back that we may not keep: what is a surplus, or all that is set aside for an order that will not happen."""
     surplus = attempt.status == "surplus"
-    shares = () if surplus else let_go((SaleShare(None, case.funds),), case.funds, amount, case.given)
+    shares = () if surplus else divide(case, amount, case.funds)
     refund = NewRefund(case.payment.id, new_id(), attempt.id, amount, attempt.currency, "origin", surplus, reason, cause="canceled")
     book_refund(case, msgspec.structs.replace(refund, shares=shares, funds=sum(share.funds for share in shares)), changes)
+
+
+def return_all(case: Case, changes: Changes) -> None:
+    """An order that is given up keeps no money; what its buyer has already goes to those who gave it."""
+    if case.captured is not None and (case.left or case.funds):
+        promise_refund(case, case.captured, case.left, CLOSED, changes)
+
+
+def divide(case: Case, amount: int, idle: int) -> tuple[RefundShare, ...]:
+    """Who gives back what is for nothing in particular: first what nobody will earn (`idle`), then sellers.
+
+    More than is left of the payment is not kept idle: those get it who gave what the buyer has.
+    """
+    out = min(idle, amount)
+    shares = let_go((SaleShare(None, out + max(idle - case.left, 0)),), idle, amount, case.given)
+    return (*shares, *share_out(amount - out, case.sales, (*case.given, *shares))) if amount > out else shares
 
 
 def book_refund(case: Case, refund: NewRefund, changes: Changes) -> None:
@@ -133,10 +149,8 @@ def book_refund_news(case: Case, news: RefundNews, entry: str, changes: Changes)
         return book_foreign_refund(case, news, entry, changes)
     if news.amount is not None and (news.amount.amount, news.amount.currency) != (refund.amount, refund.currency):
         return f"{refund.amount} {refund.currency} were to go back, {news.amount.amount} {news.amount.currency} told of"
-    if refund.status == "failed" and news.status == "succeeded":
-        return "a refund that we believe has failed"
     if refund.status != "pending":
-        return None
+        return find_turn(refund, news)
     named = msgspec.structs.replace(refund, gateway_id=news.gateway_id or refund.gateway_id)
     if news.status == "succeeded":
         settle_refund(case, named, changes)
@@ -145,6 +159,17 @@ def book_refund_news(case: Case, news: RefundNews, entry: str, changes: Changes)
         return f"the gateway refuses to give {refund.amount} {refund.currency} back: {news.code}"
     else:
         changes.put_refund(case, named)
+    return None
+
+
+def find_turn(refund: NewRefund, news: RefundNews) -> str | None:
+    """Why what is told of a refund that is done is not what we know: that has to be looked at."""
+    match refund.status, news.status:
+        case "failed", "succeeded":
+            return "a refund that we believe has failed"
+        case "succeeded", "failed":
+            gone = f"{refund.amount} {refund.currency} that had gone back did not arrive ({news.code or 'failed'})"
+            return f"{gone} and are at the gateway again: give them to the buyer over there or otherwise"
     return None
 
 
@@ -164,9 +189,10 @@ def book_foreign_refund(case: Case, news: RefundNews, entry: str, changes: Chang
     if news.amount.currency != attempt.currency or news.amount.amount > case.left_of(attempt) or case.payment.kind == "deposit":
         return "more was refunded at the gateway than we have"
     surplus, amount = attempt.status == "surplus", news.amount.amount
+    shares = () if surplus else divide(case, amount, case.idle)
     refund = NewRefund(
         case.payment.id, refund_id, attempt.id, amount, attempt.currency, "origin", surplus, ELSEWHERE, gateway_id=news.gateway_id,
-        cause="elsewhere", shares=() if surplus else share_out(amount, case.sales, case.given),
+        cause="elsewhere", funds=sum(share.funds for share in shares), shares=shares,
     )  # fmt: skip
     changes.transfers += reserving(refund)
     settle_refund(case, refund, changes)

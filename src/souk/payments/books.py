@@ -8,11 +8,18 @@ from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.payments.database import db
 
+# What is given for nothing in particular after something came back may be for that.
 READ_BOOKS = """
-    SELECT p.id, p.currency, p.captured, p.refunding, p.refunded, p.earned, p.released,
-           (SELECT coalesce(sum(r.amount), 0)::bigint FROM payments.refund AS r
-            WHERE r.payment_id = p.id AND r.cause = 'returned') AS returned
-    FROM payments.payment AS p WHERE p.id > $1 AND p.id <= $2 AND p.kind = 'order'
+    SELECT p.id, p.currency, p.captured, p.refunding, p.refunded, p.earned, p.released, back.returned, back.repaid
+    FROM payments.payment AS p
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(r.amount) FILTER (WHERE r.cause = 'returned'), 0)::bigint AS returned,
+               coalesce(sum(r.amount) FILTER (WHERE r.cause IN ('goodwill', 'elsewhere') AND r.created_at > r.since), 0)::bigint AS repaid
+        FROM (SELECT amount, cause, status, created_at, min(created_at) FILTER (WHERE cause = 'returned') OVER () AS since
+              FROM payments.refund WHERE payment_id = p.id) AS r
+        WHERE r.status <> 'failed'
+    ) AS back
+    WHERE p.id > $1 AND p.id <= $2 AND p.kind = 'order'
 """
 
 READ_LABELS = """
@@ -30,7 +37,10 @@ READ_LABELS = """
 
 
 class PaymentBook(msgspec.Struct, frozen=True):
-    """What came and went of the payment of an order: refunding is back or promised, released was let go for what was cancelled."""
+    """What came and went of the payment of an order: refunding is back or promised, released was let go for what was cancelled.
+
+    Returned is what goes back for returns, repaid what has been given since the first of them for nothing in particular.
+    """
 
     id: UUID
     currency: str
@@ -40,6 +50,7 @@ class PaymentBook(msgspec.Struct, frozen=True):
     earned: int
     released: int
     returned: int
+    repaid: int
 
 
 class LabelBook(msgspec.Struct, frozen=True):

@@ -9,15 +9,16 @@ from uuid import UUID, uuid5
 import msgspec
 
 from souk.kit.ids import new_id
+from souk.kit.money import Money
 from souk.payments import ledger
-from souk.payments.booking import CLOSED, book_refund, due_of, reserving
-from souk.payments.chargeback_rows import NewChargeback, NewShare
-from souk.payments.events import ChargebackClosed, ChargebackCovered, ChargebackOpened
+from souk.payments.booking import divide, due_of, reserving, return_all
+from souk.payments.chargeback_rows import ChargebackRow, NewChargeback, NewShare
+from souk.payments.events import ChargebackClosed, ChargebackCovered, ChargebackOpened, PaymentRefunded
 from souk.payments.gateways.gateway import ChargebackNews
 from souk.payments.ledger import Transfer
 from souk.payments.methods import WALLET
-from souk.payments.records import Attempt, Case, Changes, NewRefund
-from souk.payments.shares import RefundShare, SaleShare, share_out, undo
+from souk.payments.records import Attempt, Case, Changes, Contradiction, NewRefund, RefundRow
+from souk.payments.shares import SaleShare, undo
 
 TAKEN, WON = "taken back by the buyer's bank", "chargeback_won"
 
@@ -79,9 +80,14 @@ def open_chargeback(case: Case, gateway: str, news: ChargebackNews, changes: Cha
     changes.transfers.append(taking(row))
     row = cover(case, row, changes)
     if payment.kind == "order":
-        counted = payment.money(amount - row.loss)
-        changes.events.append(ChargebackOpened(payment.id, payment.id, row.id, payment.money(amount), counted))
+        changes.events.append(ChargebackOpened(payment.id, payment.id, row.id, payment.money(amount), counted(case, row)))
     return row
+
+
+def counted(case: Case, row: NewChargeback) -> Money:
+    """What of it counts as given back for the order; a surplus was none of the order's money."""
+    surplus = case.attempts[row.attempt_id].status == "surplus"
+    return case.payment.money(0 if surplus else row.amount - row.loss)
 
 
 def taking(row: NewChargeback) -> Transfer:
@@ -91,27 +97,24 @@ def taking(row: NewChargeback) -> Transfer:
 
 
 def cover(case: Case, row: NewChargeback, changes: Changes, refused: NewRefund | None = None) -> NewChargeback:
-    """Have the sellers give what they have not given yet, as far as the money has not gone back to the buyer otherwise."""
+    """Have the sellers give what they have not given yet, as far as the money has not gone back to the buyer otherwise.
+
+    A surplus that could not go back is there for it as it is.
+    """
     attempt = case.attempts[row.attempt_id]
-    amount = min(row.loss, case.left_of(attempt))
-    if case.payment.kind != "order" or attempt.status != "captured" or not amount:
+    amount, surplus = min(row.loss, case.left_of(attempt)), attempt.status == "surplus"
+    if case.payment.kind != "order" or not amount:
         return row
-    shares = refused.shares if refused and refused.amount == amount else divide(case, amount, refused.funds if refused else 0)
+    same = refused is not None and (refused.attempt_id, refused.amount) == (attempt.id, amount) and refused.funds <= case.idle
+    shares = () if surplus else refused.shares if refused and same else divide(case, amount, case.idle)
     refund = NewRefund(
-        row.payment_id, uuid5(row.id, str(row.loss)), attempt.id, amount, row.currency, "origin", False, TAKEN, "succeeded",
+        row.payment_id, uuid5(row.id, str(row.loss)), attempt.id, amount, row.currency, "origin", surplus, TAKEN, "succeeded",
         row.external_id, cause="chargeback", funds=sum(share.funds for share in shares), shares=shares,
     )  # fmt: skip
     changes.transfers += covering(refund)
     changes.put_refund(case, refund)
     changes.chargeback_shares += [take_from(row, share.charged) for share in shares if share.seller_id and share.charged]
     return msgspec.structs.replace(row, loss=row.loss - amount)
-
-
-def divide(case: Case, amount: int, idle: int = 0) -> tuple[RefundShare, ...]:
-    """Who gives it: all sellers, but first what nobody will earn: the funds of an order that is given up, or so much as is idle."""
-    out = min(case.funds if case.payment.closed_at is not None else idle, amount)
-    given = (RefundShare(None, out, funds=out),) if out else ()
-    return given + (share_out(amount - out, case.sales, case.given) if amount > out else ())
 
 
 def covering(refund: NewRefund) -> list[Transfer]:
@@ -126,13 +129,24 @@ def take_from(row: NewChargeback, share: SaleShare) -> NewShare:
 
 
 def cover_losses(case: Case, refused: NewRefund | None, changes: Changes) -> None:
-    """A refund that was under way when a bank took the money was refused: who was to give it gives what the shop bore for it."""
+    """A refund that was under way when a bank took the money was refused: who was to give it gives what the shop bore for it.
+
+    What the bank has left of an order that is given up goes back once more.
+    """
+    left = case.left
     for row in [row for row in case.chargebacks.values() if row.loss]:
         covered = cover(case, row, changes, refused)
         if covered.loss < row.loss:
             changes.put_chargeback(case, covered)
-            counted = case.payment.money(row.loss - covered.loss)
-            changes.events.append(ChargebackCovered(row.payment_id, row.payment_id, row.id, counted))
+            more = counted(case, covered) - counted(case, row)
+            changes.events.append(ChargebackCovered(row.payment_id, row.payment_id, row.id, more))
+    if case.left == left:
+        return
+    if refused and refused.cause == "returned":
+        # What was to go back for it went to the bank: the return is at its end.
+        changes.events.append(PaymentRefunded(refused.payment_id, refused.payment_id, refused.id, case.payment.money(0)))
+    if case.payment.closed_at is not None:
+        return_all(case, changes)
 
 
 def book_fees(row: NewChargeback, news: ChargebackNews, changes: Changes) -> NewChargeback:
@@ -151,38 +165,42 @@ def book_fees(row: NewChargeback, news: ChargebackNews, changes: Changes) -> New
 
 
 def decide(case: Case, row: NewChargeback, won: bool, changes: Changes) -> NewChargeback:
-    """The bank has decided. What is lost stays as it is; what is won is undone, and goes back at once if the order is given up."""
-    counted = row.amount - row.loss
+    """The bank has decided. What is lost stays as it is; what is won is undone, and covers what another bank has taken.
+
+    What is there of an order that is given up goes back.
+    """
+    known = counted(case, row)
     if won:
         for refund in covers_of(case, row):
             changes.put_refund(case, msgspec.structs.replace(refund, status="failed", failure_code=WON))
             changes.transfers += undo(covering(refund))
         changes.transfers += undo([taking(row)])
     row = msgspec.structs.replace(row, status="won" if won else "lost", loss=0 if won else row.loss)
+    changes.put_chargeback(case, row)
     payment = case.payment
     if payment.kind == "order":
-        money = payment.money(row.amount), payment.money(counted)
-        changes.events.append(ChargebackClosed(payment.id, payment.id, row.id, *money, won))
-    if won and payment.closed_at is not None:
-        return_won(case, changes)
+        changes.events.append(ChargebackClosed(payment.id, payment.id, row.id, payment.money(row.amount), known, won))
+    if won:
+        cover_losses(case, None, changes)
+    if payment.closed_at is not None:
+        return_all(case, changes)
+    elif won and case.left and went_back_since(case, row):
+        reason = f"won after goods were cancelled or came back: of {row.amount} {row.currency} the buyer may be owed what they were worth"
+        changes.contradictions.append(Contradiction(row.gateway, "ledger", f"chargeback:{row.id}:won", reason, {}, payment.id))
     return row
+
+
+def went_back_since(case: Case, row: NewChargeback) -> bool:
+    """Whether goods were to be paid back while a bank had the money."""
+    since = row.created_at if isinstance(row, ChargebackRow) else None
+    refunds = [one for one in case.refunds.values() if one.cause in ("canceled", "returned") and one.status != "failed"]
+    return any(since and isinstance(one, RefundRow) and one.created_at > since for one in refunds)
 
 
 def covers_of(case: Case, row: NewChargeback) -> list[NewRefund]:
     """The refunds by which sellers have given a chargeback."""
     key = ("chargeback", row.attempt_id, row.external_id)
     return [one for one in case.refunds.values() if (one.cause, one.attempt_id, one.gateway_id) == key and one.status != "failed"]
-
-
-def return_won(case: Case, changes: Changes) -> None:
-    """An order that was given up keeps no money: what is not set aside give now those who were given it when the order ended."""
-    attempt = case.captured
-    if attempt is None or not (left := case.left_of(attempt)):
-        return
-    shares, about = divide(case, left), (case.payment.id, new_id(), attempt.id, left, attempt.currency)
-    funds = sum(share.funds for share in shares)
-    refund = NewRefund(*about, "origin", False, CLOSED, cause="canceled", funds=funds, shares=shares)
-    book_refund(case, refund, changes)
 
 
 def entry_of(row: NewChargeback, news: ChargebackNews) -> str:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
-from souk.payments.booking import CLOSED, promise_refund, withdraw_questions
+from souk.payments.booking import return_all, withdraw_questions
 from souk.payments.charging import may_see
 from souk.payments.database import db
 from souk.payments.news import follow_up
@@ -49,8 +49,5 @@ def close(case: Case, reason: str, changes: Changes) -> None:
     """Decide what closing a payment means now."""
     if case.payment.closed_at is None:
         changes.touched[case.payment.id] = reason
-    captured = case.captured
-    # What is still set aside is not left where its buyer has all of it back already: it is then for those who gave it.
-    if captured is not None and (case.left_of(captured) or case.funds):
-        promise_refund(case, captured, case.left_of(captured), CLOSED, changes)
+    return_all(case, changes)
     withdraw_questions(case, changes)

@@ -32,7 +32,8 @@ async def refund_cancelled_items(news: tuple[Delivered[ItemsCancelled], ...]) ->
 
 @subscribes(ReturnReceived, kind="call")
 async def refund_returned_items(news: tuple[Delivered[ReturnReceived], ...]) -> None:
-    """Give back what was paid for pieces that came back. The return's id makes it once."""
+    """Give back what was paid for pieces that came back, by their buyer or by the platform alone. The return's id makes it once."""
+    await earnings.take_back_free([one.event for one in news])
     await refund_all(returned(one.event) for one in news)
 
 
@@ -57,7 +58,7 @@ async def refund_all(requests: Iterable[RefundPayment]) -> None:
 
 def canceled(event: ItemsCancelled) -> RefundPayment:
     parts = tuple(PaymentPart(part.seller_id, part.amount, part.tax, part.commission, part.platform_discount) for part in event.parts)
-    return RefundPayment(event.cancellation_id, event.order_id, None, event.reason, cause="canceled", parts=parts)
+    return RefundPayment(event.cancellation_id, event.order_id, None, "canceled", cause="canceled", parts=parts)
 
 
 def returned(event: ReturnReceived) -> RefundPayment:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from souk.kit.db import Transaction, columns
-from souk.orders.events import SaleEarned
+from souk.orders.events import ReturnReceived, SaleEarned
 from souk.payments import ledger
+from souk.payments.database import db
 from souk.payments.ledger import Transfer
-from souk.payments.shares import SaleShare, pay_share
+from souk.payments.shares import SaleShare, pay_share, take_share
 
 LOCK_PAYMENTS = "SELECT FROM payments.payment WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE"
 ADD_EARNINGS = """
@@ -33,5 +34,19 @@ async def book_earnings(tx: Transaction, earned: Sequence[SaleEarned]) -> None:
 
 
 def transfers_of(one: SaleEarned) -> list[Transfer]:
-    share = SaleShare(one.seller_id, one.amount.amount, one.tax.amount, one.commission.amount, one.platform_discount.amount)
-    return pay_share(one.order_id, f"earned:{one.parcel_id}", share, ledger.order_funds(one.amount.currency), "earned")
+    return pay_share(one.order_id, f"earned:{one.parcel_id}", share_of(one), ledger.order_funds(one.amount.currency), "earned")
+
+
+async def take_back_free(returned: Sequence[ReturnReceived]) -> None:
+    """Have sellers give back what the platform paid for goods that cost their buyers nothing. No refund is of these; each return once."""
+    if transfers := [transfer for one in returned if not one.amount.amount for transfer in transfers_back(one)]:
+        async with db.transaction() as tx:
+            await ledger.post(tx, transfers)
+
+
+def transfers_back(one: ReturnReceived) -> list[Transfer]:
+    return take_share(one.order_id, f"returned:{one.return_id}", share_of(one), ledger.refunds_due(one.amount.currency), "clawed_back")
+
+
+def share_of(one: SaleEarned | ReturnReceived) -> SaleShare:
+    return SaleShare(one.seller_id, one.amount.amount, one.tax.amount, one.commission.amount, one.platform_discount.amount)

@@ -18,8 +18,8 @@ from souk.kit.ids import new_id
 
 # Any fixed UUID: an account's id follows from what it is, so that nobody has to look it up.
 ACCOUNTS = UUID("7c7a7f0e-3f5b-4f0c-9a54-5d3e0b1a6f21")
-# There are as many of these as there are users: no process remembers them.
-OF_USERS = ("buyer_wallet", "wallet_held")
+# There are as many of these as there are users and sellers: no process remembers them.
+OF_MANY = ("buyer_wallet", "wallet_held", "seller_balance")
 
 OPEN_ACCOUNTS = """
     INSERT INTO payments.account (id, kind, owner, currency)
@@ -147,7 +147,7 @@ async def post(tx: Transaction, transfers: Sequence[Transfer]) -> int:
         return 0
     if new := find_unopened(tx.database, transfers):
         await tx.run(OPEN_ACCOUNTS, *values_of_accounts(new))
-        # Accounts are never deleted; those of the shop are few.
+        # Accounts are never deleted, and those of the shop itself are few.
         tx.after_commit.append(partial(remember_opened, tx.database, new))
     return await tx.run(POST_TRANSFERS, *values_of(transfers))
 
@@ -167,7 +167,7 @@ def find_unopened(database: Database, transfers: Sequence[Transfer]) -> tuple[Ac
 
 
 def remember_opened(database: Database, accounts: Sequence[Account]) -> None:
-    database.seen.update(account.id for account in accounts if account.kind not in OF_USERS)
+    database.seen.update(account.id for account in accounts if account.kind not in OF_MANY)
 
 
 def values_of_accounts(accounts: Sequence[Account]) -> tuple[object, ...]:

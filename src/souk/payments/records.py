@@ -18,7 +18,7 @@ from souk.payments.ledger import Account, Transfer
 from souk.payments.methods import WALLET
 from souk.payments.settings import settings
 from souk.payments.shares import RefundShare, SaleShare
-from souk.payments.types import Destination, NextAction, Payment, PaymentPart, PaymentStatus, Refund, RefundCause, RefundStatus
+from souk.payments.types import Destination, NextAction, Payment, PaymentPart, PaymentStatus, RefundCause, RefundStatus
 
 COLUMNS = """
     p.id, p.kind, p.user_id, p.guest_token_hash, p.currency, p.amount, p.expires_at, p.closed_at, p.captured, p.refunding, p.refunded,
@@ -243,6 +243,11 @@ class Case(msgspec.Struct):
         """The attempt that brought the money, if one has."""
         return next((attempt for attempt in self.attempts.values() if attempt.status == "captured"), None)
 
+    @property
+    def left(self) -> int:
+        """What of the money that pays the order nobody was promised back."""
+        return self.left_of(self.captured) if self.captured else 0
+
     def left_of(self, attempt: Attempt) -> int:
         """What an attempt brought and nobody was promised back."""
         promised = sum(one.amount for one in self.refunds.values() if one.attempt_id == attempt.id and one.status != "failed")
@@ -258,6 +263,16 @@ class Case(msgspec.Struct):
         """What is set aside of the money that came, for no seller has earned it and it has not gone back."""
         captured = self.captured.amount if self.captured else 0
         return captured - self.payment.earned - sum(share.funds for share in self.given)
+
+    @property
+    def idle(self) -> int:
+        """What of the funds nobody will earn: all of an order that is given up, else what refused refunds were to let go."""
+        if self.payment.closed_at is not None:
+            return self.funds
+        refunds = self.refunds.values()
+        refused = sum(one.funds for one in refunds if one.status == "failed" and one.cause == "canceled")
+        used = sum(one.funds for one in refunds if one.status != "failed" and one.cause != "canceled")
+        return min(max(refused - used, 0), self.funds)
 
     def source_of(self, attempt: Attempt) -> Account:
         """Where an attempt's money comes from and a refund to its origin goes."""
@@ -369,21 +384,4 @@ def show_payment(row: PaymentRow) -> Payment:
         updated_at=row.updated_at,
         next_action=NextAction(row.redirect_url) if waits and row.redirect_url else None,
         expires_at=row.expires_at,
-    )
-
-
-def show_refund(row: RefundRow) -> Refund:
-    """A refund as others see it."""
-    return Refund(
-        id=row.id,
-        payment_id=row.payment_id,
-        order_id=row.payment_id,
-        amount=Money(row.amount, row.currency),
-        status=row.status,
-        to=row.destination,
-        reason=row.reason,
-        failure_code=row.failure_code,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        cause=row.cause,
     )

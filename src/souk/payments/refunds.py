@@ -8,8 +8,9 @@ from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.errors import DomainError, InvalidField
 from souk.kit.idempotency import IdempotencyKeyReused
+from souk.kit.money import Money
 from souk.payments import calling
-from souk.payments.booking import book_refund
+from souk.payments.booking import book_refund, divide
 from souk.payments.charging import may_see
 from souk.payments.database import db
 from souk.payments.news import follow_up
@@ -23,10 +24,9 @@ from souk.payments.records import (
     RefundRow,
     lock_cases,
     sale_of,
-    show_refund,
     write,
 )
-from souk.payments.shares import RefundShare, let_go, share_out, take_back
+from souk.payments.shares import RefundShare, let_go, take_back
 from souk.payments.types import CurrencyMismatch, NoWallet, PaymentNotFound, Refund, RefundPayment, RefundTooLarge
 
 FIND_REFUND = """
@@ -88,13 +88,12 @@ def promise(request: RefundPayment, case: Case | None, changes: Changes) -> NewR
 def make_refund(request: RefundPayment, case: Case) -> NewRefund:
     """What is to go back; raises why it may not."""
     payment, attempt = case.payment, case.captured
-    left = case.left_of(attempt) if attempt else 0
     amounts = [part.amount for part in request.parts] + ([request.amount] if request.amount else [])
     if any(amount.currency != payment.currency for amount in amounts):
         raise CurrencyMismatch(payment.currency)
     if request.to == "wallet" and payment.user_id is None:
         raise NoWallet
-    shares = divide(request, case, left)
+    shares = find_givers(request, case)
     if attempt is None:
         raise RefundTooLarge(payment.money(0))
     return NewRefund(
@@ -112,18 +111,19 @@ def make_refund(request: RefundPayment, case: Case) -> NewRefund:
     )
 
 
-def divide(request: RefundPayment, case: Case, left: int) -> tuple[RefundShare, ...]:
+def find_givers(request: RefundPayment, case: Case) -> tuple[RefundShare, ...]:
     """How much goes back and who gives it: for pieces what they cost, as far as it has not gone back already; else what is asked for."""
+    left = case.left
     if request.cause == "canceled":
         return let_go(tuple(map(sale_of, request.parts)), case.funds, left, case.given)
     if request.cause == "returned":
-        return take_back(tuple(map(sale_of, request.parts)), left)
+        return take_back(tuple(map(sale_of, request.parts)), left, case.sales, case.given)
     amount = left if request.amount is None else request.amount.amount
     if request.amount is not None and amount <= 0:
         raise InvalidField("amount", "is to be above zero")
     if amount > left or left == 0:
         raise RefundTooLarge(case.payment.money(left))
-    return share_out(amount, case.sales, case.given)
+    return divide(case, amount, case.idle)
 
 
 def go_on(known: NewRefund, request: RefundPayment, case: Case, changes: Changes) -> NewRefund | DomainError:
@@ -143,3 +143,20 @@ async def list_refunds(order_id: UUID) -> tuple[Refund, ...]:
     if row is None or not may_see(row, caller()):
         raise PaymentNotFound
     return tuple(show_refund(one) for one in await db.all(RefundRow, FIND_REFUNDS, [order_id]))
+
+
+def show_refund(row: RefundRow) -> Refund:
+    """A refund as others see it."""
+    return Refund(
+        id=row.id,
+        payment_id=row.payment_id,
+        order_id=row.payment_id,
+        amount=Money(row.amount, row.currency),
+        status=row.status,
+        to=row.destination,
+        reason=row.reason,
+        failure_code=row.failure_code,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        cause=row.cause,
+    )

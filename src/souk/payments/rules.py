@@ -131,12 +131,16 @@ FIND_WRONG_FUNDS = """
     ) AS p USING (currency)
     WHERE coalesce(a.amount, 0) <> coalesce(p.amount, 0)
 """
+# A surplus is due from when it came until it has gone back, whatever was refused meanwhile.
 FIND_WRONG_DUES = """
     SELECT currency AS key, jsonb_build_object('due', a.amount, 'refunds', r.amount) AS found
     FROM (SELECT currency, sum(balance) AS amount FROM payments.account WHERE kind = 'refunds_due' GROUP BY currency) AS a
     FULL JOIN (
-        SELECT currency, sum(amount) AS amount FROM payments.refund
-        WHERE status = 'pending' OR (status = 'failed' AND surplus) GROUP BY currency
+        SELECT currency, sum(amount) AS amount
+        FROM (SELECT currency, amount FROM payments.refund WHERE status = 'pending' AND NOT surplus
+              UNION ALL SELECT currency, amount FROM payments.attempt WHERE status = 'surplus'
+              UNION ALL SELECT currency, -amount FROM payments.refund WHERE status = 'succeeded' AND surplus) AS each
+        GROUP BY currency
     ) AS r USING (currency)
     WHERE coalesce(a.amount, 0) <> coalesce(r.amount, 0)
 """

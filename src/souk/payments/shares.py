@@ -62,13 +62,24 @@ def charge(share: SaleShare) -> RefundShare:
 def share_out(amount: int, sales: Sequence[SaleShare], given: Sequence[RefundShare]) -> tuple[RefundShare, ...]:
     """Who gives an amount of which nobody says what it is for: each seller in proportion to what has not gone back of their sale.
 
-    Where no seller has anything left, the platform gives it.
+    First those give who got more back than they gave, for what they had given for was refused after all. Where no seller has anything
+    left, the platform gives it.
     """
-    left = [find_left(sale, given) for sale in sales]
+    gains = [find_gain(seller_id, given) for seller_id in givers_of(given)]
+    gained = sum(one.amount for one in gains)
+    first = share_by_amount(min(amount, gained), gains)
+    if amount <= gained:
+        return first
+    left = [find_left(sale, (*given, *first)) for sale in sales]
     if not any(one.amount for one in left):
-        return (charge(SaleShare(None, amount)),)
-    parts = split(amount, [one.amount for one in left])
-    return tuple(charge(one.scaled(part)) for one, part in zip(left, parts, strict=True) if part)
+        return (*first, charge(SaleShare(None, amount - gained)))
+    return (*first, *share_by_amount(amount - gained, left))
+
+
+def share_by_amount(amount: int, shares: Sequence[SaleShare]) -> tuple[RefundShare, ...]:
+    """Each gives in proportion to what they have."""
+    parts = split(amount, [one.amount for one in shares])
+    return tuple(charge(one.scaled(part)) for one, part in zip(shares, parts, strict=True) if part)
 
 
 def find_left(sale: SaleShare, given: Iterable[RefundShare]) -> SaleShare:
@@ -78,15 +89,25 @@ def find_left(sale: SaleShare, given: Iterable[RefundShare]) -> SaleShare:
         if one.seller_id == sale.seller_id:
             left = add(add(left, one.charged, -1), one.restored, 1)
             left = add(left, sale.scaled(min(one.amount, one.funds)), -1)
-    amount = max(left.amount, 0)
-    return SaleShare(sale.seller_id, amount, min(max(left.tax, 0), amount), max(left.commission, 0), max(left.platform_discount, 0))
+    return above_zero(left)
 
 
-def take_back(sales: Sequence[SaleShare], left: int) -> tuple[RefundShare, ...]:
-    """Who gives back for these pieces, which have been earned: their sellers, but together no more than is left of the payment."""
-    wanted = [sale.amount for sale in sales]
-    parts = wanted if sum(wanted) <= left else split(left, wanted)
-    return tuple(charge(sale.scaled(part)) for sale, part in zip(sales, parts, strict=True))
+def take_back(
+    pieces: Sequence[SaleShare], left: int, sales: Sequence[SaleShare], given: Sequence[RefundShare]
+) -> tuple[RefundShare, ...]:
+    """Who gives back for these pieces, which have been earned: their sellers, but together no more than is `left` of the payment.
+
+    No seller gives more than has not gone back of their sale. What they have given for nothing in particular was given in place of
+    these pieces, so that the others give the rest, for whom that stands as well.
+    """
+    wanted = [piece.amount for piece in pieces]
+    amount = min(sum(wanted), left)
+    out: tuple[RefundShare, ...] = ()
+    for piece, part in zip(pieces, split(amount, wanted), strict=True):
+        has = sum(find_left(sale, (*given, *out)).amount for sale in sales if sale.seller_id == piece.seller_id)
+        out = (*out, charge(piece.scaled(min(part, has))))
+    rest = amount - sum(share.amount for share in out)
+    return (*out, *share_out(rest, sales, (*given, *out))) if rest else out
 
 
 def let_go(sales: Sequence[SaleShare], funds: int, left: int, given: Sequence[RefundShare]) -> tuple[RefundShare, ...]:
@@ -99,20 +120,39 @@ def let_go(sales: Sequence[SaleShare], funds: int, left: int, given: Sequence[Re
     freed = min(funds, sum(costs))
     paid = min(freed, left)
     shares = [RefundShare(sale.seller_id, part, funds=part) for sale, part in zip(sales, split(paid, costs), strict=True)]
-    owed = [find_owed(seller_id, given) for seller_id in dict.fromkeys(one.seller_id for one in given)]
+    owed = [find_owed(seller_id, given) for seller_id in givers_of(given)]
     for one, part in zip(owed, split(freed - paid, [one.amount for one in owed]), strict=True):
         back = one.scaled(part)
         shares.append(RefundShare(one.seller_id, 0, back.tax, back.commission, back.platform_discount, funds=part))
     return tuple(share for share in shares if share.funds)
 
 
+def givers_of(given: Iterable[RefundShare]) -> tuple[UUID | None, ...]:
+    return tuple(dict.fromkeys(one.seller_id for one in given))
+
+
 def find_owed(seller_id: UUID | None, given: Iterable[RefundShare]) -> SaleShare:
     """What somebody has given for refunds and not got back."""
-    owed = SaleShare(seller_id, 0)
+    return above_zero(sum_borne(seller_id, given, 1))
+
+
+def find_gain(seller_id: UUID | None, given: Iterable[RefundShare]) -> SaleShare:
+    """What somebody has got back of refunds that they did not give, because those that they gave were refused."""
+    return above_zero(sum_borne(seller_id, given, -1))
+
+
+def sum_borne(seller_id: UUID | None, given: Iterable[RefundShare], sign: int) -> SaleShare:
+    borne = SaleShare(seller_id, 0)
     for one in given:
         if one.seller_id == seller_id:
-            owed = add(add(owed, one.charged, 1), one.restored, -1)
-    return owed
+            borne = add(add(borne, one.charged, sign), one.restored, -sign)
+    return borne
+
+
+def above_zero(share: SaleShare) -> SaleShare:
+    """The same with no part below zero, and none of the tax that is not in the amount."""
+    amount = max(share.amount, 0)
+    return SaleShare(share.seller_id, amount, min(max(share.tax, 0), amount), max(share.commission, 0), max(share.platform_discount, 0))
 
 
 def add(one: SaleShare, other: SaleShare | None, sign: int) -> SaleShare:

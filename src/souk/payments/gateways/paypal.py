@@ -27,7 +27,7 @@ from souk.payments.gateways.gateway import (
     next_stretch,
     read_reference,
 )
-from souk.payments.gateways.line import Answer, Line
+from souk.payments.gateways.line import Answer, Line, if_they_know_us
 from souk.payments.settings import Settings
 from souk.payments.types import WebhookForged
 
@@ -206,7 +206,7 @@ class PayPal:
         if capture is None:
             return RefundNews(asked.payment_id, asked.refund_id, "failed", code="nothing_captured")
         body = {"amount": to_paypal(asked.amount), "custom_id": f"{asked.payment_id}.{asked.refund_id}"}
-        answer = await self._post(f"/v2/payments/captures/{capture.id}/refund", body, str(asked.refund_id))
+        answer = if_they_know_us(await self._post(f"/v2/payments/captures/{capture.id}/refund", body, str(asked.refund_id)))
         if answer.status not in (200, 201):
             return RefundNews(asked.payment_id, asked.refund_id, "failed", code=read_issue(answer))
         made = msgspec.json.decode(answer.body, type=_Refund)

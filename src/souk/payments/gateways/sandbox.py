@@ -27,7 +27,7 @@ from souk.payments.gateways.gateway import (
     read_id,
     read_reference,
 )
-from souk.payments.gateways.line import Answer, Line
+from souk.payments.gateways.line import Answer, Line, if_they_know_us
 from souk.payments.settings import Settings
 from souk.payments.types import WebhookForged
 
@@ -168,7 +168,7 @@ class Sandbox:
 
     async def refund(self, asked: RefundAsked) -> RefundNews:
         body = {"amount": asked.amount.amount, "reference": str(asked.refund_id)}
-        answer = await self._post(f"{self._folder}/{asked.gateway_id}/refunds", str(asked.refund_id), body)
+        answer = if_they_know_us(await self._post(f"{self._folder}/{asked.gateway_id}/refunds", str(asked.refund_id), body))
         if answer.status == 201:
             refund = msgspec.json.decode(answer.body, type=_Refund)
             return RefundNews(asked.payment_id, asked.refund_id, "succeeded", refund.id, Money(refund.amount, refund.currency))

@@ -148,6 +148,8 @@ class Stripe:
     async def refund(self, asked: RefundAsked) -> RefundNews:
         try:
             made = await self._ask(lambda client: refund_once(client, asked))
+        except (stripe.AuthenticationError, stripe.PermissionError) as unknown:
+            raise Silent(f"stripe does not let us in: {unknown.http_status}") from unknown
         except stripe.StripeError as refused:
             return RefundNews(asked.payment_id, asked.refund_id, "failed", code=code_of(refused))
         return read_refund(made, asked.payment_id, asked.refund_id)
