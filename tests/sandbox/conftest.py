@@ -94,7 +94,7 @@ class Receiver:
     def of(self, payment_id: str) -> list[Heard]:
         return [heard for heard in list(self.heard) if heard.event["data"]["id"] == payment_id]
 
-    async def wait_for(self, payment_id: str, count: int, longest_s: float = 5.0) -> list[Heard]:
+    async def wait_for(self, payment_id: str, count: int, longest_s: float = 20.0) -> list[Heard]:
         until = time.monotonic() + longest_s
         while len(self.of(payment_id)) < count:
             assert time.monotonic() < until, f"{count} webhooks wanted, heard {self.of(payment_id)}"
