@@ -33,8 +33,8 @@ test: check ## run check, then the tests (ARGS="..." are passed to pytest)
 
 .PHONY: torture
 torture: setup-dev ## run the tests of crashes and races with their full counts (ARGS="..." are passed to pytest)
-	@TORTURE=1 $(BIN)/python -m pytest -s --timeout 7200 $(or $(ARGS),tests/crashes tests/payments/test_behaviours.py)
-	@$(if $(ARGS),:,TORTURE=1 $(BIN)/python -m pytest -n 4 --timeout 7200 tests/journeys/known_failures tests/journeys/test_shop_machine.py)
+	@TORTURE=1 $(BIN)/python -m pytest -s --timeout 7200 $(or $(ARGS),tests/crashes tests/payments/test_behaviours.py tests/journeys/known_failures)
+	@$(if $(ARGS),:,TORTURE=1 $(BIN)/python -m pytest -n 2 tests/journeys/test_shop_machine.py)
 
 .PHONY: mutants
 mutants: setup-dev ## see that the tests find each of the bugs in mutants/ (ARGS="--only 07")
