@@ -8,7 +8,11 @@ BEHIND = """
     SELECT EXISTS (SELECT FROM {consumer}.consumer_position AS p JOIN {source}.outbox AS o ON (o.xid, o.id) > (p.xid, p.id)
                    WHERE p.consumer = '{path}' AND p.source = '{source}' AND o.type = ANY('{{{types}}}'))
 """
-AT_WORK = "SELECT EXISTS (SELECT FROM orders.placement WHERE step IN ('completing', 'undoing'))"
+# Somebody may be at an order that still waits: who gives it up when its time is over, before that is decided.
+AT_WORK = """
+    SELECT EXISTS (SELECT FROM orders.placement
+                   WHERE step IN ('completing', 'undoing') OR (step = 'waiting' AND (lease_until > now() OR expires_at < now())))
+"""
 
 app.import_contexts()
 UNREST = " UNION ALL ".join(
