@@ -14,6 +14,7 @@ from tests.audit.history import is_settled
 from tests.conftest import asked_by
 from tests.invoices.billing import BUYER, SUPPLIED_AT, numbers_of, order_many, sell
 from tests.orders.market import ADDRESS, as_buyer, as_system, buy, fill_cart, put_on_sale
+from tests.quiet import is_quiet
 from tests.waiting import until
 
 from souk import app, invoices, orders, shipping, users
@@ -118,6 +119,7 @@ async def test_what_leaves_last_is_a_gift(working_shop: Shop) -> None:
         with asked_by("buyer", sells_for=(sale.mugs,)):
             parcel = await orders.pack_parcel(orders.NewParcel(order.id, items=(orders.LinePieces(line.id, 1),)))
             await shipping.dispatch_shipment(parcel.id, shipping.Consignment())
+        await until(is_quiet)  # the first parcel is heard of before the second leaves
 
     async def is_invoiced() -> bool:
         with as_buyer(BUYER):
