@@ -34,7 +34,7 @@ test: check ## run check, then the tests (ARGS="..." are passed to pytest)
 .PHONY: torture
 torture: setup-dev ## run the tests of crashes and races with their full counts (ARGS="..." are passed to pytest)
 	@TORTURE=1 $(BIN)/python -m pytest -s --timeout 7200 $(or $(ARGS),tests/crashes tests/payments/test_behaviours.py tests/journeys/known_failures)
-	@$(if $(ARGS),:,TORTURE=1 $(BIN)/python -m pytest -n 2 tests/journeys/test_shop_machine.py)
+	@$(if $(ARGS),:,TORTURE=1 $(BIN)/python -m pytest -n 8 tests/journeys/test_shop_machine.py)
 
 .PHONY: mutants
 mutants: setup-dev ## see that the tests find each of the bugs in mutants/ (ARGS="--only 07")
