@@ -83,9 +83,9 @@ $(BIN)/python:
 	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-# localstripe alone has no wheel. It is built with the setuptools of the lock, which has to be there before.
+# localstripe and dkimpy have no wheels. They are built with the setuptools of the lock, which has to be there before.
 .venv/.installed-dev: .venv/.installed requirements-dev.lock
 	@echo "Installing the packages of requirements-dev.lock"
 	@sed -n '/^setuptools==/,/# via/p' requirements-dev.lock | $(PIP_INSTALL) $(LOCKED) -r /dev/stdin
-	@$(PIP_INSTALL) $(LOCKED) --no-binary localstripe --no-build-isolation -r requirements-dev.lock
+	@$(PIP_INSTALL) $(LOCKED) --no-binary localstripe,dkimpy --no-build-isolation -r requirements-dev.lock
 	@touch $@
