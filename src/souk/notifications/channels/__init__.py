@@ -1,0 +1,1 @@
+"""The channels on which messages leave: each behind one seam."""

@@ -1,0 +1,56 @@
+"""The seam behind which every channel stands: what it is given, what it says, and how it fails."""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """Something ready to leave. The id is the key by which whoever takes it can know it again: the same for every attempt."""
+
+    id: UUID
+    to: str
+    subject: str
+    text: str
+    html: str | None = None
+    # For what may be unsubscribed from with one click (RFC 8058).
+    unsubscribe_url: str | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """It is theirs now."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """They will never take it. An address that does not exist is not written to again."""
+
+    reason: str
+    bad_address: bool = False
+
+
+class Later(msgspec.Struct, frozen=True):
+    """They did not take it, and may later; not before so many seconds if they said so."""
+
+    reason: str
+    after_s: float | None = None
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """Nobody can tell whether they have taken it."""
+
+    reason: str
+
+
+Outcome = Accepted | Refused | Later | Unknown
+
+
+class Carrier(Protocol):
+    """Who brings letters to people on a channel."""
+
+    async def deliver(self, letters: Sequence[Letter]) -> Sequence[Outcome]:
+        """What became of each, in their order. Never raises for one of them."""
+
+    async def find_accepted(self, ids: Sequence[UUID]) -> frozenset[UUID] | None:
+        """Which of these they have taken, from their own book; None if they keep none that we can read."""

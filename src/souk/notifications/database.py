@@ -1,0 +1,5 @@
+"""The database of notifications."""
+
+from souk.kit.db import Database
+
+db = Database("notifications")

@@ -1,0 +1,43 @@
+"""The vocabulary of notifications: notices, messages, letters, and what becomes of them."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+Channel = Literal["email", "in_app", "push", "sms", "webhook"]
+RecipientKind = Literal["user", "seller", "order", "admins"]
+MessageStatus = Literal["waiting", "sending", "sent", "suppressed", "failed"]
+Content = dict[str, object]
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What somebody is to be told, and who: a user, a seller's team, the buyer of an order, all admins."""
+
+    id: UUID
+    kind: str
+    fact_id: UUID
+    recipient_kind: RecipientKind
+    recipient_id: UUID
+    content: Content
+    occurred_at: datetime
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One notice to one person on one channel."""
+
+    id: UUID
+    letter_id: UUID
+    notice_id: UUID
+    user_id: UUID | None
+    order_id: UUID | None
+    seller_id: UUID | None
+    channel: Channel
+    kind: str
+    topic: str
+    mandatory: bool
+    content: Content
+    due_at: datetime
+    give_up_at: datetime
+    attempts: int
