@@ -1,8 +1,9 @@
-"""Each tick of the shop's clock puts its job into the queue once: three processes, two hours in autumn and none in spring, or four hours down."""
+"""Each tick of the shop's clock puts its job into the queue once, with three processes, when clocks change, after hours down."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -75,7 +76,7 @@ def test_a_year_of_days_in_every_zone_has_each_tick_once_however_it_is_cut() -> 
         begin, end = utc("2026-01-01 00:00"), utc("2027-01-01 00:00")
         whole = find_ticks("30 2 * * *", zone, begin, end)
         cuts = [begin + timedelta(hours=31 * number) for number in range(283)] + [end]
-        pieces = [tick for low, high in zip(cuts, cuts[1:], strict=False) for tick in find_ticks("30 2 * * *", zone, low, high)]
+        pieces = [tick for low, high in pairwise(cuts) for tick in find_ticks("30 2 * * *", zone, low, high)]
         assert pieces == list(whole), name
         assert len(whole) in (364, 365, 366), name
         one_by_one: list[datetime] = []

@@ -12,7 +12,7 @@ async def remove_loose_files() -> int:
     return await images.remove_loose_files()
 
 
-@scheduled("20 3 * * *")
+@scheduled("20 * * * *")
 @job(timeout_s=900.0, at_once=1)
 async def forget_old_views() -> int:
     """Forget who looked at what long ago."""

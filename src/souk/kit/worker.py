@@ -52,8 +52,8 @@ ORPHANS_EVERY_S = 1.0
 COUNT_EVERY_S, FORGET_EVERY_S = 15.0, 3600.0
 # News within this time are one.
 TELL_EVERY_S = 0.02
-# How long a job may go on when its process is to stop; then it is given back.
-GRACE_S = 5.0
+# How long a job may go on when its process is to stop; then it is given back, and that is soon done.
+GRACE_S = 0.5
 RUNS_KEPT_DAYS = 7
 
 # A worker's id ends with the number of the session lock of its process.

@@ -25,7 +25,7 @@ async def forget_revocations() -> int:
     return await keys.forget_revocations()
 
 
-@scheduled("40 3 * * *")
+@scheduled("40 * * * *")
 @job(timeout_s=900.0, at_once=1)
 async def forget_sessions() -> int:
     """Drop sessions that are long over, and tokens that are too old."""
