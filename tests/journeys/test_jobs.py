@@ -74,7 +74,7 @@ async def test_the_command_shows_the_same(shop: Shop) -> None:
 async def test_the_page_holds_nothing_and_runs_nothing_but_its_own_script(shop: Shop) -> None:
     stranger = shop.visitor()
     page = await stranger.get("/jobs/page")
-    policy = page.headers["Content-Security-Policy"]
+    policy = page.headers["content-security-policy"]
     assert page.status == 200
     assert b'type="password"' in page.content
     assert "default-src 'none'" in policy
@@ -82,6 +82,6 @@ async def test_the_page_holds_nothing_and_runs_nothing_but_its_own_script(shop: 
     assert b"onclick" not in page.content
     assert b"<script>" not in page.content
     script = await stranger.get("/jobs/page/jobs.js")
-    assert script.headers["Content-Type"].startswith("text/javascript")
+    assert script.headers["content-type"].startswith("text/javascript")
     assert b"innerHTML" not in script.content
     assert (await stranger.get("/jobs/page/jobs.py")).status == 404

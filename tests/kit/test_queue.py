@@ -9,7 +9,6 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence import qb
 from tests.kit import chores
 from tests.kit.chores import Chore
@@ -21,7 +20,7 @@ from souk.kit.callers import Caller, asking
 from souk.kit.locks import SessionLocks
 from souk.kit.queue import Job, Terms, enqueue, job
 from souk.kit.telemetry import JOB_RUNS
-from souk.kit.worker import NAMES, OwnQueries, Worker
+from souk.kit.worker import NAMES, OwnQueries, Wire, Worker
 
 END_WORKERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'souk jobs' AND datname = current_database()
@@ -214,7 +213,7 @@ async def test_a_job_can_be_run_here_and_now(here: str) -> None:
 
 async def test_the_tables_are_those_that_the_library_wants_and_no_commit_notifies(here: str) -> None:
     connection = await asyncpg.connect(here)
-    queries = OwnQueries(AsyncpgDriver(connection), qb.QueryBuilderEnvironment(NAMES))
+    queries = OwnQueries(Wire(connection), qb.QueryBuilderEnvironment(NAMES))
     plan = await queries.plan_upgrade()
     wanted = [" ".join(statement.split())[:60] for statement in plan.statements if "fn_pgqueuer_changed" not in statement]
     await connection.close()

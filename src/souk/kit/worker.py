@@ -17,6 +17,7 @@ from pgqueuer.domain import models
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.settings import DBSettings
 from pgqueuer.domain.types import Channel
+from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.queries import Queries
 
 from souk.kit.callers import SYSTEM, Caller, asking
@@ -92,16 +93,36 @@ class Interrupted(Exception):
     """Something within the job cancelled it."""
 
 
+class Wire(AsyncpgDriver):
+    """A connection of the library that can be woken from this side, as by news from the other."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        super().__init__(connection)
+        self._callbacks: list[NotifyCallback] = []
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        """Hear of news."""
+        self._callbacks.append(callback)
+        await super().add_listener(channel, callback)
+
+    def wake(self) -> None:
+        """Have the library look whether there is something to do."""
+        for callback in self._callbacks:
+            callback(write_news())
+
+
 class OwnQueries(Queries):
     """The library's statements; the outcome of a job that another worker has by now is that worker's to write."""
 
     worker_id: UUID
+    driver: Wire
 
     async def log_jobs(self, job_status: list[Any]) -> None:
-        """Write down how jobs ended."""
+        """Write down how jobs ended, and look for more at once: until then a worker that is full has no room."""
         ours = await self._find_ours([one.id for one, _, _ in job_status])
         if kept := [one for one in job_status if one[0].id in ours]:
             await super().log_jobs(kept)
+        self.driver.wake()
 
     async def retry_job(self, job: models.Job, delay: timedelta, traceback_record: models.TracebackRecord | None) -> None:
         """Put a job back into the queue."""
@@ -197,7 +218,7 @@ class Worker:
 
     async def _live(self, connection: asyncpg.Connection) -> None:
         owner = self._locks.owner
-        queries = OwnQueries(AsyncpgDriver(connection), qb.QueryBuilderEnvironment(NAMES), qb.QueryQueueBuilder(NAMES))
+        queries = OwnQueries(Wire(connection), qb.QueryBuilderEnvironment(NAMES), qb.QueryQueueBuilder(NAMES))
         manager = QueueManager(queries, NAMES.channel)
         manager.queue_manager_id = queries.worker_id = UUID(int=(uuid4().int >> 32 << 32) | owner)  # type: ignore[assignment]
         attempts = [Attempts(one, self._databases[one.context], queries) for one in JOBS.values() if one.context in self._databases]
@@ -228,8 +249,7 @@ class Worker:
         while True:
             await self._news.wait()
             self._news.clear()
-            told = {"type": "table_changed_event", "operation": "insert", "channel": NAMES.channel, "table": NAMES.queue_table}
-            await queries.driver.notify(NAMES.channel, msgspec.json.encode({**told, "sent_at": datetime.now(UTC)}).decode())
+            await queries.driver.notify(NAMES.channel, write_news())
             await asyncio.sleep(TELL_EVERY_S)
 
     async def _mind(self, queries: OwnQueries, owner: int, connection: asyncpg.Connection) -> None:
@@ -249,6 +269,12 @@ class Worker:
                 forget_at = now + FORGET_EVERY_S
                 await queries.driver.execute(FORGET_RUNS, RUNS_KEPT_DAYS)
             await asyncio.sleep(ORPHANS_EVERY_S)
+
+
+def write_news() -> str:
+    """What the library is told when the queue has changed."""
+    told = {"type": "table_changed_event", "operation": "insert", "channel": NAMES.channel, "table": NAMES.queue_table}
+    return msgspec.json.encode({**told, "sent_at": datetime.now(UTC)}).decode()
 
 
 def _show(names: list[str], counts: list[dict[str, Any]]) -> None:
