@@ -21,7 +21,7 @@ from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest
 from souk.kit.calls import EXPOSED, topology
-from souk.kit.config import BadSettings, read_sections, read_settings
+from souk.kit.config import BadSettings, find_zone, read_sections, read_settings
 from souk.kit.cors import Cors
 from souk.kit.db import Database, Pool, open_pool
 from souk.kit.deadletters import expose_dead_letters
@@ -40,7 +40,7 @@ from souk.kit.outbox import Feed, expose_outbox
 from souk.kit.overload import overload
 from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
-from souk.kit.schedules import find_zone, follow_clock
+from souk.kit.schedules import follow_clock
 from souk.kit.wire import HttpPeer
 from souk.kit.workload import expose_workload, tell_of_sweepers
 from souk.operations.aliases import make_aliases
@@ -239,7 +239,7 @@ def _find_queue_work(number: int, dsn: str, lock: SessionLocks, databases: dict[
 
     one, contexts = next(iter(databases.values())), tuple(databases)
     return {
-        f"queue {number}": Worker(dsn, lock, databases).work,
+        f"queue {number}": Worker(dsn, lock, databases).work_forever,
         f"schedules {number}": partial(follow_clock, one, contexts, zone),
         f"sweepers {number}": partial(tell_of_sweepers, one, contexts),
     }

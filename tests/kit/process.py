@@ -17,13 +17,14 @@ from tests.kit import chores, notebook
 from souk.kit import server
 from souk.kit.background import in_background
 from souk.kit.calls import topology
+from souk.kit.config import find_zone
 from souk.kit.db import open_pool
 from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.events import CONSUMERS
 from souk.kit.internal import Internal
 from souk.kit.locks import SessionLocks, while_only_one
 from souk.kit.outbox import Feed, expose_outbox
-from souk.kit.schedules import find_zone, follow_clock
+from souk.kit.schedules import follow_clock
 from souk.kit.worker import Worker
 
 # Their jobs are declared where they are imported.
@@ -57,7 +58,7 @@ async def work(dsn: str) -> None:
     await locks.open()
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    async with in_background({"locks": locks.keep_connected, "queue": Worker(dsn, locks, {"kit": notebook.db}).work}):
+    async with in_background({"locks": locks.keep_connected, "queue": Worker(dsn, locks, {"kit": notebook.db}).work_forever}):
         say_ready()
         await stopping.wait()
 

@@ -48,6 +48,8 @@ async def test_a_job_goes_on_after_a_bug_and_after_silence(caplog: pytest.LogCap
     assert {(who.principal, who.request_id) for who in seen} == {(SYSTEM, "job:kit.sweep_things")}  # type: ignore[attr-defined]
     assert (count_of(job.path, "failed"), count_of(job.path, "unavailable")) == (1, 2)
     assert count_of(job.path, "done") >= 2
+    assert job.last is not None
+    assert (job.last.outcome, job.last.count) == ("done", 3)
     told = [record.message for record in caplog.records if record.levelname != "INFO"]
     assert told == ["job_failed", "job_interrupted", "job_interrupted"]
 

@@ -18,7 +18,7 @@ from tests.waiting import until
 from souk.kit.background import in_background
 from souk.kit.callers import Caller, asking
 from souk.kit.locks import SessionLocks
-from souk.kit.queue import Job, Terms, enqueue, job
+from souk.kit.queue import JOBS, Job, Terms, enqueue, job
 from souk.kit.telemetry import JOB_RUNS
 from souk.kit.worker import NAMES, OwnQueries, Wire, Worker
 
@@ -35,7 +35,7 @@ async def working(dsn: str) -> AsyncIterator[Worker]:
     locks = SessionLocks(dsn)
     await locks.open()
     worker = Worker(dsn, locks, {"kit": db})
-    async with in_background({"queue": worker.work}):
+    async with in_background({"queue": worker.work_forever}):
         yield worker
     await locks.close()
 
@@ -241,3 +241,13 @@ async def test_who_was_taken_for_dead_has_no_effect_and_leaves_the_job_to_the_ot
     await locks.close()
     assert [tuple(row) for row in rows] == [("picked", 0, other)] * 2
     assert await done("once") == []
+
+
+async def test_a_job_of_another_context_is_refused(here: str) -> None:
+    async def count_stock(chore: Chore) -> None: ...
+
+    theirs = Job[Chore](count_stock, Terms(1, 1.0, 1.0, 0, 0), context="inventory")
+    JOBS.pop(theirs.path)
+    with pytest.raises(TypeError, match=r"inventory\.count_stock"):
+        await put(theirs, "one")
+    assert await states() == []

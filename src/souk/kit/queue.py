@@ -101,10 +101,20 @@ def job(*, tries: int = 8, back_off_s: float = 2.0, timeout_s: float = 60.0, pri
 async def enqueue(
     tx: Transaction, wanted: Job[P], payload: P, *, at: datetime | None = None, key: str | None = None, priority: int | None = None
 ) -> bool:
-    """Have this job run, at once or from a moment on: it is there exactly if the transaction commits.
+    """Have this job of the transaction's context run, at once or from a moment on: it is there exactly if the transaction commits.
 
-    With a key there is one waiting or running job of the name and this key; whether this one was put into the queue.
+    With a key there is one waiting or running job of the name and this key; whether this one was put into the queue. What another context
+    is to do it hears by an event: its queue may lie in another database.
     """
+    if wanted.context != tx.database.context:
+        raise TypeError(f"{tx.database.context} puts the job {wanted.path} into its own queue, where nobody may look for it")
+    return await put(tx, wanted, payload, at=at, key=key, priority=priority)
+
+
+async def put(
+    tx: Transaction, wanted: Job[P], payload: P, *, at: datetime | None = None, key: str | None = None, priority: int | None = None
+) -> bool:
+    """Put a job into the queue of this transaction's database, whichever of its contexts it is of."""
     written = None if wanted.payload is None else msgspec.json.encode(payload)
     unique = None if key is None else f"{wanted.path}:{key}"
     headers = {"request_id": caller().request_id}

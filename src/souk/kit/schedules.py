@@ -4,9 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 from croniter import croniter  # type: ignore[import-untyped]
@@ -14,7 +12,7 @@ from croniter import croniter  # type: ignore[import-untyped]
 from souk.kit.callers import SYSTEM, Caller, set_caller
 from souk.kit.db import NOT_NOW, Database, columns
 from souk.kit.errors import Unavailable
-from souk.kit.queue import Job, enqueue
+from souk.kit.queue import Job, put
 from souk.kit.telemetry import SCHEDULE_TICK
 
 log = logging.getLogger(__name__)
@@ -27,6 +25,7 @@ SEEN_WITHIN = timedelta(seconds=60)
 # So many ticks of one schedule become jobs in one transaction; the rest waits for the next.
 MOST_TICKS = 500
 LONGEST_WAIT_S, SHORTEST_WAIT_S = 30.0, 0.1
+AGAIN_AFTER_S = 1.0
 
 # A schedule begins now, and so does one whose times are others from this version on.
 REGISTER = """
@@ -88,18 +87,6 @@ def scheduled(expression: str, *, missed: Missed = "once") -> Callable[[Job[Any]
     return register
 
 
-@cache
-def find_zone(name: str) -> tzinfo:
-    """The time zone of this name; raises ValueError if this machine knows none."""
-    # A machine without the IANA database has this one all the same.
-    if name == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (KeyError, OSError) as unknown:
-        raise ValueError(f"{name} is no time zone of the IANA database") from unknown
-
-
 def find_ticks(expression: str, zone: tzinfo, after: datetime, until: datetime, most: int = MOST_TICKS) -> tuple[datetime, ...]:
     """The ticks after one moment up to another, in UTC, the earliest first."""
     each_hour = expression.split()[1] == "*"
@@ -156,7 +143,7 @@ async def fire_due(database: Database, schedules: Mapping[str, Schedule], zone: 
             one = schedules[place.name]
             due = find_ticks(one.expression, zone, place.last_tick, place.now)
             for tick in choose_ticks(due, one.missed, place.now):
-                await enqueue(tx, one.job, Tick(tick) if one.job.payload else None, key=tick.isoformat())
+                await put(tx, one.job, Tick(tick) if one.job.payload else None, key=tick.isoformat())
                 SCHEDULE_TICK.labels(one.name).set(tick.timestamp())
             if due:
                 await tx.run(MOVE, one.name, due[-1])
@@ -175,10 +162,13 @@ async def follow_clock(database: Database, contexts: Sequence[str], zone: tzinfo
     """Fire the schedules of these contexts, forever. Any number of processes may do so at once."""
     set_caller(Caller(principal=SYSTEM, request_id="schedules"))
     schedules = {one.name: one for one in SCHEDULES.values() if one.job.context in contexts}
-    await register_schedules(database, schedules, zone)
+    registered = False
     while True:
-        wait_s = SHORTEST_WAIT_S
+        wait_s = AGAIN_AFTER_S
         try:
+            if not registered:
+                await register_schedules(database, schedules, zone)
+                registered = True
             wait_s = await fire_due(database, schedules, zone)
         except (Unavailable, *NOT_NOW) as silence:
             log.warning("schedules_interrupted", extra={"reason": str(silence)})

@@ -21,12 +21,14 @@ from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.queries import Queries
 
 from souk.kit.callers import SYSTEM, Caller, asking
-from souk.kit.db import Database
+from souk.kit.db import NOT_NOW, Database
 from souk.kit.locks import LIVING_OWNERS, SessionLocks
 from souk.kit.queue import JOBS, NEWS, Job
 from souk.kit.telemetry import JOB_RUNS, JOBS_DUE_AGE, JOBS_FAILED, JOBS_WAITING
 
 log = logging.getLogger(__name__)
+# That a job is tried again we say ourselves.
+logging.getLogger("pgqueuer").setLevel(logging.WARNING)
 
 # Nothing of it comes from the environment, where a variable called CHANNEL would be enough to lose the queue.
 NAMES = DBSettings(
@@ -55,6 +57,7 @@ COUNT_EVERY_S, FORGET_EVERY_S = 15.0, 3600.0
 TELL_EVERY_S = 0.02
 # How long a job may go on when its process is to stop; then it is given back, and that is soon done.
 GRACE_S = 0.5
+AGAIN_AFTER_S = 1.0
 RUNS_KEPT_DAYS = 7
 
 # A worker's id ends with the number of the session lock of its process.
@@ -198,7 +201,7 @@ class Attempts(AbstractEntrypointExecutor):
 
 
 class Worker:
-    """Works the queue of one database, forever; a lost connection, or a lost session lock, ends a life of it."""
+    """Works the queue of one database. A lost connection, or a lost session lock, is the end of one life and the beginning of another."""
 
     def __init__(self, dsn: str, locks: SessionLocks, databases: Mapping[str, Database]) -> None:
         self._dsn = dsn
@@ -206,8 +209,16 @@ class Worker:
         self._databases = databases
         self._news = asyncio.Event()
 
-    async def work(self) -> None:
-        """One life: until something is lost, which is raised, or until it is cancelled."""
+    async def work_forever(self) -> None:
+        """Work, and begin again after trouble."""
+        while True:
+            try:
+                await self._work()
+            except NOT_NOW as silence:
+                log.warning("queue_interrupted", extra={"reason": str(silence)})
+            await asyncio.sleep(AGAIN_AFTER_S)
+
+    async def _work(self) -> None:
         connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=30, server_settings={"application_name": "souk jobs"})
         NEWS.add(self._news)
         try:

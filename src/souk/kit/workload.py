@@ -10,11 +10,12 @@ import msgspec
 
 from souk.kit.callers import caller
 from souk.kit.calls import EXPOSED, ExposedFunction
+from souk.kit.config import find_zone
 from souk.kit.db import NOT_NOW, Database, columns
 from souk.kit.errors import Conflict, NotFound, Unavailable
 from souk.kit.jobs import SWEEPERS
 from souk.kit.queue import JOBS, ring
-from souk.kit.schedules import SCHEDULES, find_next_tick, find_zone
+from souk.kit.schedules import SCHEDULES, find_next_tick
 
 log = logging.getLogger(__name__)
 
