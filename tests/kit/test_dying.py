@@ -43,7 +43,7 @@ async def test_a_job_that_kills_its_process_has_failed_after_its_tries(here: str
 
 async def test_three_workers_that_are_killed_one_after_the_other_lose_and_double_nothing(here: str, start_process: Start) -> None:
     workers = [start_process("work", here) for _ in range(3)]
-    words = [f"{number:03}" for number in range(rounds(60, 600))]
+    words = [f"{number:03}" for number in range(rounds(60, 200))]
     for number, word in enumerate(words):
         await put(chores.write_quickly, word)
         if number % 20 == 10:
