@@ -178,6 +178,7 @@ main.add_command(commands.users_group)
 main.add_command(commands.import_group)
 main.add_command(commands.replay_command)
 main.add_command(commands.audit_command)
+main.add_command(commands.jobs_command)
 
 if __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import tzinfo
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,7 +21,7 @@ from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest
 from souk.kit.calls import EXPOSED, topology
-from souk.kit.config import BadSettings, read_sections, read_settings
+from souk.kit.config import BadSettings, find_zone, read_sections, read_settings
 from souk.kit.cors import Cors
 from souk.kit.db import Database, Pool, open_pool
 from souk.kit.deadletters import expose_dead_letters
@@ -29,17 +30,19 @@ from souk.kit.errors import Unavailable
 from souk.kit.events import CONSUMERS
 from souk.kit.fastpath import FastRoutes
 from souk.kit.front import Front
-from souk.kit.housekeeping import keep_house_forever
+from souk.kit.housekeeping import schedule_housekeeping
 from souk.kit.http import admit
 from souk.kit.internal import Internal
-from souk.kit.jobs import JOBS
+from souk.kit.jobs import SWEEPERS
 from souk.kit.locks import SessionLocks, while_only_one
 from souk.kit.migrations import migrate
 from souk.kit.outbox import Feed, expose_outbox
 from souk.kit.overload import overload
 from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
+from souk.kit.schedules import follow_clock
 from souk.kit.wire import HttpPeer
+from souk.kit.workload import expose_workload, tell_of_sweepers
 from souk.operations.aliases import make_aliases
 from souk.operations.docs import PAGE_POLICY, swagger_pages
 
@@ -64,6 +67,10 @@ class Settings(msgspec.Struct, frozen=True):
     pool_size: int = 4
     log_level: str = "INFO"
     cors_origins: tuple[Origin, ...] = ()
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        find_zone(self.timezone)
 
 
 class Shop(msgspec.Struct, frozen=True):
@@ -121,6 +128,8 @@ def import_contexts() -> None:
             expose_outbox(database_of(context))
             expose_dead_letters(database_of(context))
             expose_positions(database_of(context))
+            expose_workload(database_of(context))
+            schedule_housekeeping(database_of(context))
             rules = _import_if_there(f"souk.{context}.rules")
             expose_rules(database_of(context), rules.RULES if rules else ())
 
@@ -201,13 +210,13 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
     if "users/get_token_policy" in EXPOSED:
         work["token policy"] = partial(verifier.follow, _fetch_token_policy)
     lock_of = {context: locks[dsn] for context, dsn in shop.dsns.items()}
-    for context, lock in lock_of.items():
-        name = f"housekeeping {context}"
-        work[name] = partial(while_only_one, lock, name, partial(keep_house_forever, database_of(context)))
-    for job in JOBS.values():
-        if job.context in lock_of:
-            name = f"job {job.path}"
-            work[name] = partial(while_only_one, lock_of[job.context], name, job.run_forever)
+    for number, (dsn, lock) in enumerate(locks.items()):
+        databases = {context: database_of(context) for context, its in shop.dsns.items() if its == dsn}
+        work |= _find_queue_work(number, dsn, lock, databases, find_zone(shop.settings.timezone))
+    for sweeper in SWEEPERS.values():
+        if sweeper.context in lock_of:
+            name = f"job {sweeper.path}"
+            work[name] = partial(while_only_one, lock_of[sweeper.context], name, sweeper.run_forever)
     reachable = shop.dsns.keys() | shop.peers.keys()
     feeds: dict[str, Feed] = {}
     for consumer in CONSUMERS.values():
@@ -221,6 +230,19 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
             delivery = Delivery(consumer, source, database_of(consumer.context), feed)
             work[name] = partial(while_only_one, lock_of[consumer.context], name, partial(deliver_forever, delivery))
     return work
+
+
+def _find_queue_work(number: int, dsn: str, lock: SessionLocks, databases: dict[str, Database], zone: tzinfo) -> dict[str, Work]:
+    """What this process does for the queue that these contexts share."""
+    # A process that hosts no context has no queue, and is smaller by the library.
+    from souk.kit.worker import Worker  # noqa: PLC0415
+
+    one, contexts = next(iter(databases.values())), tuple(databases)
+    return {
+        f"queue {number}": Worker(dsn, lock, databases).work_forever,
+        f"schedules {number}": partial(follow_clock, one, contexts, zone),
+        f"sweepers {number}": partial(tell_of_sweepers, one, contexts),
+    }
 
 
 def make_public_app(shop: Shop, verifier: Verifier) -> Front:

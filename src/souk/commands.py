@@ -13,11 +13,14 @@ import msgspec
 import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
 from souk import app, audit, catalog, replay, users
 from souk.kit.callers import SYSTEM, Caller, Principal, asking
 from souk.kit.errors import DomainError, Unavailable
 from souk.kit.ids import new_id
+from souk.kit.workload import Workload, join_workloads, list_jobs
 from souk.starting import database, plain_errors, say
 
 R = TypeVar("R")
@@ -120,6 +123,33 @@ def audit_command(as_json: bool, settled: bool) -> None:
             click.echo(line)
     if report.broken:
         raise SystemExit(1)
+
+
+@click.command("jobs")
+@as_json_option
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many failed jobs to show.")
+def jobs_command(as_json: bool, limit: int) -> None:
+    """Show what runs beside the requests: jobs that wait, run or have failed, schedules, sweepers."""
+
+    async def look() -> Workload:
+        return join_workloads([await list_jobs(context, limit) for context in app.CONTEXTS], limit)
+
+    found = on_the_shop(look, working=False)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    console = Console()
+    parts = {"Failed": found.failed, "In the queue": found.jobs, "Schedules": found.schedules, "Sweepers": found.sweepers}
+    for title, rows in parts.items():
+        table = Table(title=title, title_justify="left")
+        for row in rows:
+            values = msgspec.to_builtins(row)
+            if not table.columns:
+                for name in values:
+                    table.add_column(name.replace("_", " "), overflow="fold")
+            # What a job has failed with is text, whatever brackets are in it.
+            table.add_row(*(Text("" if value is None else str(value)) for value in values.values()))
+        console.print(table if rows else f"{title}: none")
 
 
 def on_the_shop(work: Callable[[], Awaitable[R]], *, working: bool = True) -> R:

@@ -22,7 +22,10 @@ from souk.kit import db, events, front
 HOME = Path(os.environ["SOUK_HOME"])
 PLAN, POINTS = HOME / "crash-plan", HOME / "crash-points"
 # What runs by the clock reaches its places at any time: they belong to no order.
-BY_THE_CLOCK = ("souk.kit.jobs", "souk.kit.housekeeping", "souk.kit.migrations", "souk.kit.partitions", "souk.kit.deadletters")
+BY_THE_CLOCK = (
+    "souk.kit.jobs", "souk.kit.worker", "souk.kit.schedules", "souk.kit.workload", "souk.kit.housekeeping", "souk.kit.migrations",
+    "souk.kit.partitions", "souk.kit.deadletters",
+)  # fmt: skip
 IDLE = ("_find_position", "_save_now_and_then")
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|(?<=/)(ch|co)_[0-9a-f]+|\?.*")
 

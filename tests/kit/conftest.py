@@ -12,7 +12,7 @@ import aiohttp
 import asyncpg
 import pytest
 import uvloop
-from tests.kit import notebook
+from tests.kit import chores, notebook
 from tests.kit.rest import ROUTES, Web
 from tests.kit.tokens import POLICY
 from tests.ports import find_free_port
@@ -43,9 +43,11 @@ def kit_template(postgres: EmbeddedPostgres) -> str:
         await admin.execute("CREATE DATABASE kit_template")
         await admin.close()
         connection = await asyncpg.connect(postgres.dsn("kit_template"))
-        for file in sorted(Path(migrations.__file__).parent.glob("*.sql")):
+        folder = Path(migrations.__file__).parent
+        for file in (*sorted(folder.glob("*.sql")), *sorted(folder.glob("database/*.sql"))):
             await connection.execute(file.read_text().replace("{schema}", "kit"))
         await connection.execute(notebook.TABLES)
+        await connection.execute(chores.TABLES)
         await add_partitions(connection, "kit")
         await connection.close()
 

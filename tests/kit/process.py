@@ -1,24 +1,34 @@
-"""A process that hosts the notebook: it answers calls, or delivers events, until it is killed.
+"""A process that hosts the notebook: it answers calls, delivers events, or works the queue and follows the clock, until it is killed.
 
 python -m tests.kit.process answer DSN PORT SECRET
 python -m tests.kit.process deliver DSN CONSUMER
+python -m tests.kit.process work DSN
+python -m tests.kit.process schedule DSN ZONE
 """
 
 import asyncio
 import logging
+import signal
 import sys
 from functools import partial
 
-from tests.kit import notebook
+from tests.kit import chores, notebook
 
 from souk.kit import server
+from souk.kit.background import in_background
 from souk.kit.calls import topology
+from souk.kit.config import find_zone
 from souk.kit.db import open_pool
 from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.events import CONSUMERS
 from souk.kit.internal import Internal
 from souk.kit.locks import SessionLocks, while_only_one
 from souk.kit.outbox import Feed, expose_outbox
+from souk.kit.schedules import follow_clock
+from souk.kit.worker import Worker
+
+# Their jobs are declared where they are imported.
+assert chores
 
 
 async def main(task: str, dsn: str, *options: str) -> None:
@@ -29,6 +39,11 @@ async def main(task: str, dsn: str, *options: str) -> None:
         port, secret = options
         listener = server.Listener(Internal((secret,)), "127.0.0.1", int(port))
         await server.serve_until_stopped([listener], say_ready, asyncio.Event())
+    elif task == "work":
+        await work(dsn)
+    elif task == "schedule":
+        say_ready()
+        await follow_clock(notebook.db, ("kit",), find_zone(options[0]))
     else:
         await deliver(dsn, options[0])
 
@@ -36,6 +51,16 @@ async def main(task: str, dsn: str, *options: str) -> None:
 def say_ready() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+
+
+async def work(dsn: str) -> None:
+    locks = SessionLocks(dsn)
+    await locks.open()
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    async with in_background({"locks": locks.keep_connected, "queue": Worker(dsn, locks, {"kit": notebook.db}).work_forever}):
+        say_ready()
+        await stopping.wait()
 
 
 async def deliver(dsn: str, consumer: str) -> None:

@@ -9,16 +9,16 @@ from tests.waiting import until
 from souk.kit.background import in_background
 from souk.kit.callers import SYSTEM, caller
 from souk.kit.errors import Unavailable
-from souk.kit.jobs import JOBS, Job, every
+from souk.kit.jobs import SWEEPERS, Sweeper, every
 from souk.kit.telemetry import JOB_RUNS
 
 
 @pytest.fixture(autouse=True)
 def jobs_of_this_test() -> Iterator[None]:
-    before = dict(JOBS)
+    before = dict(SWEEPERS)
     yield
-    JOBS.clear()
-    JOBS.update(before)
+    SWEEPERS.clear()
+    SWEEPERS.update(before)
 
 
 def count_of(job: str, outcome: str) -> float:
@@ -36,7 +36,7 @@ async def test_a_job_goes_on_after_a_bug_and_after_silence(caplog: pytest.LogCap
             raise troubles.pop(0)
         return 3
 
-    job = JOBS["kit.sweep_things"]
+    job = SWEEPERS["kit.sweep_things"]
     running = asyncio.create_task(job.run_forever())
 
     async def ran_often() -> bool:
@@ -48,6 +48,8 @@ async def test_a_job_goes_on_after_a_bug_and_after_silence(caplog: pytest.LogCap
     assert {(who.principal, who.request_id) for who in seen} == {(SYSTEM, "job:kit.sweep_things")}  # type: ignore[attr-defined]
     assert (count_of(job.path, "failed"), count_of(job.path, "unavailable")) == (1, 2)
     assert count_of(job.path, "done") >= 2
+    assert job.last is not None
+    assert (job.last.outcome, job.last.count) == ("done", 3)
     told = [record.message for record in caplog.records if record.levelname != "INFO"]
     assert told == ["job_failed", "job_interrupted", "job_interrupted"]
 
@@ -56,9 +58,9 @@ def test_two_jobs_of_one_name_are_refused() -> None:
     async def sweep_twice() -> int:
         return 0
 
-    Job(sweep_twice, 1.0)
+    Sweeper(sweep_twice, 1.0)
     with pytest.raises(TypeError, match=r"kit\.sweep_twice"):
-        Job(sweep_twice, 1.0)
+        Sweeper(sweep_twice, 1.0)
 
 
 async def test_what_fails_in_the_background_is_begun_again_and_its_neighbours_do_not_notice(

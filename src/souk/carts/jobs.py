@@ -1,10 +1,12 @@
 """What carts does by the clock."""
 
 from souk.carts import closing
-from souk.kit.jobs import every
+from souk.kit.queue import job
+from souk.kit.schedules import scheduled
 
 
-@every(3600.0)
+@scheduled("10 3 * * *")
+@job(timeout_s=900.0, at_once=1)
 async def forget_guest_carts() -> int:
     """Drop carts of guests that nobody has touched for long."""
     return await closing.forget_guest_carts()

@@ -2,6 +2,8 @@
 
 from souk.catalog import images, views
 from souk.kit.jobs import every
+from souk.kit.queue import job
+from souk.kit.schedules import scheduled
 
 
 @every(60.0)
@@ -10,7 +12,8 @@ async def remove_loose_files() -> int:
     return await images.remove_loose_files()
 
 
-@every(3600.0)
+@scheduled("20 * * * *")
+@job(timeout_s=900.0, at_once=1)
 async def forget_old_views() -> int:
     """Forget who looked at what long ago."""
     return await views.forget_old_views()

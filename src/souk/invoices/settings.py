@@ -1,15 +1,13 @@
 """What a shop decides about its invoices: SOUK_INVOICES_TIMEZONE and so on."""
 
-from datetime import UTC, date, datetime, tzinfo
-from functools import cache
+from datetime import date, datetime
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
 from souk.invoices.types import Language
-from souk.kit.config import Section
+from souk.kit.config import Section, find_zone
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -22,18 +20,6 @@ class Settings(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         find_zone(self.timezone)
-
-
-@cache
-def find_zone(name: str) -> tzinfo:
-    """The time zone of this name; raises ValueError if this machine knows none."""
-    # A machine without the IANA database has this one all the same.
-    if name == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (KeyError, OSError) as unknown:
-        raise ValueError(f"{name} is no time zone of the IANA database") from unknown
 
 
 settings = Section(Settings, "SOUK_INVOICES")

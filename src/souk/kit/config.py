@@ -3,8 +3,11 @@
 import os
 import secrets
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar, cast, get_type_hints
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -90,6 +93,18 @@ def read_sections() -> None:
             mistakes.extend(bad.mistakes)
     if mistakes:
         raise BadSettings(mistakes)
+
+
+@cache
+def find_zone(name: str) -> tzinfo:
+    """The time zone of this name; raises ValueError if this machine knows none."""
+    # A machine without the IANA database has this one all the same.
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError) as unknown:
+        raise ValueError(f"{name} is no time zone of the IANA database") from unknown
 
 
 def find_secret(home: Path, name: str) -> bytes:

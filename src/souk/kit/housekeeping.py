@@ -1,17 +1,15 @@
 """What every context's schema needs now and then: partitions ahead of time, old facts and old idempotency keys gone."""
 
-import asyncio
 import logging
 
-from souk.kit.callers import SYSTEM, Caller, set_caller
-from souk.kit.db import NOT_NOW, Database
-from souk.kit.errors import Unavailable
+from souk.kit.db import Database
 from souk.kit.idempotency import forget_old_keys
 from souk.kit.partitions import add_partitions, drop_old_partitions
+from souk.kit.queue import Job, Terms
+from souk.kit.schedules import scheduled
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 3600.0
 FACTS_KEPT_DAYS = 30
 
 # The newest fact stays however old it is: after a restore on another server, new ones are to come after it.
@@ -30,12 +28,11 @@ async def keep_house(database: Database) -> None:
         log.info("house_kept", extra={"context": database.context, **counts})
 
 
-async def keep_house_forever(database: Database) -> None:
-    """Do it every hour; trouble is logged, and the next hour comes."""
-    set_caller(Caller(principal=SYSTEM, request_id=f"housekeeping:{database.context}"))
-    while True:
-        try:
-            await keep_house(database)
-        except (Unavailable, *NOT_NOW) as silence:
-            log.warning("housekeeping_interrupted", extra={"context": database.context, "reason": str(silence)})
-        await asyncio.sleep(EVERY_S)
+def schedule_housekeeping(database: Database) -> None:
+    """Do it every hour for this context's schema, and at once if the hour has passed while nobody was there."""
+
+    async def keep_house_once() -> None:
+        await keep_house(database)
+
+    keep_house_once.__name__ = "keep_house"
+    scheduled("17 * * * *")(Job(keep_house_once, Terms(tries=5, back_off_s=10.0, timeout_s=600.0, priority=0, at_once=1), database.context))

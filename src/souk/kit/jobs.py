@@ -1,8 +1,14 @@
-"""Periodic jobs: sweepers that run in one process at a time, again and again."""
+"""Sweepers: what runs again and again, every so many seconds, in one process at a time, and does whatever is due by then.
+
+What runs at a time of day is a schedule (schedules.py); what is to be done once, for something that happened, is a job (queue.py).
+"""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import msgspec
 
 from souk.kit.callers import SYSTEM, Caller, set_caller
 from souk.kit.db import NOT_NOW
@@ -11,10 +17,19 @@ from souk.kit.telemetry import JOB_RUNS
 
 log = logging.getLogger(__name__)
 
-JOBS: dict[str, "Job"] = {}
+SWEEPERS: dict[str, "Sweeper"] = {}
 
 
-class Job:
+class Run(msgspec.Struct, frozen=True):
+    """How a sweeper fared."""
+
+    begun_at: datetime
+    lasted_ms: int
+    outcome: str
+    count: int
+
+
+class Sweeper:
     """A function without arguments that is run every so many seconds and may be run at any time. It answers how much it did."""
 
     def __init__(self, function: Callable[[], Awaitable[int]], every_s: float) -> None:
@@ -22,37 +37,43 @@ class Job:
         self.every_s = every_s
         self.context = function.__module__.split(".")[1]
         self.path = f"{self.context}.{function.__name__}"
-        if self.path in JOBS:
-            raise TypeError(f"Two jobs are called {self.path}")
-        JOBS[self.path] = self
+        self.last: Run | None = None
+        if self.path in SWEEPERS:
+            raise TypeError(f"Two sweepers are called {self.path}")
+        SWEEPERS[self.path] = self
 
     async def run_forever(self) -> None:
         """Run, wait, run again; a failure is logged and the next turn comes as usual."""
         set_caller(Caller(principal=SYSTEM, request_id=f"job:{self.path}"))
         while True:
-            await self.run_once()
+            begun_at, begun = datetime.now(UTC), asyncio.get_running_loop().time()
+            outcome, count = await self.run_once()
+            lasted_s = asyncio.get_running_loop().time() - begun
+            self.last = Run(begun_at, round(lasted_s * 1000), outcome, count)
             await asyncio.sleep(self.every_s)
 
-    async def run_once(self) -> None:
+    async def run_once(self) -> tuple[str, int]:
+        """How it ended, and how much it did."""
+        outcome, count = "done", 0
         try:
-            done = await self.function()
+            count = await self.function()
         except (Unavailable, *NOT_NOW) as silence:
-            JOB_RUNS.labels(self.path, "unavailable").inc()
+            outcome = "unavailable"
             log.warning("job_interrupted", extra={"job": self.path, "reason": str(silence)})
         except Exception:
-            JOB_RUNS.labels(self.path, "failed").inc()
+            outcome = "failed"
             log.exception("job_failed", extra={"job": self.path})
-        else:
-            JOB_RUNS.labels(self.path, "done").inc()
-            if done:
-                log.info("job_done", extra={"job": self.path, "count": done})
+        JOB_RUNS.labels(self.path, outcome).inc()
+        if count:
+            log.info("job_done", extra={"job": self.path, "count": count})
+        return outcome, count
 
 
 def every(seconds: float) -> Callable[[Callable[[], Awaitable[int]]], Callable[[], Awaitable[int]]]:
     """Run this function every so many seconds in one process of the shop."""
 
     def register(function: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
-        Job(function, seconds)
+        Sweeper(function, seconds)
         return function
 
     return register

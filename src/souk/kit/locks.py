@@ -24,6 +24,13 @@ OWNER_LIVES = """EXISTS (
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 )"""
 
+# The owners of this database that live, each as eight hexadecimal digits.
+LIVING_OWNERS = """
+    SELECT lpad(to_hex(objid::bigint), 8, '0') FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 7302 AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
 
 class SessionLocks:
     """One connection to one server that holds this process's locks. They are gone when the process or the connection is.

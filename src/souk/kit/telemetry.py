@@ -18,7 +18,11 @@ REQUEST_SECONDS = Histogram(
     "souk_http_request_seconds", "Time to answer a request", buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 )
 AUDIT_FINDINGS = Gauge("souk_audit_findings", "Rows that break a rule, as the last audit of this process found them", ["rule"])
-JOB_RUNS = Counter("souk_job_runs_total", "Runs of a periodic job", ["job", "outcome"])
+JOB_RUNS = Counter("souk_job_runs_total", "Runs of a job or a sweeper: done, again, failed, interrupted, unavailable", ["job", "outcome"])
+JOBS_WAITING = Gauge("souk_jobs_waiting", "Jobs in the queue that nobody has begun", ["job"])
+JOBS_FAILED = Gauge("souk_jobs_failed", "Jobs that have failed for good and wait for somebody to look at them", ["job"])
+JOBS_DUE_AGE = Gauge("souk_jobs_due_age_seconds", "For how long the job that has been due longest has waited", ["job"])
+SCHEDULE_TICK = Gauge("souk_schedule_last_tick_seconds", "The last tick of a schedule that this process has seen, Unix time", ["schedule"])
 
 
 def configure_logging(level: str = "INFO", as_json: bool = True) -> None:

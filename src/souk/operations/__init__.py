@@ -1,1 +1,1 @@
-"""What the people who run the shop need: health, metrics, dead letters."""
+"""What the people who run the shop need: health, metrics, dead letters, jobs."""

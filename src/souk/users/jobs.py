@@ -1,10 +1,13 @@
 """What users does by the clock."""
 
 from souk.kit.jobs import every
+from souk.kit.queue import job
+from souk.kit.schedules import scheduled
 from souk.users import activity, credentials, keys, sessions, throttling
 
 
-@every(600.0)
+@scheduled("7 * * * *")
+@job(at_once=1)
 async def rotate_signing_keys() -> int:
     """Replace the key that signs access tokens before it is old."""
     return await keys.rotate_old_key()
@@ -22,13 +25,15 @@ async def forget_revocations() -> int:
     return await keys.forget_revocations()
 
 
-@every(3600.0)
+@scheduled("40 * * * *")
+@job(timeout_s=900.0, at_once=1)
 async def forget_sessions() -> int:
     """Drop sessions that are long over, and tokens that are too old."""
     return await sessions.forget_sessions() + await credentials.forget_tokens()
 
 
-@every(3600.0)
+@scheduled("50 3 * * *")
+@job(timeout_s=900.0, at_once=1)
 async def forget_old_activity() -> int:
     """Forget what somebody looked at and bought long ago; orders are kept elsewhere."""
     return await activity.forget_old_activity()

@@ -1,4 +1,4 @@
-"""Plain SQL, forward only: the kit's own tables for each context, and the runner that applies a context's files in order."""
+"""Plain SQL, forward only: the kit's tables for each context and for each database, and the runner that applies files in order."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,6 +14,9 @@ EXTENSIONS = ("pg_trgm", "unaccent", "btree_gin")
 
 # Any fixed number: two processes that migrate one database at the same moment take turns.
 MIGRATION_LOCK = 7_305_519_001
+
+# Under this name a database's own files are remembered, which it has once for all of its contexts.
+DATABASE = "database"
 
 FIND_APPLIED = "SELECT name, checksum FROM public.souk_migration WHERE context = $1"
 REMEMBER = "INSERT INTO public.souk_migration (context, name, checksum) VALUES ($1, $2, $3)"
@@ -53,10 +56,10 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 def find_migrations(context: str) -> tuple[Migration, ...]:
-    """The kit's files and then the context's own, in the order in which they apply."""
+    """The kit's files and then the context's own, in the order in which they apply; of DATABASE those that each database has once."""
     found: list[Migration] = []
-    for package in ("souk.kit.migrations", f"souk.{context}.migrations"):
-        folder = resources.files(package)
+    kit = resources.files("souk.kit.migrations")
+    for folder in (kit / DATABASE,) if context == DATABASE else (kit, resources.files(f"souk.{context}.migrations")):
         for file in sorted(folder.iterdir(), key=lambda one: one.name):
             if file.name.endswith(".sql"):
                 sql = file.read_text()
@@ -78,7 +81,7 @@ async def migrate(dsn: str, contexts: tuple[str, ...], report: Callable[[str], N
         await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
         await connection.execute(MAKE_REGISTER)
         await _add_extensions(connection)
-        applied = 0
+        applied = await _migrate_context(connection, DATABASE, report)
         for context in contexts:
             applied += await _migrate_context(connection, context, report)
             await continue_after_restore(connection, context)
