@@ -19,6 +19,9 @@ from litestar.openapi.spec import Components, SecurityScheme
 from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest
+from souk.kit.brokers import check_broker_url, make_broker
+from souk.kit.brokers.links import Link
+from souk.kit.brokers.relays import Relay
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, read_sections, read_settings
 from souk.kit.cors import Cors
@@ -28,6 +31,7 @@ from souk.kit.delivery import Delivery, deliver_forever, expose_positions, tell_
 from souk.kit.errors import Unavailable
 from souk.kit.events import CONSUMERS
 from souk.kit.fastpath import FastRoutes
+from souk.kit.feeds import Feed
 from souk.kit.front import Front
 from souk.kit.housekeeping import keep_house_forever
 from souk.kit.http import admit
@@ -35,7 +39,7 @@ from souk.kit.internal import Internal
 from souk.kit.jobs import JOBS
 from souk.kit.locks import SessionLocks, while_only_one
 from souk.kit.migrations import migrate
-from souk.kit.outbox import Feed, expose_outbox
+from souk.kit.outbox import expose_outbox
 from souk.kit.overload import overload
 from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
@@ -64,6 +68,11 @@ class Settings(msgspec.Struct, frozen=True):
     pool_size: int = 4
     log_level: str = "INFO"
     cors_origins: tuple[Origin, ...] = ()
+    broker_url: str = ""
+
+    def __post_init__(self) -> None:
+        if self.broker_url:
+            check_broker_url(self.broker_url)
 
 
 class Shop(msgspec.Struct, frozen=True):
@@ -208,11 +217,19 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
         if job.context in lock_of:
             name = f"job {job.path}"
             work[name] = partial(while_only_one, lock_of[job.context], name, job.run_forever)
+    link = _find_link(shop)
+    if link is not None:
+        work["broker"] = link.keep_forever
+        for context, lock in lock_of.items():
+            work[f"relay {context}"] = partial(while_only_one, lock, f"relay {context}", Relay(database_of(context), link).run_forever)
     reachable = shop.dsns.keys() | shop.peers.keys()
     feeds: dict[str, Feed] = {}
     for consumer in CONSUMERS.values():
         for source in reachable.intersection(consumer.sources) if consumer.context in lock_of else ():
-            feed = feeds.setdefault(source, Feed(source))
+            if source not in feeds:
+                # A source of this process is read where it lies: nothing is nearer.
+                feeds[source] = Feed(source, link.listen(source) if link and source in shop.peers else None)
+            feed = feeds[source]
             work[f"feed {source}"] = feed.follow_forever
             name = f"consumer {consumer.path} of {source}"
             if consumer.kind == "memory":
@@ -221,6 +238,12 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
             delivery = Delivery(consumer, source, database_of(consumer.context), feed)
             work[name] = partial(while_only_one, lock_of[consumer.context], name, partial(deliver_forever, delivery))
     return work
+
+
+def _find_link(shop: Shop) -> Link | None:
+    """The connection to the broker, if one is set."""
+    settings = shop.settings
+    return Link(partial(make_broker, settings.broker_url), settings.internal_secrets) if settings.broker_url else None
 
 
 def make_public_app(shop: Shop, verifier: Verifier) -> Front:

@@ -92,7 +92,8 @@ def fetch_all(report: Callable[[str], None]) -> None:
 def _download(folder: Path) -> None:
     wanted = ("--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances")
     names = set(_run("apt-cache", "depends", *wanted, "rabbitmq-server", cwd=folder).split())
-    _run("apt-get", "download", "-qq", *sorted(name for name in names if re.fullmatch("rabbitmq-server|erlang-[a-z0-9-]+", name)), cwd=folder)
+    packages = sorted(name for name in names if re.fullmatch("rabbitmq-server|erlang-[a-z0-9-]+", name))
+    _run("apt-get", "download", "-qq", *packages, cwd=folder)
 
 
 def _run(*command: str, cwd: Path) -> str:

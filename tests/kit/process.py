@@ -16,9 +16,10 @@ from souk.kit.calls import topology
 from souk.kit.db import open_pool
 from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.events import CONSUMERS
+from souk.kit.feeds import Feed
 from souk.kit.internal import Internal
 from souk.kit.locks import SessionLocks, while_only_one
-from souk.kit.outbox import Feed, expose_outbox
+from souk.kit.outbox import expose_outbox
 
 
 async def main(task: str, dsn: str, *options: str) -> None:

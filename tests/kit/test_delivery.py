@@ -20,9 +20,9 @@ from souk.kit.deadletters import DeadLetter
 from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from souk.kit.events import CONSUMERS, Consumer, publish, subscribes
+from souk.kit.feeds import Feed
 from souk.kit.ids import new_id
 from souk.kit.migrations import continue_after_restore
-from souk.kit.outbox import Feed
 
 WRITE_FACT = "INSERT INTO kit.outbox (event_id, type, aggregate_id, payload, request_id) VALUES ($1, 'kit.Noted', $1, $2, '')"
 
