@@ -1,6 +1,7 @@
 """Facts over Kafka: a topic with one partition for each source, so that all that a source tells has one order."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,9 @@ from souk.kit.brokers import Hear
 from souk.kit.brokers.messages import CONTENT_TYPE, SIGNATURE, Message
 
 ANSWER_WITHIN_S = 5.0
+
+# While a broker is away it says so ten times a second; the link says it once.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 # As many copies as the cluster makes of a topic by itself.
 AS_THE_CLUSTER_DOES = -1
 
@@ -63,8 +67,9 @@ class Kafka:
         if source not in self._topics:
             await self._broker.config.admin.create_topics([topic])
             self._topics.add(source)
-        confirmations = [
-            await self._broker.publish(
+        confirmations: list[asyncio.Future[Any]] = []
+        for message in messages:
+            sent = await self._broker.publish(
                 message.body,
                 topic.name,
                 key=message.key.encode(),
@@ -72,8 +77,9 @@ class Kafka:
                 headers={SIGNATURE: message.signature, "content-type": CONTENT_TYPE},
                 no_confirm=True,
             )
-            for message in messages
-        ]
+            # Whoever gives up before the last one is sent does not come to hear of the first.
+            sent.add_done_callback(lambda one: one.cancelled() or one.exception())
+            confirmations.append(sent)
         await asyncio.gather(*confirmations)
 
     async def answers(self) -> bool:

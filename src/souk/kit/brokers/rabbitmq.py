@@ -1,6 +1,7 @@
 """Facts over RabbitMQ: one durable topic exchange, and for each process that listens a queue of its own that goes with it."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,10 @@ EXCHANGE = RabbitExchange("souk", type=ExchangeType.TOPIC, durable=True)
 LONGEST_QUEUE = 10_000
 CONNECT_WITHIN_S = 5.0
 HEARTBEAT_S = 10
+
+# They tell of every attempt to connect; the link says once that the broker is away.
+for _library in ("aio_pika", "aiormq"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 
 def make_broker(url: str) -> "RabbitMQ":
