@@ -19,7 +19,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest
-from souk.kit.brokers import check_broker_url, make_broker
+from souk.kit.brokers import check_broker_url, find_adapter
 from souk.kit.brokers.links import Link
 from souk.kit.brokers.relays import Relay
 from souk.kit.calls import EXPOSED, topology
@@ -243,7 +243,7 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
 def _find_link(shop: Shop) -> Link | None:
     """The connection to the broker, if one is set."""
     settings = shop.settings
-    return Link(partial(make_broker, settings.broker_url), settings.internal_secrets) if settings.broker_url else None
+    return Link(find_adapter(settings.broker_url), settings.internal_secrets) if settings.broker_url else None
 
 
 def make_public_app(shop: Shop, verifier: Verifier) -> Front:

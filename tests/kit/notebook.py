@@ -31,13 +31,15 @@ TABLES = """
         event_id uuid      NOT NULL,
         note_id  uuid      NOT NULL,
         number   integer   NOT NULL,
-        pid      integer   NOT NULL
+        pid      integer   NOT NULL,
+        heard_at timestamptz NOT NULL DEFAULT clock_timestamp()
     );
     CREATE TABLE kit.poison (number integer PRIMARY KEY);
 """
 WRITE = "INSERT INTO kit.note (id, number, text) SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[])"
 HEAR = """
-    INSERT INTO kit.heard (consumer, event_id, note_id, number, pid) SELECT $1, u.*, $2 FROM unnest($3::uuid[], $4::uuid[], $5::int[]) AS u
+    INSERT INTO kit.heard (consumer, event_id, note_id, number, pid)
+    SELECT $1, u.*, $2 FROM unnest($3::uuid[], $4::uuid[], $5::int[]) AS u
 """
 FIND_POISON = "SELECT number FROM kit.poison WHERE number = ANY($1)"
 

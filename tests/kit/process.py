@@ -3,7 +3,7 @@
 python -m tests.kit.process answer DSN PORT SECRET
 python -m tests.kit.process deliver DSN CONSUMER
 python -m tests.kit.process relay DSN PORT SECRET BROKER      answers calls, and relays its outbox
-python -m tests.kit.process hear DSN SOURCE SECRET BROKER     delivers what a process that relays tells of
+python -m tests.kit.process hear DSN SOURCE SECRET [BROKER]   delivers what a process that relays tells of
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from tests.kit import notebook
 
 from souk.kit import server
 from souk.kit.background import Work, in_background
-from souk.kit.brokers import make_broker
+from souk.kit.brokers import find_adapter
 from souk.kit.brokers.links import Link
 from souk.kit.brokers.relays import Relay
 from souk.kit.calls import topology
@@ -46,20 +46,22 @@ async def main(task: str, dsn: str, *options: str) -> None:
 
 
 def make_relay(secret: str, broker: str) -> dict[str, Work]:
-    link = Link(partial(make_broker, broker), (secret,))
+    link = Link(find_adapter(broker), (secret,))
     return {"broker": link.keep_forever, "relay": Relay(notebook.db, link).run_forever}
 
 
-async def hear(dsn: str, source: str, secret: str, broker: str) -> None:
+async def hear(dsn: str, source: str, secret: str, broker: str = "") -> None:
     """Deliver what another process tells of: the notebook's tables are there, its outbox is asked for over HTTP."""
-    link = Link(partial(make_broker, broker), (secret,))
+    link = Link(find_adapter(broker), (secret,)) if broker else None
     async with aiohttp.ClientSession() as session:
         topology.hosted = set()
         topology.peers = {"kit": HttpPeer("kit", source, secret, session)}
-        feed = Feed("kit", link.listen("kit"))
+        feed = Feed("kit", link.listen("kit") if link else None)
         delivery = Delivery(CONSUMERS["kit.hear_notes"], "kit", notebook.db, feed)
-        say_ready()
-        await asyncio.gather(link.keep_forever(), feed.follow_forever(), deliver_forever(delivery))
+        work = {"feed": feed.follow_forever, "delivery": partial(deliver_forever, delivery)}
+        async with in_background(work | ({"broker": link.keep_forever} if link else {})):
+            say_ready()
+            await asyncio.Event().wait()
 
 
 def say_ready() -> None:

@@ -13,7 +13,7 @@ from tests.kit.test_delivery import WRITE_FACT, heard, numbers_heard, parked, ru
 from tests.kit.test_outbox import publish_notes, read_all
 from tests.waiting import until
 
-from souk.kit.brokers import Broker, Hear, make_broker
+from souk.kit.brokers import Broker, Hear, find_adapter
 from souk.kit.brokers.links import Link
 from souk.kit.brokers.messages import Message, read_message, sign
 from souk.kit.brokers.relays import Relay
@@ -48,7 +48,8 @@ class Distorting:
 @asynccontextmanager
 async def at_work(url: str, distort: Distort = as_it_is, *, relays: bool = True) -> AsyncIterator[Link]:
     """The notebook's outbox is relayed, and its notes are heard over the broker, as if the notebook were in another process."""
-    link = Link(lambda: Distorting(make_broker(url), distort), (SECRET,))
+    make = find_adapter(url)
+    link = Link(lambda: Distorting(make(), distort), (SECRET,))
     feed = Feed("kit", link.listen("kit"))
     delivery = Delivery(CONSUMERS["kit.hear_notes"], "kit", notebook.db, feed)
     work = [link.keep_forever, feed.follow_forever, lambda: deliver_forever(delivery)]
