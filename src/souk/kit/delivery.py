@@ -116,7 +116,7 @@ class Delivery:
     async def _deliver(self, facts: tuple[Fact, ...]) -> None:
         """Apply all at once; if that fails one by one, so that one bad event does not hold up its neighbours for ever."""
         try:
-            await self._apply(facts)
+            await self._apply_in_time(facts)
         except (LostPosition, Unavailable, *NOT_NOW):
             raise
         except Exception:
@@ -127,7 +127,7 @@ class Delivery:
     async def _deliver_one(self, fact: Fact) -> None:
         for attempt in range(1, TRIES + 1):
             try:
-                await self._apply((fact,))
+                await self._apply_in_time((fact,))
             except (LostPosition, Unavailable, *NOT_NOW):
                 raise
             except Exception as failure:
@@ -138,11 +138,11 @@ class Delivery:
             else:
                 return
 
-    async def _apply(self, facts: tuple[Fact, ...]) -> None:
+    async def _apply_in_time(self, facts: tuple[Fact, ...]) -> None:
         limit = asyncio.timeout(APPLY_WITHIN_S)
         try:
             async with limit:
-                await self._apply_in_time(facts)
+                await self._apply(facts)
         except Exception as failure:
             if not limit.expired():
                 raise
@@ -150,7 +150,7 @@ class Delivery:
                 await self.database.value("SELECT true")
             raise Hung(f"{self.consumer.path} was not done with it in {APPLY_WITHIN_S} s") from failure
 
-    async def _apply_in_time(self, facts: tuple[Fact, ...]) -> None:
+    async def _apply(self, facts: tuple[Fact, ...]) -> None:
         if self.consumer.kind == "call":
             await self._apply_by_calling(facts)
         else:

@@ -12,7 +12,7 @@ from souk.kit.errors import Unavailable
 log = logging.getLogger(__name__)
 
 START_WITHIN_S = 10.0
-PUBLISH_WITHIN_S = 5.0
+PUBLISH_WITHIN_S = 10.0
 STOP_WITHIN_S = 5.0
 CHECK_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
