@@ -11,6 +11,7 @@ from tests.kit.test_brokers import SECRET, assert_all_heard_in_order, at_work, c
 from tests.kit.test_delivery import heard, until_heard
 from tests.kit.test_outbox import publish_notes
 from tests.ports import find_free_port
+from tests.waiting import until
 
 # What FastStream cannot start it leaves to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed AIOKafka:ResourceWarning")
@@ -46,9 +47,12 @@ async def test_who_starts_without_a_broker_reads_the_outbox_until_it_is_there(he
             await asyncio.to_thread(broker.start)
             await until_trusted(link)
             before = ways()
-            await asyncio.sleep(1.0)
+
+            async def comes_by_broker() -> bool:
+                return ways()["broker"] > before["broker"]
+
+            await until(comes_by_broker, within_s=40)
         await assert_all_heard_in_order()
-        assert ways()["broker"] > before["broker"]
 
 
 async def test_killed_frozen_and_wiped_under_load_it_costs_no_fact(here: str, own_broker: Callable[[], Engine]) -> None:
