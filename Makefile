@@ -29,7 +29,12 @@ setup-dev: .venv/.installed-dev ## install what developers need, too
 
 .PHONY: test
 test: check ## run check, then the tests (ARGS="..." are passed to pytest)
+	@$(BIN)/python -m tests.engines get
 	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: engines
+engines: setup-dev ## get and start RabbitMQ and Kafka for the tests (ARGS=--stay leaves them running)
+	@exec $(BIN)/python -m tests.engines $(ARGS)
 
 .PHONY: torture
 torture: setup-dev ## run the tests of crashes and races with their full counts (ARGS="..." are passed to pytest)

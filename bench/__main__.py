@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import flash_sale, growth, overload, purchases, reads
+from bench import brokers, flash_sale, growth, overload, purchases, reads
 from bench.summary import summarise
 
 Command = Callable[..., Any]
@@ -63,6 +63,15 @@ def measure_purchases(home: Path, port: int, **size: float) -> None:
 def measure_flash_sale(home: Path, port: int, runs: int, **size: float) -> None:
     """Attempts a second after a SKU that sells out, beside ordinary orders on the same footing."""
     show([flash_sale.measure(home, msgspec.convert(size, flash_sale.Size), port) for _ in range(runs)])
+
+
+@main.command("brokers")
+@click.option("--events", default=20_000, show_default=True)
+@click.option("--seconds", default=10.0, show_default=True, help="For the wait of an event at 100 a second.")
+@home
+def measure_brokers(home: Path, events: int, seconds: float) -> None:
+    """Events a second from an outbox to a consumer in another process: over HTTP, RabbitMQ and Kafka."""
+    click.echo(msgspec.json.format(msgspec.json.encode(brokers.measure(home, events, seconds)), indent=2))
 
 
 @main.command("reads")

@@ -20,6 +20,9 @@ from litestar.openapi.spec import Components, SecurityScheme
 from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest
+from souk.kit.brokers import check_broker_url, find_adapter
+from souk.kit.brokers.links import Link
+from souk.kit.brokers.relays import Relay
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, find_zone, read_sections, read_settings
 from souk.kit.cors import Cors
@@ -29,6 +32,7 @@ from souk.kit.delivery import Delivery, deliver_forever, expose_positions, tell_
 from souk.kit.errors import Unavailable
 from souk.kit.events import CONSUMERS
 from souk.kit.fastpath import FastRoutes
+from souk.kit.feeds import Feed
 from souk.kit.front import Front
 from souk.kit.housekeeping import schedule_housekeeping
 from souk.kit.http import admit
@@ -36,7 +40,7 @@ from souk.kit.internal import Internal
 from souk.kit.jobs import SWEEPERS
 from souk.kit.locks import SessionLocks, while_only_one
 from souk.kit.migrations import migrate
-from souk.kit.outbox import Feed, expose_outbox
+from souk.kit.outbox import expose_outbox
 from souk.kit.overload import overload
 from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
@@ -68,9 +72,12 @@ class Settings(msgspec.Struct, frozen=True):
     log_level: str = "INFO"
     cors_origins: tuple[Origin, ...] = ()
     timezone: str = "UTC"
+    broker_url: str = ""
 
     def __post_init__(self) -> None:
         find_zone(self.timezone)
+        if self.broker_url:
+            check_broker_url(self.broker_url)
 
 
 class Shop(msgspec.Struct, frozen=True):
@@ -217,11 +224,19 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
         if sweeper.context in lock_of:
             name = f"job {sweeper.path}"
             work[name] = partial(while_only_one, lock_of[sweeper.context], name, sweeper.run_forever)
+    link = _find_link(shop)
+    if link is not None:
+        work["broker"] = link.keep_forever
+        for context, lock in lock_of.items():
+            work[f"relay {context}"] = partial(while_only_one, lock, f"relay {context}", Relay(database_of(context), link).run_forever)
     reachable = shop.dsns.keys() | shop.peers.keys()
     feeds: dict[str, Feed] = {}
     for consumer in CONSUMERS.values():
         for source in reachable.intersection(consumer.sources) if consumer.context in lock_of else ():
-            feed = feeds.setdefault(source, Feed(source))
+            if source not in feeds:
+                # A source of this process is read where it lies: nothing is nearer.
+                feeds[source] = Feed(source, link.listen(source) if link and source in shop.peers else None)
+            feed = feeds[source]
             work[f"feed {source}"] = feed.follow_forever
             name = f"consumer {consumer.path} of {source}"
             if consumer.kind == "memory":
@@ -243,6 +258,10 @@ def _find_queue_work(number: int, dsn: str, lock: SessionLocks, databases: dict[
         f"schedules {number}": partial(follow_clock, one, contexts, zone),
         f"sweepers {number}": partial(tell_of_sweepers, one, contexts),
     }
+def _find_link(shop: Shop) -> Link | None:
+    """The connection to the broker, if one is set."""
+    settings = shop.settings
+    return Link(find_adapter(settings.broker_url), settings.internal_secrets) if settings.broker_url else None
 
 
 def make_public_app(shop: Shop, verifier: Verifier) -> Front:

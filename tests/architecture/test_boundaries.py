@@ -1,6 +1,8 @@
 """Contexts meet at their front doors only, calls form no circle, and the kit knows no business."""
 
 import ast
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -145,6 +147,30 @@ def find_ours_in_sandbox(modules: tuple[Module, ...]) -> list[str]:
     return [name for module in modules if module.package == "sandbox" for name in module.imports if ".sandbox" not in name]
 
 
+# A broker's library is known to its adapter, and who has set no broker does not pay for it: the adapter is imported by its address only.
+BROKER_LIBRARIES = ("faststream", "aiokafka", "aio_pika", "aiormq")
+BROKER_ADAPTERS = ("souk.kit.brokers.kafka", "souk.kit.brokers.rabbitmq")
+
+
+def find_broker_libraries(modules: tuple[Module, ...]) -> list[str]:
+    """Modules that import the library of a broker, or an adapter, and are no adapter."""
+    return [
+        f"{module.name} imports {ast.unparse(node)}"
+        for module in modules
+        if module.name not in BROKER_ADAPTERS
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if name.partition(".")[0] in BROKER_LIBRARIES or name in BROKER_ADAPTERS
+    ]
+
+
+def test_the_libraries_of_brokers_are_known_to_their_adapters_only() -> None:
+    assert find_broker_libraries(read_source()) == []
+    loaded = "import sys, souk.app; souk.app.import_contexts(); sys.exit(any(name in sys.modules for name in ('faststream', 'pydantic')))"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
+
+
 def test_the_sandbox_is_the_world_and_none_of_ours() -> None:
     assert find_ours_in_sandbox(read_source()) == []
 
@@ -164,6 +190,8 @@ def test_the_sandbox_is_the_world_and_none_of_ours() -> None:
         ("orders/consumers.py", "from souk.payments import refund", find_misplaced_imports),
         ("kit/spy.py", "from souk.users.types import User", find_business_in_kit),
         ("sandbox/spy.py", "from souk.kit.money import Money", find_ours_in_sandbox),
+        ("kit/spy.py", "from faststream.kafka import KafkaBroker", find_broker_libraries),
+        ("orders/spy.py", "from souk.kit.brokers.rabbitmq import make_broker", find_broker_libraries),
     ],
 )
 def test_a_planted_violation_is_seen(place: str, text: str, find: object) -> None:

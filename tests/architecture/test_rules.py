@@ -16,6 +16,7 @@ RULES = {
     "a context calls only whom it may": "test_boundaries.find_forbidden_calls",
     "kit imports no context": "test_boundaries.find_business_in_kit",
     "the sandbox is the world and none of ours": "test_boundaries.find_ours_in_sandbox",
+    "the libraries of brokers are known to their adapters only": "test_boundaries.find_broker_libraries",
     "calls form no circle": "test_boundaries.find_circle",
     "types, events, routes, consumers and jobs import what the anatomy allows": "test_boundaries.find_misplaced_imports",
     "a context has a front door with one sentence": "test_boundaries.find_closed_doors",

@@ -1,18 +1,22 @@
 """The shop of the journeys: started once per run as one process (`direct`), and as one per context (`wire`)."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
 import asyncpg
 import pytest
 import uvloop
+from tests.engines.fixtures import broker, own_broker
 from tests.journeys.client import Client
 from tests.journeys.processes import ADMIN, Keys, Processes
 from tests.sandbox.conftest import QUICK, Sandbox
 
 from souk import app
 from souk.kit.postgres import EmbeddedPostgres
+
+__all__ = ["broker", "own_broker"]
 
 
 class Shop:
@@ -68,12 +72,21 @@ def running_shop(
     request: pytest.FixtureRequest, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Processes, Sandbox]]:
     """The processes of a shop and its sandbox; stopped at the end, and all of them must have ended well."""
-    folder, wire, keys = tmp_path_factory.mktemp(request.param), request.param == "wire", Keys()
-    names = [f"journey_{context}" for context in app.CONTEXTS] if wire else ["journey"]
+    with run_shop(request.param, postgres, tmp_path_factory.mktemp(request.param), wire=request.param == "wire") as running:
+        yield running
+
+
+@contextmanager
+def run_shop(
+    name: str, postgres: EmbeddedPostgres, folder: Path, *, wire: bool, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[Processes, Sandbox]]:
+    """A shop with databases of its own, which runs inside."""
+    keys = Keys()
+    names = [f"journey_{name}_{context}" for context in app.CONTEXTS] if wire else [f"journey_{name}"]
     dsns = make_databases(postgres, *names)
     places = dict(zip(app.CONTEXTS, dsns if wire else dsns * len(app.CONTEXTS), strict=True))
     sandbox = make_sandbox(folder, keys)
-    processes = Processes(folder, places, keys, sandbox.url, wire=wire)
+    processes = Processes(folder, places, keys, sandbox.url, wire=wire, settings=settings)
     sandbox.settings["webhook_url"] = f"{processes.url}/payments/webhooks/sandbox"
     sandbox.settings["bank_webhook_url"] = f"{processes.url}/payments/webhooks/sandbox_bank"
     sandbox.settings["carrier_webhook_url"] = f"{processes.url}/shippings/webhooks/sandbox"

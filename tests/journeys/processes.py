@@ -113,7 +113,16 @@ class Processes:
     kind = Process
     patience: Mapping[str, str] = IMPATIENT
 
-    def __init__(self, folder: Path, dsns: dict[str, str], keys: Keys, sandbox_url: str, *, wire: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dsns: dict[str, str],
+        keys: Keys,
+        sandbox_url: str,
+        *,
+        wire: bool,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.wire = wire
         self.dsns = dsns
@@ -133,6 +142,7 @@ class Processes:
             "SOUK_SHIPPING_SANDBOX_URL": sandbox_url,
             "SOUK_SHIPPING_SANDBOX_API_KEY": keys.api_key,
             "SOUK_SHIPPING_SANDBOX_WEBHOOK_SECRETS": keys.webhook_secret,
+            **(settings or {}),
         }
         self.processes = {name: self._make(name) for name in names}
         self.url = self.processes["edge" if wire else "all"].url

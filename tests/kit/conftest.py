@@ -12,6 +12,7 @@ import aiohttp
 import asyncpg
 import pytest
 import uvloop
+from tests.engines.fixtures import broker, own_broker
 from tests.kit import chores, notebook
 from tests.kit.rest import ROUTES, Web
 from tests.kit.tokens import POLICY
@@ -32,6 +33,8 @@ ROOT = Path(__file__).parents[2]
 SECRET = "a-secret-that-both-processes-were-given"
 
 expose_outbox(notebook.db)
+
+__all__ = ["broker", "own_broker"]
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ python -m tests.kit.process answer DSN PORT SECRET
 python -m tests.kit.process deliver DSN CONSUMER
 python -m tests.kit.process work DSN
 python -m tests.kit.process schedule DSN ZONE
+python -m tests.kit.process relay DSN PORT SECRET BROKER      answers calls, and relays its outbox
+python -m tests.kit.process hear DSN SOURCE SECRET [BROKER]   delivers what a process that relays tells of
 """
 
 import asyncio
@@ -12,19 +14,25 @@ import signal
 import sys
 from functools import partial
 
+import aiohttp
 from tests.kit import chores, notebook
 
 from souk.kit import server
-from souk.kit.background import in_background
+from souk.kit.background import Work, in_background
+from souk.kit.brokers import find_adapter
+from souk.kit.brokers.links import Link
+from souk.kit.brokers.relays import Relay
 from souk.kit.calls import topology
 from souk.kit.config import find_zone
 from souk.kit.db import open_pool
 from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.events import CONSUMERS
+from souk.kit.feeds import Feed
 from souk.kit.internal import Internal
 from souk.kit.locks import SessionLocks, while_only_one
-from souk.kit.outbox import Feed, expose_outbox
+from souk.kit.outbox import expose_outbox
 from souk.kit.schedules import follow_clock
+from souk.kit.wire import HttpPeer
 from souk.kit.worker import Worker
 
 # Their jobs are declared where they are imported.
@@ -35,17 +43,39 @@ async def main(task: str, dsn: str, *options: str) -> None:
     notebook.db.attach(await open_pool(dsn, 5))
     topology.hosted = {"kit"}
     expose_outbox(notebook.db)
-    if task == "answer":
-        port, secret = options
-        listener = server.Listener(Internal((secret,)), "127.0.0.1", int(port))
-        await server.serve_until_stopped([listener], say_ready, asyncio.Event())
+    if task == "deliver":
+        await deliver(dsn, options[0])
+    elif task == "hear":
+        await hear(dsn, *options)
     elif task == "work":
         await work(dsn)
     elif task == "schedule":
         say_ready()
         await follow_clock(notebook.db, ("kit",), find_zone(options[0]))
     else:
-        await deliver(dsn, options[0])
+        port, secret, *broker = options
+        listener = server.Listener(Internal((secret,)), "127.0.0.1", int(port))
+        async with in_background(make_relay(secret, broker[0]) if broker else {}):
+            await server.serve_until_stopped([listener], say_ready, asyncio.Event())
+
+
+def make_relay(secret: str, broker: str) -> dict[str, Work]:
+    link = Link(find_adapter(broker), (secret,))
+    return {"broker": link.keep_forever, "relay": Relay(notebook.db, link).run_forever}
+
+
+async def hear(dsn: str, source: str, secret: str, broker: str = "") -> None:
+    """Deliver what another process tells of: the notebook's tables are there, its outbox is asked for over HTTP."""
+    link = Link(find_adapter(broker), (secret,)) if broker else None
+    async with aiohttp.ClientSession() as session:
+        topology.hosted = set()
+        topology.peers = {"kit": HttpPeer("kit", source, secret, session)}
+        feed = Feed("kit", link.listen("kit") if link else None)
+        delivery = Delivery(CONSUMERS["kit.hear_notes"], "kit", notebook.db, feed)
+        work = {"feed": feed.follow_forever, "delivery": partial(deliver_forever, delivery)}
+        async with in_background(work | ({"broker": link.keep_forever} if link else {})):
+            say_ready()
+            await asyncio.Event().wait()
 
 
 def say_ready() -> None:

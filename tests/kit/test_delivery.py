@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from tests.kit import notebook
 from tests.kit.conftest import Process
 from tests.kit.notebook import Noted
@@ -20,9 +21,9 @@ from souk.kit.deadletters import DeadLetter
 from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from souk.kit.events import CONSUMERS, Consumer, publish, subscribes
+from souk.kit.feeds import Feed
 from souk.kit.ids import new_id
 from souk.kit.migrations import continue_after_restore
-from souk.kit.outbox import Feed
 
 WRITE_FACT = "INSERT INTO kit.outbox (event_id, type, aggregate_id, payload, request_id) VALUES ($1, 'kit.Noted', $1, $2, '')"
 
@@ -229,6 +230,39 @@ async def test_a_poisoned_event_is_tried_five_times(here: str) -> None:
     finally:
         del CONSUMERS["kit.refuse"]
     assert tries == [2, 1, 1, 1, 1, 1]  # together, then the first alone; the second waits behind it and is not tried
+
+
+async def test_an_event_on_which_its_consumer_hangs_is_parked_and_others_go_on(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.kit.delivery.APPLY_WITHIN_S", 0.3)
+    await run_sql("INSERT INTO kit.poison VALUES (777)")
+    bad, good = new_id(), new_id()
+    async with notebook.db.transaction() as tx:
+        await publish(tx, Noted(good, 1), Noted(bad, 777), Noted(good, 2))
+    async with delivering("dawdle_over_notes"):
+        (letter,) = await until_parked(1)
+        await until_heard(2, "dawdle_over_notes")
+    assert (letter.aggregate_id, letter.reason) == (bad, "Hung: kit.dawdle_over_notes was not done with it in 0.3 s")
+
+
+async def test_how_far_a_consumer_is_behind(here: str) -> None:
+    await run_sql("INSERT INTO kit.poison VALUES (777)")
+    consumer = {"consumer": "kit.dawdle_over_notes", "source": "kit"}
+
+    async def behind() -> bool:
+        return (REGISTRY.get_sample_value("souk_event_lag_seconds", consumer) or 0) > 0.3
+
+    async def caught_up() -> bool:
+        return REGISTRY.get_sample_value("souk_event_lag_seconds", consumer) == 0
+
+    async with delivering("dawdle_over_notes"):
+        await publish_notes(1)
+        await until_heard(1, "dawdle_over_notes")
+        await until(caught_up)
+        await publish_notes(777)
+        await until(behind)
+        await run_sql("DELETE FROM kit.poison")
+        await until_heard(2, "dawdle_over_notes")
+        await until(caught_up)
 
 
 async def test_a_mended_event_is_redriven_with_all_that_waited_behind_it_in_order(here: str) -> None:

@@ -16,8 +16,9 @@ from tests.waiting import until
 from souk.kit.callers import Caller, asking
 from souk.kit.errors import Unavailable
 from souk.kit.events import event_type, publish
+from souk.kit.feeds import Feed
 from souk.kit.ids import new_id
-from souk.kit.outbox import START, Fact, Feed, Position, read_outbox
+from souk.kit.outbox import START, Fact, Position, read_outbox
 
 NAIVE = "SELECT id, event_id FROM kit.outbox WHERE id > $1 ORDER BY id LIMIT 500"
 
@@ -152,7 +153,7 @@ async def test_many_readers_of_a_feed_cost_one(here: str, monkeypatch: pytest.Mo
         reads += 1
         return await read_outbox(source, after, limit, wait_s)
 
-    monkeypatch.setattr("souk.kit.outbox.read_outbox", count)
+    monkeypatch.setattr("souk.kit.feeds.read_outbox", count)
     async with following() as feed:
         assert await feed.after(START, 0.05) == ()
         readers = [asyncio.create_task(feed.after(START, 5.0)) for _ in range(20)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,8 +14,9 @@ from souk.kit.calls import EXPOSED, ExposedFunction
 from souk.kit.db import NOT_NOW, Database, Transaction
 from souk.kit.errors import Unavailable
 from souk.kit.events import Consumer, Delivered
-from souk.kit.outbox import START, Fact, Feed, Position, find_horizon
-from souk.kit.telemetry import EVENTS_APPLIED, EVENTS_PARKED
+from souk.kit.feeds import Feed
+from souk.kit.outbox import START, Fact, Position, find_horizon
+from souk.kit.telemetry import EVENT_LAG, EVENTS_APPLIED, EVENTS_PARKED
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,15 @@ FIRST_PAUSE_S = 0.1  # before the second try; twice as long before each later on
 WAIT_S = 2.0
 # How long a position may stay unsaved when nothing for this consumer came by.
 SAVE_EVERY_S = 2.0
+
+
+# What takes longer than this hangs, unless the database does: then that is silent, and no event is to blame.
+APPLY_WITHIN_S = 30.0
+ANSWER_WITHIN_S = 5.0
+
+
+class Hung(Exception):
+    """A consumer does not come to an end."""
 
 
 class LostPosition(Exception):
@@ -68,26 +79,44 @@ class Delivery:
         self.saved: Position = START
         self.failures = 0
         self._save_at = 0.0
+        self._waiting: tuple[Fact, ...] | None = None
         self._move = MOVE_POSITION.format(schema=database.context)
+        EVENT_LAG.labels(consumer.path, source).set_function(self.lag_s)
+
+    def lag_s(self) -> float:
+        """The age of the oldest fact that is here and not applied; for how long nobody knows, if the source cannot be asked.
+
+        Nothing where another process delivers.
+        """
+        if self._waiting is None:
+            return 0.0
+        first = next((fact for fact in self._waiting if fact.position > self.saved), None)
+        return max(self.feed.blind_s(), time.time() - first.occurred_at.timestamp() if first else 0.0)
 
     async def run(self) -> None:
         """Deliver forever. Returns when another process has taken over; raises when the database cannot be reached."""
         set_caller(Caller(principal=SYSTEM, request_id=f"consumer:{self.consumer.path}"))
         self.read = self.saved = await self._find_position()
         self._save_at = asyncio.get_running_loop().time() + SAVE_EVERY_S
-        while True:
-            facts = await self.feed.after(self.read, WAIT_S)
-            wanted = tuple(fact for fact in facts if fact.type in self.consumer.decoders)
-            if wanted:
-                await self._deliver(wanted)
-            if facts:
-                self.read = facts[-1].position
-            await self._save_now_and_then()
+        self._waiting = self._waiting or ()
+        try:
+            while True:
+                facts = await self.feed.after(self.read, WAIT_S)
+                self._waiting = tuple(fact for fact in facts if fact.type in self.consumer.decoders)
+                if self._waiting:
+                    await self._deliver(self._waiting)
+                self._waiting = ()
+                if facts:
+                    self.read = facts[-1].position
+                await self._save_now_and_then()
+        except asyncio.CancelledError:
+            self._waiting = None
+            raise
 
     async def _deliver(self, facts: tuple[Fact, ...]) -> None:
         """Apply all at once; if that fails one by one, so that one bad event does not hold up its neighbours for ever."""
         try:
-            await self._apply(facts)
+            await self._apply_in_time(facts)
         except (LostPosition, Unavailable, *NOT_NOW):
             raise
         except Exception:
@@ -98,7 +127,7 @@ class Delivery:
     async def _deliver_one(self, fact: Fact) -> None:
         for attempt in range(1, TRIES + 1):
             try:
-                await self._apply((fact,))
+                await self._apply_in_time((fact,))
             except (LostPosition, Unavailable, *NOT_NOW):
                 raise
             except Exception as failure:
@@ -108,6 +137,18 @@ class Delivery:
                 await asyncio.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
             else:
                 return
+
+    async def _apply_in_time(self, facts: tuple[Fact, ...]) -> None:
+        limit = asyncio.timeout(APPLY_WITHIN_S)
+        try:
+            async with limit:
+                await self._apply(facts)
+        except Exception as failure:
+            if not limit.expired():
+                raise
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self.database.value("SELECT true")
+            raise Hung(f"{self.consumer.path} was not done with it in {APPLY_WITHIN_S} s") from failure
 
     async def _apply(self, facts: tuple[Fact, ...]) -> None:
         if self.consumer.kind == "call":

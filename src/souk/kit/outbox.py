@@ -1,19 +1,13 @@
 """Reading a context's outbox: facts in the order in which they became final, from any position, here or over HTTP."""
 
 import asyncio
-import logging
-from bisect import bisect_right
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from souk.kit.callers import SYSTEM, Caller, set_caller
 from souk.kit.calls import EXPOSED, ExposedFunction
-from souk.kit.db import NOT_NOW, Database
-from souk.kit.errors import Unavailable
-
-log = logging.getLogger(__name__)
+from souk.kit.db import Database
 
 # `WHERE id > last_id` would lose events: ids become visible out of order. Below the oldest running transaction nothing
 # new can appear any more, so (xid, id) below that horizon is a position that never has to look back.
@@ -34,10 +28,6 @@ LAST_ID = 2**63 - 1
 # How often to look again: just after news whose transaction is not below the horizon yet, and when all is quiet.
 SOON_S = 0.005
 QUIET_S = 0.25
-# How long a feed waits at its source for news: no longer than that process may take to stop.
-WAIT_S = 2.0
-# What comes shortly after other news waits for more: consumers then apply it in fewer and larger batches.
-REST_S = 0.2
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -94,67 +84,3 @@ async def find_horizon(source: str) -> Position:
     function = EXPOSED[f"{source}/find_horizon"]
     found: Position = await function.ask(function.argument_type())
     return found
-
-
-class Feed:
-    """One reader of a source for all consumers of this process: the newest facts are read once and kept for a while."""
-
-    KEEP = 2_000
-    BATCH = 500
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self._facts: list[Fact] = []
-        self._start: Position | None = None
-        self._end: Position = START
-        self._begun = asyncio.Event()
-        self._more = asyncio.Condition()
-
-    async def after(self, position: Position, wait_s: float) -> tuple[Fact, ...]:
-        """Facts after a position, at most a batch of them; none if nothing came within `wait_s`."""
-        if self._start is None or position < self._start:
-            # Far behind the others, or the first to ask: a read of one's own.
-            if facts := await read_outbox(self.source, position, self.BATCH, 0):
-                return facts
-            if self._start is None:
-                self._start = self._end = position
-                self._begun.set()
-        try:
-            async with asyncio.timeout(wait_s), self._more:
-                await self._more.wait_for(lambda: bool(self._facts) and self._facts[-1].position > position)
-        except TimeoutError:
-            return ()
-        return self._kept_after(position)
-
-    def _kept_after(self, position: Position) -> tuple[Fact, ...]:
-        first = bisect_right(self._facts, position, key=lambda fact: fact.position)
-        return tuple(self._facts[first : first + self.BATCH])
-
-    async def follow_forever(self) -> None:
-        """Read on at the end; after trouble begin again where it was."""
-        set_caller(Caller(principal=SYSTEM, request_id=f"feed:{self.source}"))
-        while True:
-            try:
-                await self._follow()
-            except (Unavailable, *NOT_NOW) as silence:
-                log.warning("feed_interrupted", extra={"source": self.source, "reason": str(silence)})
-                await asyncio.sleep(0.5)
-
-    async def _follow(self) -> None:
-        await self._begun.wait()
-        loop = asyncio.get_running_loop()
-        while True:
-            facts = await read_outbox(self.source, self._end, self.BATCH, WAIT_S)
-            if not facts:
-                continue
-            read_at = loop.time()
-            async with self._more:
-                self._facts.extend(facts)
-                self._end = facts[-1].position
-                if len(self._facts) > self.KEEP:
-                    dropped = self._facts[: -self.KEEP]
-                    self._facts = self._facts[-self.KEEP :]
-                    self._start = dropped[-1].position
-                self._more.notify_all()
-            if len(facts) < self.BATCH:
-                await asyncio.sleep(read_at + REST_S - loop.time())

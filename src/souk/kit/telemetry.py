@@ -11,7 +11,10 @@ from souk.kit.callers import caller
 
 EVENTS_APPLIED = Counter("souk_events_applied_total", "Events applied by a consumer", ["consumer"])
 EVENTS_PARKED = Counter("souk_events_parked_total", "Events set aside as dead letters", ["consumer"])
-EVENT_LAG = Gauge("souk_event_lag_seconds", "Age of the newest event that a consumer has applied", ["consumer"])
+EVENT_LAG = Gauge("souk_event_lag_seconds", "Age of the oldest event that a consumer has not applied", ["consumer", "source"])
+RELAY_LAG = Gauge("souk_relay_lag_seconds", "Age of the oldest event that the broker has not confirmed", ["source"])
+FACTS_READ = Counter("souk_facts_read_total", "Events read for the consumers of this process, by way", ["source", "way"])
+MESSAGES_REFUSED = Counter("souk_messages_refused_total", "Messages of the broker that told nothing", ["source", "reason"])
 REQUESTS = Counter("souk_http_requests_total", "Requests answered", ["method", "status"])
 REQUESTS_SHED = Counter("souk_http_requests_shed_total", "Requests sent away because there was too much to do", ["method"])
 REQUEST_SECONDS = Histogram(

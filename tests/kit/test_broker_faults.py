@@ -1,0 +1,114 @@
+"""A broker may be away, die, hang or lose all it has: no fact is lost, none comes twice, and nobody waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from tests.engines.brokers import Broker as Engine
+from tests.kit.conftest import Process
+from tests.kit.test_brokers import SECRET, assert_all_heard_in_order, at_work, count, until_trusted, ways
+from tests.kit.test_delivery import heard, until_heard
+from tests.kit.test_outbox import publish_notes
+from tests.ports import find_free_port
+from tests.waiting import until
+
+# What FastStream cannot start it leaves to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:Unclosed AIOKafka:ResourceWarning")
+
+
+@asynccontextmanager
+async def telling() -> AsyncIterator[None]:
+    """Notes are written all the time, one after the other."""
+
+    async def tell() -> None:
+        number = 0
+        while True:
+            number += 1
+            await publish_notes(number, number + 1)
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_who_starts_without_a_broker_reads_the_outbox_until_it_is_there(here: str, own_broker: Callable[[], Engine]) -> None:
+    broker = own_broker()
+    async with at_work(broker.url) as link:
+        before = ways()
+        await publish_notes(*range(50))
+        await until_heard(50)
+        assert ways()["broker"] == before["broker"]
+        async with telling():
+            await asyncio.to_thread(broker.start)
+            await until_trusted(link)
+            before = ways()
+
+            async def comes_by_broker() -> bool:
+                return ways()["broker"] > before["broker"]
+
+            await until(comes_by_broker, within_s=40)
+        await assert_all_heard_in_order()
+
+
+async def test_killed_frozen_and_wiped_under_load_it_costs_no_fact(here: str, own_broker: Callable[[], Engine]) -> None:
+    broker = own_broker()
+    await asyncio.to_thread(broker.start)
+    async with at_work(broker.url) as link:
+        await until_trusted(link)
+        async with telling():
+            for harm in (broker.kill, broker.wipe):
+                await asyncio.sleep(0.5)
+                harm()
+                before = len(await heard())
+                await until_heard(before + 100)
+                await asyncio.to_thread(broker.start)
+                await until_trusted(link)
+            await asyncio.sleep(0.5)
+            broker.freeze()
+            before = len(await heard())
+            await until_heard(before + 100)
+            broker.thaw()
+            await until_trusted(link)
+        await assert_all_heard_in_order()
+
+
+async def test_what_a_broker_has_not_confirmed_is_told_as_lag(here: str, own_broker: Callable[[], Engine]) -> None:
+    broker = own_broker()
+    async with at_work(broker.url):
+        await publish_notes(1)
+        await until_heard(1)
+        await asyncio.sleep(0.5)
+        assert count("souk_relay_lag_seconds") > 0.2
+    assert count("souk_relay_lag_seconds") == 0
+
+
+async def test_processes_that_are_killed_with_their_broker_apply_each_fact_once(
+    here: str, kit_dsn: str, own_broker: Callable[[], Engine], start_process: Callable[..., Process]
+) -> None:
+    broker, port = own_broker(), str(find_free_port())
+    await asyncio.to_thread(broker.start)
+    source = start_process("relay", kit_dsn, port, SECRET, broker.url)
+    told = 0
+    for round_ in range(4):
+        hearer = start_process("hear", kit_dsn, f"http://127.0.0.1:{port}", SECRET, broker.url)
+        for _ in range(40):
+            await publish_notes(told)
+            told += 1
+            await asyncio.sleep(0.01)
+        await until_heard(told - 20)
+        hearer.kill()
+        if round_ == 1:
+            broker.wipe()
+            await asyncio.to_thread(broker.start)
+        if round_ == 2:
+            source.kill()
+            source = start_process("relay", kit_dsn, port, SECRET, broker.url)
+    start_process("hear", kit_dsn, f"http://127.0.0.1:{port}", SECRET, broker.url)
+    await until_heard(told)
+    await asyncio.sleep(0.3)
+    assert [one.number for one in await heard()] == list(range(told))

@@ -1,0 +1,111 @@
+"""A feed believes its ear as long as nothing is missing; what is missing it reads in the outbox, however the ear came to lose it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+from tests.kit.test_outbox import publish_notes, read_all
+
+from souk.kit import feeds
+from souk.kit.brokers.ears import Ear
+from souk.kit.brokers.messages import Message, write_messages
+from souk.kit.feeds import Feed
+from souk.kit.outbox import START, Fact, Position, read_outbox
+
+SECRET = "a-secret-that-both-processes-were-given"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Position]:
+    """The positions after which the outbox was asked; silence lasts for a tenth of a second."""
+    found: list[Position] = []
+
+    async def note(source: str, after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
+        found.append(after)
+        return await read_outbox(source, after, limit, wait_s)
+
+    monkeypatch.setattr(feeds, "read_outbox", note)
+    monkeypatch.setattr(feeds, "WAIT_S", 0.1)
+    return found
+
+
+@asynccontextmanager
+async def following() -> AsyncIterator[tuple[Feed, Ear]]:
+    ear = Ear("kit", (SECRET,))
+    ear.trusted = True
+    feed = Feed("kit", ear)
+    task = asyncio.create_task(feed.follow_forever())
+    yield feed, ear
+    task.cancel()
+
+
+def tell(ear: Ear, facts: list[Fact], previous: Position = START) -> None:
+    ear.hear(write_messages("kit", previous, facts, SECRET))
+
+
+async def take(feed: Feed, count: int) -> list[UUID]:
+    found: list[Fact] = []
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            found.extend(await feed.after(found[-1].position if found else START, 0.2))
+    return [fact.event_id for fact in found]
+
+
+async def test_what_is_heard_in_order_is_not_asked_for(here: str, asked: list[Position]) -> None:
+    async with following() as (feed, ear):
+        await feed.after(START, 0.01)
+        await publish_notes(1, 2, 3)
+        facts = await read_all()
+        tell(ear, facts)
+        asked.clear()
+        assert await take(feed, 3) == [fact.event_id for fact in facts]
+        assert [position for position in asked if position < facts[-1].position] == []
+
+
+async def test_what_was_lost_is_read_however_much_was_heard_after_it(here: str, asked: list[Position]) -> None:
+    async with following() as (feed, ear):
+        await feed.after(START, 0.01)
+        await publish_notes(*range(10))
+        facts = await read_all()
+        tell(ear, facts[:3])
+        tell(ear, facts[5:8], facts[4].position)
+        assert await take(feed, 10) == [fact.event_id for fact in facts]
+
+
+async def test_a_last_one_that_was_lost_is_found_in_the_silence(here: str, asked: list[Position]) -> None:
+    async with following() as (feed, ear):
+        await feed.after(START, 0.01)
+        await publish_notes(*range(10))
+        facts = await read_all()
+        tell(ear, facts[:9])
+        assert await take(feed, 10) == [fact.event_id for fact in facts]
+        await asyncio.sleep(0.3)
+        assert not ear.trusted
+
+
+async def test_a_flood_of_lies_does_not_become_a_flood_of_questions(here: str, asked: list[Position]) -> None:
+    async with following() as (feed, ear):
+        await feed.after(START, 0.01)
+        await publish_notes(1)
+        tell(ear, await read_all())
+        await take(feed, 1)
+        asked.clear()
+        for _ in range(50):
+            ear.hear([Message("", "", b"lies", "lies")])
+            await asyncio.sleep(0.01)
+        assert len(asked) < 10
+
+
+async def test_what_history_contradicts_is_read_anew(here: str, asked: list[Position]) -> None:
+    """A broker that was filled from another history of this source, before a restore, say."""
+    async with following() as (feed, ear):
+        await feed.after(START, 0.01)
+        await publish_notes(1, 2)
+        first, second = await read_all()
+        tell(ear, [first])
+        await take(feed, 1)
+        tell(ear, [second], (first.xid, 0))
+        assert await take(feed, 2) == [first.event_id, second.event_id]
+        assert first.position in asked
