@@ -38,8 +38,8 @@ def up(host: str | None, port: int | None, workers: int, no_demo: bool, split: b
         override("SOUK_HOST", host)
         override("SOUK_PORT", port)
         know_sandbox()
+        counts = read_counts(processes, workers, split=split)
         if split or workers > 1:
-            counts = read_counts(processes, workers, split=split)
             settings = app.read_shop(app.CONTEXTS, "checked").settings
             server.check_port(settings.host, settings.port)
             if split:
@@ -193,7 +193,7 @@ def choose_contexts(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def read_counts(processes: str, workers: int, *, split: bool) -> dict[str, int]:
     """How many processes of which service; raises click.BadParameter for what is no service or no number."""
-    if split == (workers > 1) or (processes and not split):
+    if (split and workers > 1) or (processes and not split):
         raise click.UsageError("--workers is for a shop in one piece; a split one has --processes NAME=COUNT")
     counts: dict[str, int] = {}
     for one in filter(None, processes.split(",")):
