@@ -45,6 +45,10 @@ check: setup-dev ## lint and check the types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+.PHONY: compose
+compose: setup-dev ## write compose.yaml and the examples in deploy/env anew
+	@$(BIN)/python deploy/write.py
+
 .PHONY: bench
 bench: setup-dev ## run the measurements (ARGS="..." are passed on)
 	@exec $(BIN)/python -m bench $(ARGS)

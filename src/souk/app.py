@@ -148,9 +148,9 @@ async def migrate_all(dsns: dict[str, str], report: Callable[[str], None] = lamb
 
 
 async def separate_contexts(dsn: str, report: Callable[[str], None]) -> None:
-    """Give each context a database of its own on this server, but those that the settings have put elsewhere."""
-    contexts = [context for context in CONTEXTS if not os.environ.get(f"SOUK_DATABASE_{context.upper()}")]
-    await separate(find_home(), dsn, contexts, report)
+    """Give each context a database of its own on this server: the one that its setting names, or one beside the shared one."""
+    told = {context: address for context in CONTEXTS if (address := os.environ.get(f"SOUK_DATABASE_{context.upper()}"))}
+    await separate(find_home(), dsn, CONTEXTS, told, report)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from souk import health
-from souk.deployment import OWNED_SECRETS, PARTS, Part, peers_of, without_places
+from souk.deployment import NEEDED_TO_BUY, OWNED_SECRETS, PARTS, Part, peers_of, without_places
 from souk.kit import cache_server
 from souk.kit.config import find_secret
 from souk.kit.postgres import PostgresUnavailable, database
@@ -67,7 +67,8 @@ async def keep(home: Path, dsn: str, counts: Mapping[str, int]) -> None:
     def make_stage(*, edge: bool) -> Stage:
         parts = [part for part in PARTS if part.is_edge == edge]
         kept = [programs[part.name] for part in parts for _ in range(counts.get(part.name, 1))]
-        return Stage(kept, partial(until_ready, [part.health_url(ports[part.name], find_host(part)) for part in parts]))
+        awaited = [part.health_url(ports[part.name], find_host(part)) for part in parts if edge or part.name in NEEDED_TO_BUY]
+        return Stage(kept, partial(until_ready, awaited))
 
     stages = [Stage([cache[0]] if cache is not None else []), make_stage(edge=False), make_stage(edge=True)]
     await supervise(stages, asyncio.Event(), lambda: say(f"The shop runs in {len(PARTS)} parts"))

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -17,8 +17,16 @@ MAY_SEPARATE = """
 HAS_ROLE = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
 HAS_DATABASE = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
 
-# Database by context, password by database: what one server is known for.
+# By context.
 Passwords = dict[str, str]
+
+
+class Role(msgspec.Struct, frozen=True):
+    """Who owns a context's database."""
+
+    name: str
+    password: str
+    database: str
 
 
 class CannotSeparate(Exception):
@@ -49,25 +57,38 @@ def find_separate(home: Path, dsn: str) -> dict[str, str]:
     return {context: address_of(dsn, name_of(dsn, context), password) for context, password in known.items()}
 
 
-async def separate(home: Path, dsn: str, contexts: Sequence[str], report: Callable[[str], None]) -> dict[str, str]:
-    """Give each context a database of its own if it has none, and answer where they are. A context that lives in the shared one stays.
+async def separate(home: Path, dsn: str, contexts: Sequence[str], told: Mapping[str, str], report: Callable[[str], None]) -> None:
+    """Give each context a database of its own on this server if it has none. A context that lives in the shared one stays there.
 
-    Who may do so is told in the address: a role that makes roles and databases. Raises CannotSeparate.
+    Whose address is `told` (by context) gets what it says, if that is on this server; the others get a name and a password of ours, which
+    lie in SOUK_HOME from then on. The role in `dsn` makes roles and databases. Raises CannotSeparate.
     """
     connection = await asyncpg.connect(dsn, timeout=10)
     try:
-        together = await _find_together(connection)
+        together = await _find_together(connection) - told.keys()
         if staying := [context for context in contexts if context in together]:
             report(f"Stays in the shared database, where its data is: {', '.join(staying)}")
-        known = find_separate(home, dsn)
+        for address in told.values():
+            place = urlsplit(address)
+            if is_beside(dsn, address) and place.username and place.password:
+                role = Role(unquote(place.username), unquote(place.password), unquote(place.path.removeprefix("/")))
+                await make_database(connection, role)
+        known = find_separate(home, dsn).keys() | together | told.keys()
         for context in contexts:
-            if context not in together and context not in known:
-                password = secrets.token_hex(24)
-                await make_database(connection, name_of(dsn, context), password)
-                _remember(home, server_of(dsn), context, password)
+            if context not in known:
+                name = name_of(dsn, context)
+                role = Role(name, secrets.token_hex(24), name)
+                await make_database(connection, role)
+                _remember(home, server_of(dsn), context, role.password)
     finally:
         await connection.close()
-    return find_separate(home, dsn)
+
+
+def is_beside(dsn: str, other: str) -> bool:
+    """Whether two addresses are of different databases on one server."""
+    first, second = urlsplit(dsn), urlsplit(other)
+    same = first.netloc.rpartition("@")[2] == second.netloc.rpartition("@")[2] and first.query == second.query
+    return same and first.path != second.path
 
 
 async def _find_together(connection: asyncpg.Connection) -> set[str]:
@@ -76,20 +97,20 @@ async def _find_together(connection: asyncpg.Connection) -> set[str]:
     return {row["context"] for row in await connection.fetch(FIND_TOGETHER)}
 
 
-async def make_database(connection: asyncpg.Connection, name: str, password: str) -> None:
-    """A database and the role that owns it, which nobody else may enter. Made again, the role gets the password. Raises CannotSeparate."""
+async def make_database(connection: asyncpg.Connection, role: Role) -> None:
+    """A role and its database, which no other role may enter; made again, it gets this password. Raises CannotSeparate."""
     rights = await connection.fetchrow(MAY_SEPARATE)
     if rights is None or not rights["allowed"]:
         raise CannotSeparate("The role of DATABASE_URL may not make roles and databases: grant it CREATEROLE and CREATEDB")
-    quoted, secret = _quote(name), password.replace("'", "''")
-    verb = "ALTER" if await connection.fetchval(HAS_ROLE, name) else "CREATE"
+    quoted, database, secret = _quote(role.name), _quote(role.database), role.password.replace("'", "''")
+    verb = "ALTER" if await connection.fetchval(HAS_ROLE, role.name) else "CREATE"
     await connection.execute(f"{verb} ROLE {quoted} LOGIN PASSWORD '{secret}'")
     if not rights["super"]:
         await connection.execute(f"GRANT {quoted} TO CURRENT_USER")
-    if not await connection.fetchval(HAS_DATABASE, name):
-        await connection.execute(f"CREATE DATABASE {quoted} OWNER {quoted}")
+    if not await connection.fetchval(HAS_DATABASE, role.database):
+        await connection.execute(f"CREATE DATABASE {database} OWNER {quoted}")
     # Whoever may connect to a server may enter every database of it, unless told otherwise.
-    await connection.execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
+    await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
 
 
 def _quote(name: str) -> str:
