@@ -208,7 +208,7 @@ def sandbox(home: Path, port: int, shop_port: int) -> Iterator[dict[str, str]]:
         process.wait(30)
 
 
-def wait_until_ready(url: str, within_s: float = 60.0) -> None:
+def wait_until_ready(url: str, within_s: float = 180.0) -> None:
     end = time.monotonic() + within_s
     while True:
         try:
