@@ -50,6 +50,14 @@ check: setup-dev ## lint and check the types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+.PHONY: calls
+calls: setup-dev ## with a release: write down in docs/contracts/calls what processes ask of each other (ARGS=--anyway)
+	@$(BIN)/python deploy/write_calls.py $(ARGS)
+
+.PHONY: compose
+compose: setup-dev ## write compose.yaml and the examples in deploy/env anew
+	@$(BIN)/python deploy/write.py
+
 .PHONY: bench
 bench: setup-dev ## run the measurements (ARGS="..." are passed on)
 	@exec $(BIN)/python -m bench $(ARGS)

@@ -44,11 +44,13 @@ def main() -> None:
 @seconds
 @runs
 @click.option("--sandbox", is_flag=True, help="Pay at the fake card processor, a process of its own, and not in the shop's process.")
+@click.option("--split", is_flag=True, help="Once more in parts (souk up --split), beside the shop in one piece.")
 @home
 @port
 def measure_purchases(home: Path, port: int, **size: float) -> None:
     """Purchases a second: two product pages, a cart with two lines, an order paid by card."""
-    show(purchases.measure(home, msgspec.convert(size, purchases.Size), port))
+    wanted = msgspec.convert(size, purchases.Size)
+    show((purchases.compare if wanted.split else purchases.measure)(home, wanted, port))
 
 
 @main.command("flash-sale")

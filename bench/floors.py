@@ -32,7 +32,7 @@ def bare_server(port: int, clients: int, seconds: float) -> float:
     """Requests a second of one process of the shop's web server that does nothing at all, by the same generator."""
     process = subprocess.Popen([sys.executable, "-m", "bench.floors", str(port)])
     try:
-        time.sleep(1.0)
+        load.wait_until_listening(port)
         end = time.perf_counter() + seconds
 
         def ask() -> load.Visitor:

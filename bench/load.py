@@ -6,6 +6,7 @@ visitor after the other (closed loop), so that `clients` is how many requests ar
 
 import asyncio
 import base64
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -118,3 +119,15 @@ def percentile(values: list[float], share: float) -> float:
     """The value below which this share of the values lies."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
+
+
+def wait_until_listening(port: int, within_s: float = 20.0) -> None:
+    """Return when somebody listens there; raises TimeoutError."""
+    end = time.monotonic() + within_s
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if time.monotonic() > end:
+            raise TimeoutError(f"Nothing listens on port {port}")
+        time.sleep(0.1)

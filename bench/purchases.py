@@ -18,8 +18,10 @@ import uvloop
 
 from bench import floors, load, machine
 from bench.shop import COUPON, Goods, Stock, filled, sandbox, served
+from souk import app
 
 ADDRESS = {"name": "Ada", "line1": "1 Main St", "city": "Berlin", "postal_code": "10115", "country": "DE"}
+SIZE = "SELECT sum(pg_database_size(datname))::bigint FROM pg_database"
 GET = b"GET /products/%s HTTP/1.1\r\nHost: shop\r\n\r\n"
 POST = b"POST %s HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
 ORDER = msgspec.json.encode({"cart_id": "%s", "shipping_address": ADDRESS, "payment": {"method": "card", "token": "tok_visa"}})
@@ -96,24 +98,28 @@ async def buy(dsn: str, port: int, goods: Goods, shop_pid: int, clients: int, se
     """Buy for so long, after a warm-up of half as long, so that the memories are as full as in a shop that has been open for a while."""
     buyers_until = shoppers(goods, random.Random(7))
     await load.run(port, clients, buyers_until(time.perf_counter() + seconds / 2))
+    places = app.read_shop(app.CONTEXTS, dsn).dsns
+    books = {place: await asyncpg.connect(place) for place in dict.fromkeys(places.values())}
+    # Who looks at the whole server: the role of a context may not.
     connection = await asyncpg.connect(dsn)
     postgres_pid = int(await connection.fetchval("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"))
     postgres_pid = machine.processes()[postgres_pid][1]
-    await until_quiet(connection)
+    await until_quiet(*books.values())
     wal = await connection.fetchval("SELECT pg_current_wal_lsn()")
-    disk = await connection.fetchval("SELECT pg_database_size(current_database())")
+    disk = await connection.fetchval(SIZE)
     before = machine.measure(shop_pid, postgres_pid)
     tally = await load.run(port, clients, buyers_until(time.perf_counter() + seconds))
     ended = time.perf_counter()
     bought_s = ended - before.at
     memory = machine.memory_mb(shop_pid, postgres_pid)
-    await until_quiet(connection)
+    await until_quiet(*books.values())
     used = machine.measure(shop_pid, postgres_pid).since(before)
     purchases = len(tally.visits_s)
-    oversold = await connection.fetchval("SELECT count(*) FROM inventory.stock WHERE on_hand - reserved < 0")
+    oversold = await books[places["inventory"]].fetchval("SELECT count(*) FROM inventory.stock WHERE on_hand - reserved < 0")
     written = await connection.fetchval("SELECT pg_current_wal_lsn() - $1::pg_lsn", wal)
-    grown = await connection.fetchval("SELECT pg_database_size(current_database()) - $1::bigint", disk)
-    await connection.close()
+    grown = await connection.fetchval(SIZE) - disk
+    for one in (connection, *books.values()):
+        await one.close()
     for problem, count in tally.problems.most_common(5):
         print(count, problem, file=sys.stderr)
     per = 1000 / max(purchases, 1)
@@ -141,15 +147,17 @@ async def buy(dsn: str, port: int, goods: Goods, shop_pid: int, clients: int, se
     )
 
 
-async def until_quiet(connection: asyncpg.Connection, within_s: float = 60.0) -> None:
-    """Wait until the positions of all consumers have passed what was published up to now."""
+async def until_quiet(*connections: asyncpg.Connection, within_s: float = 60.0) -> None:
+    """Wait until the positions of all consumers in these databases have passed what was published in them up to now."""
     end = time.perf_counter() + within_s
-    rows = await connection.fetch("SELECT schemaname FROM pg_tables WHERE tablename = 'consumer_position' ORDER BY 1")
-    contexts = [row["schemaname"] for row in rows]
-    last = {context: await connection.fetchval(f"SELECT max(xid) FROM {context}.outbox") for context in contexts}
+    home: dict[str, asyncpg.Connection] = {}
+    for connection in connections:
+        rows = await connection.fetch("SELECT schemaname FROM pg_tables WHERE tablename = 'consumer_position' ORDER BY 1")
+        home |= {row["schemaname"]: connection for row in rows}
+    last = {context: await connection.fetchval(f"SELECT max(xid) FROM {context}.outbox") for context, connection in home.items()}
     while True:
         behind = 0
-        for context in contexts:
+        for context, connection in home.items():
             for row in await connection.fetch(f"SELECT source, xid FROM {context}.consumer_position"):
                 behind += (last[row["source"]] or 0) > row["xid"]
         if not behind:
@@ -170,18 +178,34 @@ class Size(msgspec.Struct, frozen=True):
     seconds: float
     runs: int = 1
     sandbox: bool = False
+    split: bool = False
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """A shop in one piece and the same in parts, measured one after the other, and how many purchases the parts make for one."""
+
+    one: Report
+    split: Report
+    share: float
+
+
+def compare(home: Path, size: Size, port: int) -> list[Comparison]:
+    """Measure the shop in one piece and in parts, run by run."""
+    whole = measure(home, msgspec.structs.replace(size, split=False), port)
+    parts = measure(home, size, port)
+    return [Comparison(one, split, round(split.purchases_per_s / one.purchases_per_s, 3)) for one, split in zip(whole, parts, strict=True)]
 
 
 def measure(home: Path, size: Size, port: int) -> list[Report]:
     """Fill a shop; then, run by run, serve it, buy from it, look at its books, and at what the machine can do without it."""
-    with filled(home, Stock(size.products), size.buyers) as (dsn, goods):
+    with filled(home, Stock(size.products), size.buyers, split=size.split) as (dsn, goods):
         return [measure_once(home, size, port, dsn, goods) for _ in range(size.runs)]
 
 
 def measure_once(home: Path, size: Size, port: int, dsn: str, goods: Goods) -> Report:
     with (
         sandbox(home, port + 1, port) if size.sandbox else nullcontext({}) as environment,
-        served(dsn, port, size.workers, **environment) as pid,
+        served(dsn, port, size.workers, split=size.split, **environment) as pid,
     ):
         report = uvloop.run(buy(dsn, port, goods, pid, size.clients, size.seconds))
     per_s = floors.tpcb(dsn, 5.0)

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from uuid import UUID
 import msgspec
 import uvloop
 
+from bench import load
 from souk import app, catalog, inventory, payments, pricing, shipping, users
 from souk.kit.auth import AUDIENCE, ISSUER, Claims
 from souk.kit.callers import SYSTEM, Caller, Principal, asking
@@ -54,13 +54,18 @@ PLENTY = 1_000_000
 
 
 @contextmanager
-def filled(home: Path, stock: Stock, buyers: int) -> Iterator[tuple[str, Goods]]:
-    """A new shop's database with this much in it, running as long as this block; its address and its goods."""
+def filled(home: Path, stock: Stock, buyers: int, *, split: bool = False) -> Iterator[tuple[str, Goods]]:
+    """A new shop's database with this much in it, running as long as this block; its address and its goods.
+
+    With `split` each context has a database of its own on that server.
+    """
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     os.environ["SOUK_HOME"] = str(home)
     with start_postgres(home, lambda line: print(line, file=sys.stderr)) as postgres:
         began = time.perf_counter()
+        if split:
+            uvloop.run(app.separate_contexts(postgres.dsn(), lambda line: None))
         goods = uvloop.run(_fill(postgres.dsn(), stock, buyers))
         print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
         yield postgres.dsn(), goods
@@ -177,9 +182,10 @@ async def count_behind() -> int:
 
 
 @contextmanager
-def served(dsn: str, port: int, workers: int, **environment: str) -> Iterator[int]:
-    """The shop as `souk up` serves it; the id of its first process."""
-    command = [sys.executable, "-m", "souk", "up", "--no-demo", "--port", str(port), "--workers", str(workers)]
+def served(dsn: str, port: int, workers: int, *, split: bool = False, **environment: str) -> Iterator[int]:
+    """The shop as `souk up` serves it, by so many workers or in parts; the id of its first process."""
+    form = ["--split"] if split else ["--workers", str(workers)]
+    command = [sys.executable, "-m", "souk", "up", "--no-demo", "--port", str(port), *form]
     process = subprocess.Popen(command, env={**os.environ, "DATABASE_URL": dsn, "SOUK_LOG_LEVEL": "WARNING", **environment})
     try:
         wait_until_ready(f"http://127.0.0.1:{port}/health/ready")
@@ -195,25 +201,14 @@ def sandbox(home: Path, port: int, shop_port: int) -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "souk", "sandbox", "--port", str(port), "--shop", f"http://127.0.0.1:{shop_port}"]
     process = subprocess.Popen(command, env={**os.environ, "SOUK_HOME": str(home)})
     try:
-        wait_until_listening(port)
+        load.wait_until_listening(port)
         yield {"SOUK_PAYMENTS_SANDBOX_URL": f"http://127.0.0.1:{port}", "SOUK_HOME": str(home)}
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
 
 
-def wait_until_listening(port: int, within_s: float = 20.0) -> None:
-    end = time.monotonic() + within_s
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if time.monotonic() > end:
-            raise TimeoutError(f"Nothing listens on port {port}")
-        time.sleep(0.1)
-
-
-def wait_until_ready(url: str, within_s: float = 60.0) -> None:
+def wait_until_ready(url: str, within_s: float = 180.0) -> None:
     end = time.monotonic() + within_s
     while True:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from souk import app, commands, supervising
+from souk import app, commands, deployment, splitting, supervising
 from souk.demo import seed_demo
 from souk.kit import server
 from souk.kit.callers import SYSTEM, Caller, asking
@@ -30,15 +30,20 @@ def main() -> None:
 @click.option("--port", type=int, default=None, help="Port to listen on (SOUK_PORT, default 8000).")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer requests.")
 @click.option("--no-demo", is_flag=True, help="Begin with an empty shop instead of a demo.")
-def up(host: str | None, port: int | None, workers: int, no_demo: bool) -> None:
+@click.option("--split", is_flag=True, help="A process and a database for each context, and an edge before them.")
+@click.option("--processes", default="", metavar="NAME=COUNT,…", help="With --split: more processes of a service (orders=2,edge=2).")
+def up(host: str | None, port: int | None, workers: int, no_demo: bool, split: bool, processes: str) -> None:
     """Start the whole shop: database, migrations, a demo on first start, and the server. Ctrl-C stops all of it."""
     with plain_errors():
         override("SOUK_HOST", host)
         override("SOUK_PORT", port)
         know_sandbox()
-        if workers > 1:
+        counts = read_counts(processes, workers, split=split)
+        if split or workers > 1:
             settings = app.read_shop(app.CONTEXTS, "checked").settings
             server.check_port(settings.host, settings.port)
+            if split:
+                splitting.become(settings.home, settings.host, settings.port, counts, demo=not no_demo)
             supervising.become(settings.home, settings.host, settings.port, workers, demo=not no_demo)
         with database(say) as dsn:
             shop = app.read_shop(app.CONTEXTS, dsn)
@@ -50,7 +55,7 @@ def up(host: str | None, port: int | None, workers: int, no_demo: bool) -> None:
 @main.command()
 @click.argument("contexts", nargs=-1, required=True)
 @click.option("--host", default=None, help="Address of the public listener (SOUK_HOST).")
-@click.option("--port", type=int, default=None, help="Port of the public listener (SOUK_PORT).")
+@click.option("--port", type=int, default=None, help="Port of the public listener (SOUK_PORT); 0 is none.")
 @click.option("--internal-port", type=int, default=None, help="Port of the listener for other processes (SOUK_INTERNAL_PORT).")
 @click.option("--share-port", is_flag=True, help="Another process of the shop may listen on the same port.")
 def serve(contexts: tuple[str, ...], host: str | None, port: int | None, internal_port: int | None, share_port: bool) -> None:
@@ -63,18 +68,19 @@ def serve(contexts: tuple[str, ...], host: str | None, port: int | None, interna
         shop = app.read_shop(hosted, os.environ.get("DATABASE_URL"))
         configure_logging(shop.settings.log_level)
         if not share_port:
-            server.check_port(shop.settings.host, shop.settings.port)
-        if shop.settings.internal_port:
-            server.check_port(shop.settings.internal_host, shop.settings.internal_port, "--internal-port")
+            check_ports(shop.settings)
         server.run(lambda: serve_shop(shop, seed=False))
 
 
 @main.command()
 @click.option("--demo", is_flag=True, help="Make the demo in a shop that is empty, too.")
-def migrate(demo: bool) -> None:
+@click.option("--separate", is_flag=True, help="First make a database and a role for each context that has none yet.")
+def migrate(demo: bool, separate: bool) -> None:
     """Bring the database to this version."""
     with plain_errors(), database(say) as dsn:
         know_sandbox()
+        if separate:
+            asyncio.run(app.separate_contexts(dsn, say))
         shop = app.read_shop(app.CONTEXTS, dsn)
         applied = asyncio.run(app.migrate_all(shop.dsns, say))
         say(f"{applied} files applied" if applied else "Nothing to do: the database is up to date")
@@ -138,11 +144,28 @@ async def serve_shop(shop: app.Shop, *, seed: bool) -> None:
         await app.learn_token_policy(verifier)
         if seed:
             await fill_demo(settings.home)
-        listeners = [server.Listener(app.make_public_app(shop, verifier), settings.host, settings.port)]
+        listeners: list[server.Listener] = []
+        if settings.port:
+            listeners.append(server.Listener(app.make_public_app(shop, verifier), settings.host, settings.port))
         if settings.internal_port:
             listeners.append(server.Listener(app.make_internal_app(shop), settings.internal_host, settings.internal_port))
-        await server.serve_until_stopped(listeners, lambda: say(f"Souk is at http://{settings.host}:{settings.port}"), stopping)
-    say("Stopped")
+        await server.serve_until_stopped(listeners, lambda: tell_place(shop), stopping)
+    if settings.port:
+        say("Stopped")
+
+
+def tell_place(shop: app.Shop) -> None:
+    """Say where the shop is, if this process is where the public finds it."""
+    if shop.settings.port:
+        say(f"Souk is at http://{shop.settings.host}:{shop.settings.port}")
+
+
+def check_ports(settings: app.Settings) -> None:
+    """Raise PortTaken if one of the two listeners cannot be opened now."""
+    if settings.port:
+        server.check_port(settings.host, settings.port)
+    if settings.internal_port:
+        server.check_port(settings.internal_host, settings.internal_port, "--internal-port")
 
 
 async def seed(shop: app.Shop) -> None:
@@ -166,6 +189,20 @@ def choose_contexts(names: tuple[str, ...]) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in app.CONTEXTS]:
         raise click.BadParameter(f"{', '.join(unknown)}: no such context. There are {', '.join(app.CONTEXTS)}, all and edge.")
     return names
+
+
+def read_counts(processes: str, workers: int, *, split: bool) -> dict[str, int]:
+    """How many processes of which service; raises click.BadParameter for what is no service or no number."""
+    if (split and workers > 1) or (processes and not split):
+        raise click.UsageError("--workers is for a shop in one piece; a split one has --processes NAME=COUNT")
+    counts: dict[str, int] = {}
+    for one in filter(None, processes.split(",")):
+        name, _, count = one.partition("=")
+        if name not in {part.name for part in deployment.PARTS} or not count.isdigit() or not 1 <= int(count) <= 64:
+            names = ", ".join(part.name for part in deployment.PARTS)
+            raise click.BadParameter(f"{one}: want NAME=COUNT with a count of 1 to 64 and a name of {names}")
+        counts[name] = int(count)
+    return counts
 
 
 def override(name: str, value: Any) -> None:

@@ -17,6 +17,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
+from souk import deployment
 from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest
@@ -45,12 +46,13 @@ from souk.kit.overload import overload
 from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
 from souk.kit.schedules import follow_clock
+from souk.kit.separation import find_separate, separate
 from souk.kit.wire import HttpPeer
 from souk.kit.workload import expose_workload, tell_of_sweepers
 from souk.operations.aliases import make_aliases
 from souk.operations.docs import PAGE_POLICY, swagger_pages
 
-CONTEXTS = ("users", "catalog", "inventory", "pricing", "carts", "shipping", "payments", "orders", "invoices", "reviews", "notifications")
+CONTEXTS = deployment.CONTEXTS
 EDGES = ("operations", "audit")
 
 LARGEST_BODY_BYTES = 8 * 1024 * 1024
@@ -91,7 +93,8 @@ class Shop(msgspec.Struct, frozen=True):
 def read_shop(hosted: tuple[str, ...], database_url: str | None) -> Shop:
     """The process's settings out of the environment; raises BadSettings with all that is wrong.
 
-    A hosted context has its database at SOUK_DATABASE_<CONTEXT>, or in the shared one; another is at SOUK_PEER_<CONTEXT>.
+    A hosted context has its database at SOUK_DATABASE_<CONTEXT>, or where `souk up --split` has made one, or in the shared one; another is
+    at SOUK_PEER_<CONTEXT>.
     """
     import_contexts()
     settings = Settings()
@@ -102,10 +105,11 @@ def read_shop(hosted: tuple[str, ...], database_url: str | None) -> Shop:
         mistakes.extend(bad.mistakes)
     dsns: dict[str, str] = {}
     peers: dict[str, str] = {}
+    own = find_separate(settings.home, database_url) if database_url else {}
     for context in CONTEXTS:
         name = context.upper()
         if context in hosted:
-            if dsn := os.environ.get(f"SOUK_DATABASE_{name}") or database_url:
+            if dsn := os.environ.get(f"SOUK_DATABASE_{name}") or own.get(context) or database_url:
                 dsns[context] = dsn
             else:
                 mistakes.append(f"{context} is hosted here and has no database: set SOUK_DATABASE_{name} or DATABASE_URL")
@@ -157,6 +161,12 @@ async def migrate_all(dsns: dict[str, str], report: Callable[[str], None] = lamb
     for dsn in dict.fromkeys(dsns.values()):
         applied += await migrate(dsn, tuple(context for context, its in dsns.items() if its == dsn), report)
     return applied
+
+
+async def separate_contexts(dsn: str, report: Callable[[str], None]) -> None:
+    """Give each context a database of its own on this server: the one that its setting names, or one beside the shared one."""
+    told = {context: address for context in CONTEXTS if (address := os.environ.get(f"SOUK_DATABASE_{context.upper()}"))}
+    await separate(find_home(), dsn, CONTEXTS, told, report)
 
 
 @asynccontextmanager

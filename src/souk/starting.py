@@ -11,6 +11,7 @@ from souk.kit import postgres
 from souk.kit.config import BadSettings
 from souk.kit.migrations import CannotMigrate
 from souk.kit.postgres import PostgresUnavailable
+from souk.kit.separation import CannotSeparate
 from souk.kit.server import PortTaken
 
 
@@ -24,7 +25,7 @@ def plain_errors() -> Iterator[None]:
     """What a person can mend is one sentence and exit code 1, not a traceback."""
     try:
         yield
-    except (BadSettings, CannotMigrate, PortTaken, PostgresUnavailable) as mistake:
+    except (BadSettings, CannotMigrate, CannotSeparate, PortTaken, PostgresUnavailable) as mistake:
         raise click.ClickException(str(mistake)) from mistake
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as unreachable:
         raise click.ClickException(f"The database cannot be used: {unreachable}. Is DATABASE_URL right?") from unreachable

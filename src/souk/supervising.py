@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from souk.kit.postgres import PostgresUnavailable, database
-from souk.kit.supervisor import supervise
+from souk.kit.supervisor import Program, Stage, souk, supervise
 from souk.kit.telemetry import configure_logging
 
 # Tell the person who started the command.
@@ -37,7 +37,8 @@ def main(workers: str, *migrate_options: str) -> None:
             if migrated.returncode:
                 raise SystemExit(migrated.returncode)
             say(f"Souk is at http://{os.environ['SOUK_HOST']}:{os.environ['SOUK_PORT']}, with {workers} workers")
-            asyncio.run(supervise(("serve", "all", "--share-port"), int(workers), os.environ, asyncio.Event()))
+            worker = Program("all", souk("serve", "all", "--share-port"), dict(os.environ))
+            asyncio.run(supervise([Stage([worker] * int(workers))], asyncio.Event()))
     except PostgresUnavailable as mistake:
         raise SystemExit(f"Error: {mistake}") from mistake
     say("Stopped")

@@ -28,7 +28,9 @@ STATEMENT = re.compile(r"\s*(SELECT\s|INSERT INTO\s|UPDATE\s|DELETE FROM\s|WITH 
 # A list of products is put together from the filters that were asked for; its tests run every part.
 MAY_BUILD_STATEMENTS = {"souk.catalog.browsing.write_statement"}
 # Where the environment is read; everywhere else it comes as settings.
-MAY_READ_ENVIRONMENT = {"souk.kit.config", "souk.kit.supervisor", "souk.app", "souk.__main__", "souk.supervising"}
+MAY_READ_ENVIRONMENT = {
+    "souk.kit.config", "souk.kit.supervisor", "souk.app", "souk.__main__", "souk.supervising", "souk.splitting", "souk.health",
+}  # fmt: skip
 
 Functions = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -13,6 +13,7 @@ from souk.kit.batching import Answers, Asked, Batcher
 from souk.kit.callers import Caller, asking, caller
 from souk.kit.db import TRY_AGAIN, refuse_open_transaction
 from souk.kit.errors import DomainError, Unavailable
+from souk.kit.tolerance import Reader
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,8 +66,8 @@ class Exposed:
         self.__wrapped__ = function
         hints = get_type_hints(function)
         self.answer_type, self.argument_type = self.read_types(hints)
-        self.answer_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(self.answer_type)
-        self.argument_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(self.argument_type)
+        self.answer_decoder = Reader(self.answer_type)
+        self.argument_decoder = Reader(self.argument_type)
         if self.path in EXPOSED:
             raise TypeError(f"Two exposed functions are called {self.path}")
         EXPOSED[self.path] = self
@@ -142,8 +143,14 @@ class ExposedFunction(Exposed, Generic[P, R]):
     """An exposed function that takes one request at a time."""
 
     def read_types(self, hints: dict[str, Any]) -> tuple[Any, Any]:
-        self.parameters = tuple(inspect.signature(self.function).parameters)
-        fields = [(name, hints[name]) for name in self.parameters]
+        parameters = inspect.signature(self.function).parameters
+        self.parameters = tuple(parameters)
+        # An older caller does not send what has been added since; what has a default may be missing, if all after it has one, too.
+        last_required = max((place for place, one in enumerate(parameters.values()) if one.default is one.empty), default=-1)
+        fields = [
+            (name, hints[name], one.default) if place > last_required else (name, hints[name])
+            for place, (name, one) in enumerate(parameters.items())
+        ]
         return hints["return"], msgspec.defstruct(f"{self.name}_arguments", fields, array_like=True, frozen=True)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

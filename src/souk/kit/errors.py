@@ -96,12 +96,23 @@ class Unavailable(Exception):
 
 
 def refusal_to_wire(refusal: DomainError) -> dict[str, Any]:
-    """The code and the fields of a refusal, in types that msgpack and JSON know."""
-    return {"code": refusal.code, "fields": msgspec.to_builtins(refusal.values())}
+    """The code and the fields of a refusal, in types that msgpack and JSON know, and what is told where its class is not known."""
+    return {"code": refusal.code, "fields": msgspec.to_builtins(refusal.values()), "status": refusal.status, "message": str(refusal)}
 
 
 def refusal_from_wire(wire: dict[str, Any]) -> DomainError:
-    """The refusal that `refusal_to_wire` took apart: same class, same fields."""
-    refused = REFUSALS[wire["code"]]
+    """The refusal that `refusal_to_wire` took apart: same class, same fields, but for those that only another version knows.
+
+    A refusal that only another version knows is a DomainError with its code, status and message: it is still a no, and no silence.
+    """
+    refused = REFUSALS.get(wire["code"])
+    if refused is None:
+        said = str(wire["message"]).replace("{", "{{").replace("}", "}}")
+        told = {"code": wire["code"], "status": wire["status"], "__doc__": said}
+        unknown: type[DomainError] = type("UnknownRefusal", (DomainError,), told)
+        return unknown()
     hints = get_type_hints(refused)
-    return refused(**{name: msgspec.convert(value, hints[name], strict=False) for name, value in wire["fields"].items()})
+    known = {name: value for name, value in wire["fields"].items() if name in refused.fields}
+    if missing := [name for name in refused.fields if name not in known and not hasattr(refused, name)]:
+        raise KeyError(", ".join(missing))
+    return refused(**{name: msgspec.convert(value, hints[name], strict=False) for name, value in known.items()})

@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 
 from souk.kit.calls import EXPOSED, topology
+from souk.kit.errors import Unavailable
+from souk.kit.readiness import check_readiness
 from souk.kit.wire import answer_call, check_service_token
 
 LONGEST_CALL_BYTES = 32 * 1024 * 1024
@@ -28,7 +30,7 @@ class Internal:
         prefix, _, path = scope["path"].removeprefix("/").partition("/")
         context = path.partition("/")[0]
         if prefix == "health":
-            return 200, b""
+            return await _tell_health()
         authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         if not check_service_token(self._secrets, context, authorization.removeprefix("Bearer ")):
             return 401, b""
@@ -41,6 +43,14 @@ class Internal:
             return 200, await answer_call(path, body)
         except msgspec.DecodeError:
             return 400, b""
+
+
+async def _tell_health() -> tuple[int, bytes]:
+    try:
+        await check_readiness()
+    except Unavailable as silence:
+        return 503, str(silence).encode()
+    return 200, b""
 
 
 async def _read(receive: Any) -> bytes | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from souk.kit import postgres_launcher
+from souk.kit import launcher
 from souk.kit.postgres_binaries import OWN_SERVER, PostgresUnavailable
 
 ROLE = "souk"
@@ -78,8 +78,8 @@ class Cluster:
 
     def command(self, program: str, *arguments: str) -> list[str]:
         """Answer the command line that runs a program of PostgreSQL as our identity and ends it with this process."""
-        launcher = [sys.executable, "-I", "-S", postgres_launcher.__file__, self.identity, str(os.getpid())]
-        return [*launcher, str(self.installation / "bin" / program), *arguments]
+        launched = [sys.executable, "-I", "-S", launcher.__file__, self.identity, str(os.getpid())]
+        return [*launched, str(self.installation / "bin" / program), *arguments]
 
     def environment(self) -> dict[str, str]:
         """Answer the environment of the programs: ours without PG* and locale, which would change what they do."""
@@ -109,7 +109,7 @@ def choose_identity(folder: Path, installation: Path) -> str:
 
 def _may_enter_namespace(folder: Path, installation: Path) -> bool:
     probe = Cluster(folder, installation, folder, "namespace")
-    return sys.platform == "linux" and _run(probe, "postgres", "--version").returncode != postgres_launcher.NAMESPACE_REFUSED
+    return sys.platform == "linux" and _run(probe, "postgres", "--version").returncode != launcher.NAMESPACE_REFUSED
 
 
 def create(cluster: Cluster, *, durable: bool, report: Callable[[str], None]) -> None:
@@ -281,12 +281,12 @@ def _check(outcome: subprocess.CompletedProcess[str], cluster: Cluster) -> None:
     if outcome.returncode == 0:
         return
     reason = _reason(outcome.stderr)
-    if outcome.returncode == postgres_launcher.NOT_RUNNABLE and "Permission denied" in reason and ":" in cluster.identity:
+    if outcome.returncode == launcher.NOT_RUNNABLE and "Permission denied" in reason and ":" in cluster.identity:
         raise PostgresUnavailable(
             f"PostgreSQL refuses root, and user {cluster.identity.split(':')[0]}, as whom it runs instead, cannot enter {cluster.folder}: "
             "choose a SOUK_HOME that everybody may enter, or run souk as an ordinary user."
         )
-    if outcome.returncode in (postgres_launcher.NOT_RUNNABLE, 127):
+    if outcome.returncode in (launcher.NOT_RUNNABLE, 127):
         raise PostgresUnavailable(f"PostgreSQL does not run on this system ({reason}): {OWN_SERVER}.")
     raise PostgresUnavailable(f"PostgreSQL could not create its data folder: {reason}")
 

@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from souk.kit import deadletters
 from souk.kit.calls import topology
-from souk.kit.db import check_databases
 from souk.kit.deadletters import DeadLetter
 from souk.kit.errors import NotFound
 from souk.kit.http import ADMIN, PUBLIC, Limit, Page, route
+from souk.kit.readiness import check_readiness
 from souk.operations import docs, jobs
 
 
@@ -31,8 +31,8 @@ async def is_live() -> str:
 
 @route("GET", "/health/ready", PUBLIC, cache_control=None, media_type=MediaType.TEXT)
 async def is_ready() -> str:
-    """The process can do its work: every database of its contexts answers. 503 if one does not."""
-    await check_databases()
+    """The process can do its work: every database of its contexts answers, and is migrated. 503 if one is not."""
+    await check_readiness()
     return "ok"
 
 
