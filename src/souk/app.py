@@ -40,6 +40,7 @@ from souk.kit.http import admit
 from souk.kit.internal import Internal
 from souk.kit.jobs import SWEEPERS
 from souk.kit.locks import SessionLocks, while_only_one
+from souk.kit.loops import LOOPS
 from souk.kit.migrations import migrate
 from souk.kit.outbox import expose_outbox
 from souk.kit.overload import overload
@@ -234,6 +235,10 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
         if sweeper.context in lock_of:
             name = f"job {sweeper.path}"
             work[name] = partial(while_only_one, lock_of[sweeper.context], name, sweeper.run_forever)
+    for loop in LOOPS.values():
+        if loop.context in lock_of:
+            name = f"loop {loop.path}"
+            work[name] = partial(while_only_one, lock_of[loop.context], name, loop.run_forever) if loop.alone else loop.run_forever
     link = _find_link(shop)
     if link is not None:
         work["broker"] = link.keep_forever
