@@ -205,14 +205,18 @@ class Bell:
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
+        self.rings = 0
 
     def ring(self) -> None:
+        self.rings += 1
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
 
-    async def wait(self, at_most_s: float) -> bool:
-        """Whether it rang within this time."""
+    async def wait(self, at_most_s: float, heard: int | None = None) -> bool:
+        """Whether it rang within this time; or already did, if it has rung more often than was heard."""
+        if heard is not None and heard != self.rings:
+            return True
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         try:

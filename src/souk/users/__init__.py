@@ -2,6 +2,8 @@
 
 from souk.users.activity import list_activity
 from souk.users.addresses import add_address, change_address, get_address, list_addresses, remove_address
+from souk.users.contact_types import Contact, Segment
+from souk.users.contacts import get_contacts, get_teams, list_admins, list_contacts
 from souk.users.credentials import (
     change_me,
     issue_token,
@@ -13,7 +15,7 @@ from souk.users.credentials import (
 from souk.users.erasing import erase_user
 from souk.users.keys import get_public_keys, get_token_policy, rotate_signing_key
 from souk.users.members import add_member, change_member, list_members, remove_member
-from souk.users.preferences import get_preferences, set_preferences
+from souk.users.preferences import change_notifications, get_preferences, set_preferences
 from souk.users.profiles import change_roles, change_user, get_user, get_users, list_users
 from souk.users.registering import create_user, register_user, register_users
 from souk.users.sellers import (
@@ -37,9 +39,11 @@ from souk.users.types import (
     ChangeAddress,
     ChangeMe,
     ChangeMember,
+    ChangeNotifications,
     ChangeRoles,
     ChangeSeller,
     ChangeUser,
+    DigestEvery,
     EmailTaken,
     ForgotPassword,
     LastOwner,
@@ -48,6 +52,7 @@ from souk.users.types import (
     Member,
     NewUser,
     Preferences,
+    QuietHours,
     Refresh,
     Register,
     Registered,
@@ -78,9 +83,12 @@ __all__ = [
     "ChangeAddress",
     "ChangeMe",
     "ChangeMember",
+    "ChangeNotifications",
     "ChangeRoles",
     "ChangeSeller",
     "ChangeUser",
+    "Contact",
+    "DigestEvery",
     "EmailTaken",
     "ForgotPassword",
     "LastOwner",
@@ -89,12 +97,14 @@ __all__ = [
     "Member",
     "NewUser",
     "Preferences",
+    "QuietHours",
     "Refresh",
     "Register",
     "Registered",
     "ResetPassword",
     "Role",
     "Ruling",
+    "Segment",
     "Seller",
     "SellerFields",
     "SellerNotLike",
@@ -114,6 +124,7 @@ __all__ = [
     "change_address",
     "change_me",
     "change_member",
+    "change_notifications",
     "change_roles",
     "change_seller",
     "change_user",
@@ -121,16 +132,20 @@ __all__ = [
     "create_user",
     "erase_user",
     "get_address",
+    "get_contacts",
     "get_preferences",
     "get_public_keys",
     "get_seller",
     "get_sellers",
+    "get_teams",
     "get_token_policy",
     "get_user",
     "get_users",
     "issue_token",
     "list_activity",
     "list_addresses",
+    "list_admins",
+    "list_contacts",
     "list_members",
     "list_sellers",
     "list_users",

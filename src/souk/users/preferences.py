@@ -3,9 +3,11 @@
 from uuid import UUID
 
 from babel.core import get_global
+from msgspec import UNSET
 
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
+from souk.kit.db import Transaction
 from souk.kit.errors import InvalidField, NotFound
 from souk.kit.events import publish
 from souk.kit.money import known_currencies
@@ -13,23 +15,25 @@ from souk.users import sessions
 from souk.users.database import db
 from souk.users.events import PreferencesChanged
 from souk.users.profiles import find_user, require_self
-from souk.users.types import Preferences, SetPreferences
+from souk.users.types import MOST_TOPICS, ChangeNotifications, Preferences, SetPreferences
 
 # Who has set nothing has the defaults of SetPreferences, since they registered.
 FIND = """
     SELECT u.id AS user_id, coalesce(p.categories, '{}') AS categories, coalesce(p.brands, '{}') AS brands,
            coalesce(p.language, 'en') AS language, p.currency, coalesce(p.timezone, 'UTC') AS timezone,
            coalesce(p.notifications, '{}') AS notifications,
-           coalesce(p.created_at, u.created_at) AS created_at, coalesce(p.updated_at, u.created_at) AS updated_at
+           coalesce(p.created_at, u.created_at) AS created_at, coalesce(p.updated_at, u.created_at) AS updated_at,
+           p.quiet_hours, coalesce(p.digests, '{}') AS digests
     FROM users.users AS u LEFT JOIN users.user_preferences AS p ON p.user_id = u.id
     WHERE u.id = ANY($1) ORDER BY u.id
 """
 SET = """
-    INSERT INTO users.user_preferences (user_id, categories, brands, language, currency, timezone, notifications)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    INSERT INTO users.user_preferences (user_id, categories, brands, language, currency, timezone, notifications, quiet_hours, digests)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     ON CONFLICT (user_id) DO UPDATE SET
         categories = excluded.categories, brands = excluded.brands, language = excluded.language, currency = excluded.currency,
-        timezone = excluded.timezone, notifications = excluded.notifications, updated_at = now()
+        timezone = excluded.timezone, notifications = excluded.notifications, quiet_hours = excluded.quiet_hours,
+        digests = excluded.digests, updated_at = now()
 """
 
 
@@ -48,10 +52,30 @@ async def set_preferences(user_id: UUID, wanted: SetPreferences) -> Preferences:
     async with db.transaction() as tx:
         await sessions.lock_users(tx, [user_id])
         await find_user(tx, user_id)
-        likings = (wanted.categories, wanted.brands)
-        await tx.run(SET, user_id, *likings, wanted.language, wanted.currency, wanted.timezone, wanted.notifications)
-        await publish(tx, PreferencesChanged(user_id))
-        return await tx.one(Preferences, FIND, [user_id])
+        return await keep(tx, user_id, wanted)
+
+
+@exposed()
+async def change_notifications(user_id: UUID, change: ChangeNotifications) -> Preferences:
+    """Change of what a user wants to be told, and when; nothing else of their preferences. Raises NotFound, InvalidField.
+
+    Whatever is decided after the answer is decided by it. Again changes nothing more.
+    """
+    require_self(user_id)
+    async with db.transaction() as tx:
+        await sessions.lock_users(tx, [user_id])
+        await find_user(tx, user_id)
+        changed = apply_change(await tx.one(Preferences, FIND, [user_id]), change)
+        require_known(changed)
+        return await keep(tx, user_id, changed)
+
+
+async def keep(tx: Transaction, user_id: UUID, wanted: SetPreferences) -> Preferences:
+    """Write down all of the preferences of a user whose row is locked."""
+    likings = (wanted.categories, wanted.brands, wanted.language, wanted.currency, wanted.timezone)
+    await tx.run(SET, user_id, *likings, wanted.notifications, wanted.quiet_hours, wanted.digests)
+    await publish(tx, PreferencesChanged(user_id))
+    return await tx.one(Preferences, FIND, [user_id])
 
 
 async def show_preferences(user_id: UUID) -> Preferences:
@@ -68,3 +92,25 @@ def require_known(wanted: SetPreferences) -> None:
         raise InvalidField("currency", "is no currency that we know")
     if wanted.timezone not in get_global("zone_territories") and wanted.timezone not in get_global("zone_aliases"):
         raise InvalidField("timezone", "is no time zone that we know")
+    if wanted.quiet_hours is not None and wanted.quiet_hours.begins == wanted.quiet_hours.ends:
+        raise InvalidField("quiet_hours", "begin and end at the same time: leave them out if there are none")
+
+
+def apply_change(present: Preferences, change: ChangeNotifications) -> SetPreferences:
+    """All preferences as they are with this change. Raises InvalidField if that is more than somebody can have."""
+    topics = dict(present.notifications)
+    for topic, channels in change.notifications.items():
+        topics[topic] = topics.get(topic, {}) | channels
+    digests = {topic: often for topic, often in (present.digests | change.digests).items() if often is not None}
+    if max(len(topics), len(digests)) > MOST_TOPICS:
+        raise InvalidField("notifications", f"has more than {MOST_TOPICS} topics")
+    return SetPreferences(
+        categories=present.categories,
+        brands=present.brands,
+        language=present.language,
+        currency=present.currency,
+        timezone=present.timezone,
+        notifications=topics,
+        quiet_hours=present.quiet_hours if change.quiet_hours is UNSET else change.quiet_hours,
+        digests=digests,
+    )

@@ -204,8 +204,23 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+MOST_TOPICS = 50
 Topics = dict[Word, Annotated[dict[Word, bool], Meta(max_length=10)]]
 Likings = Annotated[tuple[Text, ...], Meta(max_length=100)]
+
+
+Clock = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](?!\n)$", examples=["22:00"])]
+DigestEvery = Literal["hourly", "daily", "weekly"]
+Digests = Annotated[
+    dict[Word, DigestEvery], Meta(max_length=MOST_TOPICS, description="How seldom, by topic", examples=[{"seller_orders": "hourly"}])
+]
+
+
+class QuietHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"begins": "from", "ends": "to"}):
+    """From when until when, on the clock of one's own time zone, one does not want to be disturbed."""
+
+    begins: Clock
+    ends: Clock
 
 
 class SetPreferences(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -217,8 +232,21 @@ class SetPreferences(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     currency: CurrencyCode | None = None
     timezone: TimeZone = "UTC"
     notifications: Annotated[
-        Topics, Meta(max_length=50, description="By topic and channel", examples=[{"order_updates": {"email": True}}])
+        Topics, Meta(max_length=MOST_TOPICS, description="By topic and channel", examples=[{"order_updates": {"email": True}}])
     ] = {}
+    quiet_hours: QuietHours | None = None
+    digests: Digests = {}
+
+
+class ChangeNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Of what somebody wants to be told, and when. What is left out stays, topic by topic and channel by channel.
+
+    The digest of a topic is null if each of it is to come by itself again.
+    """
+
+    notifications: Annotated[Topics, Meta(max_length=MOST_TOPICS)] = {}
+    quiet_hours: QuietHours | UnsetType | None = UNSET
+    digests: Annotated[dict[Word, DigestEvery | None], Meta(max_length=MOST_TOPICS)] = {}
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,6 +261,8 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     notifications: dict[str, dict[str, bool]]
     created_at: datetime
     updated_at: datetime
+    quiet_hours: QuietHours | None = None
+    digests: dict[str, DigestEvery] = {}
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

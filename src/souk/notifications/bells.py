@@ -1,0 +1,19 @@
+"""Who is woken when there is something to do: the planner by new notices, the senders by messages that are due."""
+
+from souk.kit.db import Bell, Transaction
+
+# In another process nobody hears them: there who waits looks again by itself.
+LOOK_AGAIN_S = 0.25
+
+new_notices = Bell()
+due_messages = Bell()
+
+
+def wake_planner(tx: Transaction) -> None:
+    """There are new notices when this transaction has committed."""
+    tx.after_commit.append(new_notices.ring)
+
+
+def wake_senders(tx: Transaction) -> None:
+    """There are messages to send when this transaction has committed."""
+    tx.after_commit.append(due_messages.ring)
