@@ -5,7 +5,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session, syntax
 
@@ -145,8 +145,8 @@ class MailServer:
 
 def cut(conversation: SMTP) -> None:
     """End it without a word."""
-    if isinstance(conversation.transport, asyncio.Transport):
-        conversation.transport.abort()
+    if conversation.transport is not None:
+        cast(asyncio.Transport, conversation.transport).abort()
 
 
 class Closed(asyncio.Protocol):
