@@ -32,7 +32,7 @@ from souk.kit.front import Front
 from souk.kit.housekeeping import keep_house_forever
 from souk.kit.http import admit
 from souk.kit.internal import Internal
-from souk.kit.jobs import JOBS
+from souk.kit.jobs import JOBS, STEADY
 from souk.kit.locks import SessionLocks, while_only_one
 from souk.kit.migrations import migrate
 from souk.kit.outbox import Feed, expose_outbox
@@ -208,6 +208,7 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
         if job.context in lock_of:
             name = f"job {job.path}"
             work[name] = partial(while_only_one, lock_of[job.context], name, job.run_forever)
+    work |= {f"work {one.path}": one.run_forever for one in STEADY.values() if one.context in lock_of}
     reachable = shop.dsns.keys() | shop.peers.keys()
     feeds: dict[str, Feed] = {}
     for consumer in CONSUMERS.values():

@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import aiohttp
 import pytest
-from litestar import Request
+from litestar.types import Scope
 from tests.kit.tokens import GOOD, POLICY, claims, headers, seal
 from tests.ports import find_free_port
 from tests.waiting import until
@@ -19,7 +19,7 @@ from souk.kit.auth import Revocation, TokenPolicy, Verifier
 from souk.kit.errors import Unavailable
 from souk.kit.http import SIGNED_IN, route
 from souk.kit.overload import overload
-from souk.kit.streams import EventStream, encode_event, read_position
+from souk.kit.streams import EventStream, encode_event, read_position, streams_of
 
 
 class Words:
@@ -48,9 +48,11 @@ class Words:
 
 
 @route("GET", "/words", SIGNED_IN)
-async def stream_words(request: Request[Any, Any, Any]) -> EventStream:
-    request.scope["streams"].check(request.scope["grant"])  # type: ignore[typeddict-item]
-    return EventStream(Words(), request.scope["grant"])  # type: ignore[typeddict-item]
+async def stream_words(scope: Scope) -> EventStream:
+    places, grant = streams_of(scope)
+    assert grant is not None
+    places.check(grant)
+    return EventStream(Words(), grant)
 
 
 class Served:

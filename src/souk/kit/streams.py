@@ -85,6 +85,11 @@ class Streams:
             self._per_subject[subject] = left
 
 
+def streams_of(scope: Any) -> tuple[Streams, Grant | None]:
+    """Where a request is to open its stream, and what its access token grants if it brought one."""
+    return scope["streams"], scope["grant"]
+
+
 class EventStream(Response[None]):
     """What a route answers with that tells its client of news as they come.
 

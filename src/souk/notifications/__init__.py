@@ -1,1 +1,48 @@
 """Notifications knows what people are told, on which channel, what they want to hear of, and what became of each message."""
+
+from souk.notifications.feed import (
+    count_unread,
+    list_notifications,
+    mark_all_notifications,
+    mark_notification,
+    read_news,
+    remove_notification,
+)
+from souk.notifications.feed_types import (
+    BadTicket,
+    Feed,
+    FeedChange,
+    FeedFilter,
+    FeedRow,
+    MarkedAll,
+    News,
+    Notification,
+    ReadAll,
+    StreamTicket,
+    TicketHolder,
+    Unread,
+)
+from souk.notifications.streaming import issue_stream_ticket, redeem_stream_ticket
+
+__all__ = [
+    "BadTicket",
+    "Feed",
+    "FeedChange",
+    "FeedFilter",
+    "FeedRow",
+    "MarkedAll",
+    "News",
+    "Notification",
+    "ReadAll",
+    "StreamTicket",
+    "TicketHolder",
+    "Unread",
+    "count_unread",
+    "issue_stream_ticket",
+    "list_notifications",
+    "mark_all_notifications",
+    "mark_notification",
+    "read_news",
+    "redeem_stream_ticket",
+    "remove_notification",
+]

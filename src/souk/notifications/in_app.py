@@ -1,0 +1,135 @@
+"""Messages of the channel in_app: each becomes a row of its reader's feed, once, and is sent in the same transaction."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from souk import users
+from souk.kit.db import columns
+from souk.kit.events import publish
+from souk.kit.ids import new_id
+from souk.notifications import bells
+from souk.notifications.database import db
+from souk.notifications.events import NotificationsSent
+from souk.notifications.rendering import find_link, render_short
+from souk.notifications.types import Content
+from souk.notifications.wording import Unrenderable
+
+BATCH = 500
+
+# Messages of one letter have one time; here they are rows by themselves.
+FIND_DUE = """
+    SELECT id, user_id, kind, topic, mandatory, content, give_up_at FROM notifications.message
+    WHERE status = 'waiting' AND letter_id = ANY (ARRAY(
+        SELECT id FROM notifications.message
+        WHERE channel = 'in_app' AND status = 'waiting' AND id = letter_id AND due_at <= now()
+        ORDER BY due_at LIMIT $1
+    ))
+    ORDER BY id
+"""
+LOCK = "SELECT id FROM notifications.message WHERE id = ANY($1) AND status = 'waiting' ORDER BY id FOR UPDATE SKIP LOCKED"
+ADD = """
+    INSERT INTO notifications.feed_item (id, user_id, kind, topic, message, link, data)
+    SELECT u.id, u.user_id, u.kind, u.topic, u.message, u.link, u.data
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+        WITH ORDINALITY AS u (id, user_id, kind, topic, message, link, data, number)
+    ORDER BY u.number
+"""
+SET_SENT = """
+    UPDATE notifications.message
+    SET status = 'sent', reason = NULL, attempts = attempts + 1, sent_at = now(), decided_at = now(), updated_at = now()
+    WHERE id = ANY($1)
+"""
+SET_UNSENT = """
+    UPDATE notifications.message AS m SET status = u.status, reason = u.reason, decided_at = now(), updated_at = now()
+    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u (id, status, reason) WHERE m.id = u.id
+"""
+
+
+class DueMessage(msgspec.Struct, frozen=True):
+    """A message that is to be in somebody's feed."""
+
+    id: UUID
+    user_id: UUID | None
+    kind: str
+    topic: str
+    mandatory: bool
+    content: Content
+    give_up_at: datetime
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A message as it lies in a feed."""
+
+    id: UUID
+    user_id: UUID
+    kind: str
+    topic: str
+    message: str
+    link: str | None
+    data: Content
+
+
+class Unsent(msgspec.Struct, frozen=True):
+    """A message that comes into no feed, and why."""
+
+    id: UUID
+    status: str
+    reason: str
+
+
+class Id(msgspec.Struct, frozen=True):
+    """Which message."""
+
+    id: UUID
+
+
+async def deliver_in_app() -> int:
+    """Bring what is due into the feeds; how many messages were decided. Processes that do it at the same time share them."""
+    due = await db.all(DueMessage, FIND_DUE, BATCH)
+    if not due:
+        return 0
+    reader_ids = {one.user_id for one in due if one.user_id is not None}
+    contacts = {one.user_id: one for one in await users.get_contacts(tuple(reader_ids))}
+    now = datetime.now(UTC)
+    decided = [decide(one, None if one.user_id is None else contacts.get(one.user_id), now) for one in due]
+    async with db.transaction() as tx:
+        locked = {row.id for row in await tx.all(Id, LOCK, [one.id for one in due])}
+        items = [one for one in decided if isinstance(one, Item) and one.id in locked]
+        unsent = [one for one in decided if isinstance(one, Unsent) and one.id in locked]
+        if items:
+            await tx.run(ADD, *columns(items, *Item.__struct_fields__))
+            await tx.run(SET_SENT, [one.id for one in items])
+            await publish(tx, NotificationsSent(new_id(), readers_of(items)))
+        if unsent:
+            await tx.run(SET_UNSENT, *columns(unsent, "id", "status", "reason"))
+    return len(due)
+
+
+async def deliver_forever() -> None:
+    """Bring what is due into the feeds, as soon as it is."""
+    while True:
+        heard = bells.due_messages.rings
+        if await deliver_in_app() < BATCH:
+            await bells.due_messages.wait(bells.LOOK_AGAIN_S, heard)
+
+
+def decide(message: DueMessage, reader: users.Contact | None, now: datetime) -> Item | Unsent:
+    """What becomes of a message now."""
+    if message.user_id is None or reader is None:
+        return Unsent(message.id, "suppressed", "gone")
+    if message.give_up_at <= now:
+        return Unsent(message.id, "failed", "too late")
+    try:
+        text = render_short(message.kind, reader.language, message.content, reader)
+        link = find_link(message.kind, message.content)
+    except Unrenderable as mistake:
+        return Unsent(message.id, "failed", f"cannot be written: {mistake}")
+    return Item(message.id, message.user_id, message.kind, message.topic, text, link, message.content)
+
+
+def readers_of(items: Iterable[Item]) -> tuple[UUID, ...]:
+    """Whose feeds these are in, each once."""
+    return tuple(dict.fromkeys(one.user_id for one in items))
