@@ -32,8 +32,9 @@ from souk.kit.front import Front
 from souk.kit.housekeeping import keep_house_forever
 from souk.kit.http import admit
 from souk.kit.internal import Internal
-from souk.kit.jobs import JOBS, STEADY
+from souk.kit.jobs import JOBS
 from souk.kit.locks import SessionLocks, while_only_one
+from souk.kit.loops import LOOPS
 from souk.kit.migrations import migrate
 from souk.kit.outbox import Feed, expose_outbox
 from souk.kit.overload import overload
@@ -208,7 +209,10 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
         if job.context in lock_of:
             name = f"job {job.path}"
             work[name] = partial(while_only_one, lock_of[job.context], name, job.run_forever)
-    work |= {f"work {one.path}": one.run_forever for one in STEADY.values() if one.context in lock_of}
+    for loop in LOOPS.values():
+        if loop.context in lock_of:
+            name = f"loop {loop.path}"
+            work[name] = partial(while_only_one, lock_of[loop.context], name, loop.run_forever) if loop.alone else loop.run_forever
     reachable = shop.dsns.keys() | shop.peers.keys()
     feeds: dict[str, Feed] = {}
     for consumer in CONSUMERS.values():

@@ -1,4 +1,4 @@
-"""What a context does beside the requests: sweepers that run in one process at a time, again and again, and work without an end."""
+"""Periodic jobs: sweepers that run in one process at a time, again and again."""
 
 import asyncio
 import logging
@@ -12,9 +12,6 @@ from souk.kit.telemetry import JOB_RUNS
 log = logging.getLogger(__name__)
 
 JOBS: dict[str, "Job"] = {}
-STEADY: dict[str, "Steady"] = {}
-
-AGAIN_AFTER_S = 0.5
 
 
 class Job:
@@ -59,31 +56,3 @@ def every(seconds: float) -> Callable[[Callable[[], Awaitable[int]]], Callable[[
         return function
 
     return register
-
-
-class Steady:
-    """A function without an end, which waits by itself for what there is to do. It may run in any number of processes."""
-
-    def __init__(self, function: Callable[[], Awaitable[None]]) -> None:
-        self.function = function
-        self.context = function.__module__.split(".")[1]
-        self.path = f"{self.context}.{function.__name__}"
-        if self.path in STEADY:
-            raise TypeError(f"Two works are called {self.path}")
-        STEADY[self.path] = self
-
-    async def run_forever(self) -> None:
-        """Run; begin again when it could not go on."""
-        set_caller(Caller(principal=SYSTEM, request_id=f"work:{self.path}"))
-        while True:
-            try:
-                await self.function()
-            except (Unavailable, *NOT_NOW) as silence:
-                log.warning("work_interrupted", extra={"work": self.path, "reason": str(silence)})
-            await asyncio.sleep(AGAIN_AFTER_S)
-
-
-def steadily(function: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """Run this function, which has no end, in every process that hosts its context."""
-    Steady(function)
-    return function

@@ -2,9 +2,6 @@
 
 from souk.kit.db import Bell, Transaction
 
-# In another process nobody hears them: there who waits looks again by itself.
-LOOK_AGAIN_S = 0.25
-
 new_notices = Bell()
 due_messages = Bell()
 

@@ -10,7 +10,6 @@ from souk import users
 from souk.kit.db import columns
 from souk.kit.events import publish
 from souk.kit.ids import new_id
-from souk.notifications import bells
 from souk.notifications.database import db
 from souk.notifications.events import NotificationsSent
 from souk.notifications.rendering import find_link, render_short
@@ -106,14 +105,6 @@ async def deliver_in_app() -> int:
         if unsent:
             await tx.run(SET_UNSENT, *columns(unsent, "id", "status", "reason"))
     return len(due)
-
-
-async def deliver_forever() -> None:
-    """Bring what is due into the feeds, as soon as it is."""
-    while True:
-        heard = bells.due_messages.rings
-        if await deliver_in_app() < BATCH:
-            await bells.due_messages.wait(bells.LOOK_AGAIN_S, heard)
 
 
 def decide(message: DueMessage, reader: users.Contact | None, now: datetime) -> Item | Unsent:

@@ -1,13 +1,14 @@
 """What notifications does by the clock, and without an end."""
 
-from souk.kit.jobs import every, steadily
-from souk.notifications import in_app, streaming
+from souk.kit.jobs import every
+from souk.kit.loops import whenever
+from souk.notifications import bells, in_app, streaming
 
 
-@steadily
-async def fill_feeds() -> None:
+@whenever(bells.due_messages, alone=False)
+async def fill_feeds() -> int:
     """Bring messages of the channel in_app into the feeds."""
-    await in_app.deliver_forever()
+    return await in_app.deliver_in_app()
 
 
 @every(60.0)

@@ -39,7 +39,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     sandbox_url: str = ""
     sandbox_api_key: str = ""
-    webhook_secrets: tuple[str, ...] = ()
+    sandbox_webhook_secrets: tuple[str, ...] = ()
+    webhook_secrets: tuple[str, ...] = ()  # of a provider that tells of bounces as Standard Webhooks
 
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200
     batches: Annotated[int, Meta(ge=1, le=16)] = 3

@@ -68,7 +68,9 @@ MARK_CANCELED = """
     RETURNING id, user_id
 """
 CANCEL_LINES = "UPDATE orders.order_line SET canceled = quantity WHERE order_id = $1"
-CANCEL_PARTS = "UPDATE orders.order_part SET status = 'canceled', updated_at = now() WHERE order_id = $1"
+CANCEL_PARTS = """
+    UPDATE orders.order_part SET status = 'canceled', updated_at = now() WHERE order_id = $1 AND status <> 'canceled' RETURNING seller_id
+"""
 SET_PAYMENT_STATUS = """
     UPDATE orders.orders AS o SET payment_status = u.payment_status, version = o.version + 1, updated_at = now()
     FROM unnest($1::uuid[], $2::text[]) AS u (id, payment_status)
@@ -102,6 +104,10 @@ class _Placed(msgspec.Struct, frozen=True):
 class _Ended(msgspec.Struct, frozen=True):
     id: UUID
     user_id: UUID | None
+
+
+class _Part(msgspec.Struct, frozen=True):
+    seller_id: UUID
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -258,8 +264,8 @@ async def mark_canceled(tx: Transaction, order_id: UUID, why: Why) -> bool:
     if order is None:
         return False
     await tx.run(CANCEL_LINES, order_id)
-    await tx.run(CANCEL_PARTS, order_id)
-    await publish(tx, OrderCancelled(order.id, order.user_id, why.by))
+    parts = await tx.all(_Part, CANCEL_PARTS, order_id)
+    await publish(tx, OrderCancelled(order.id, order.user_id, why.by, tuple(sorted(part.seller_id for part in parts))))
     await add_to_timeline(tx, (Moment(order.id, "canceled", {"reason": why.words}, caller().principal.user_id),))
     return True
 

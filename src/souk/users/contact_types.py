@@ -19,6 +19,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None
     phone_number: str | None
     language: str
+    currency: str | None
     timezone: str
     notifications: dict[str, dict[str, bool]]
     quiet_hours: QuietHours | None

@@ -11,14 +11,14 @@ from souk.users.types import Member
 
 FIND = """
     SELECT u.id AS user_id, u.email, u.email_verified_at IS NOT NULL AS email_verified, u.name, u.phone_number,
-           coalesce(p.language, 'en') AS language, coalesce(p.timezone, 'UTC') AS timezone,
+           coalesce(p.language, 'en') AS language, p.currency, coalesce(p.timezone, 'UTC') AS timezone,
            coalesce(p.notifications, '{}') AS notifications, p.quiet_hours, coalesce(p.digests, '{}') AS digests
     FROM users.users AS u LEFT JOIN users.user_preferences AS p ON p.user_id = u.id
     WHERE u.id = ANY($1) ORDER BY u.id
 """
 LIST = """
     SELECT u.id AS user_id, u.email, u.email_verified, u.name, u.phone_number,
-           coalesce(p.language, 'en') AS language, coalesce(p.timezone, 'UTC') AS timezone,
+           coalesce(p.language, 'en') AS language, p.currency, coalesce(p.timezone, 'UTC') AS timezone,
            coalesce(p.notifications, '{}') AS notifications, p.quiet_hours, coalesce(p.digests, '{}') AS digests
     FROM users.person AS u LEFT JOIN users.user_preferences AS p ON p.user_id = u.id
     WHERE u.id > $1 AND u.email_verified

@@ -6,9 +6,10 @@ from souk.kit.events import Event
 
 
 class UserRegistered(Event, frozen=True):
-    """Somebody has an account."""
+    """Somebody has an account. Imported: they have had one elsewhere, and did not ask for this one."""
 
     user_id: UUID
+    imported: bool = False
 
 
 class EmailVerificationRequested(Event, frozen=True):

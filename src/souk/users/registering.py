@@ -113,7 +113,7 @@ async def add_users(tx: Transaction, users: tuple[NewUser, ...]) -> list[UUID]:
     names, digests, verified, created = others
     roles = [",".join(user.roles) for user in users]
     added = await tx.all(sessions.Id, ADD_MANY, ids, emails, names, digests, roles, verified, created)
-    await publish(tx, *(UserRegistered(row.id) for row in added))
+    await publish(tx, *(UserRegistered(row.id, imported=True) for row in added))
     known = {row.email: row.id for row in await tx.all(_Found, FIND_MANY, emails)}
     return [known.get(email, user.id) for email, user in zip(emails, users, strict=True)]
 
