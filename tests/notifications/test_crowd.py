@@ -141,6 +141,7 @@ async def send_news(readers: list[UUID], sent: dict[str, tuple[UUID, float]], se
         await asyncio.sleep(0.005)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize("split", [False, True], ids=["one", "edge"])
 async def test_a_crowd_hears_everything_once_and_in_order(shop: Shop, dsn: str, tmp_path: Path, *, split: bool) -> None:

@@ -22,6 +22,7 @@ from souk.notifications.feed_types import (
     TicketHolder,
     Unread,
 )
+from souk.notifications.records import MessageFilter, MessageRecord, list_messages, list_own_messages
 from souk.notifications.streaming import issue_stream_ticket, redeem_stream_ticket
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "FeedFilter",
     "FeedRow",
     "MarkedAll",
+    "MessageFilter",
+    "MessageRecord",
     "News",
     "Notification",
     "ReadAll",
@@ -39,7 +42,9 @@ __all__ = [
     "Unread",
     "count_unread",
     "issue_stream_ticket",
+    "list_messages",
     "list_notifications",
+    "list_own_messages",
     "mark_all_notifications",
     "mark_notification",
     "read_news",

@@ -2,6 +2,6 @@
 
 from litestar.handlers import BaseRouteHandler
 
-from souk.notifications import http_feed
+from souk.notifications import http_feed, http_history
 
-routes: tuple[BaseRouteHandler, ...] = (*http_feed.routes,)
+routes: tuple[BaseRouteHandler, ...] = (*http_feed.routes, *http_history.routes)
