@@ -54,7 +54,7 @@ async def test_what_is_not_due_waits_and_who_is_gone_is_told_nothing() -> None:
     broken = await announce([ada], content={"number": "1042"})
     await deliver()
     assert (await read_feed(ada)).items == ()
-    assert await states([*waiting, *gone]) == [("waiting", None), ("suppressed", "gone")]
+    assert await states([*waiting, *gone]) == [("waiting", None), ("suppressed", "erased")]
     ((status, reason),) = await states(broken)
     assert (status, reason) == ("failed", "cannot be written: missing: order_id")
 

@@ -22,6 +22,12 @@ from souk.notifications.feed_types import (
     TicketHolder,
     Unread,
 )
+from souk.notifications.preferences import (
+    NotificationPreferences,
+    TopicChoice,
+    get_notification_preferences,
+    set_notification_preferences,
+)
 from souk.notifications.records import MessageFilter, MessageRecord, list_messages, list_own_messages
 from souk.notifications.streaming import issue_stream_ticket, redeem_stream_ticket
 
@@ -36,11 +42,14 @@ __all__ = [
     "MessageRecord",
     "News",
     "Notification",
+    "NotificationPreferences",
     "ReadAll",
     "StreamTicket",
     "TicketHolder",
+    "TopicChoice",
     "Unread",
     "count_unread",
+    "get_notification_preferences",
     "issue_stream_ticket",
     "list_messages",
     "list_notifications",
@@ -50,4 +59,5 @@ __all__ = [
     "read_news",
     "redeem_stream_ticket",
     "remove_notification",
+    "set_notification_preferences",
 ]

@@ -27,7 +27,7 @@ async def list_history(
 
 
 @route("GET", "/notifications/messages", ADMIN)
-async def list_messages(
+async def list_messages(  # noqa: PLR0913, PLR0917  one for each parameter of the query
     user_id: OfUser = None,
     kind: OfKind = None,
     status: OfStatus = None,

@@ -11,22 +11,20 @@ from souk.kit.db import columns
 from souk.kit.events import publish
 from souk.kit.ids import new_id
 from souk.notifications.database import db
+from souk.notifications.deciding import Again, decide_again
 from souk.notifications.events import NotificationsSent
 from souk.notifications.rendering import find_link, render_short
-from souk.notifications.types import Content
+from souk.notifications.types import Content, Message
 from souk.notifications.wording import Unrenderable
 
 BATCH = 500
 
-# Messages of one letter have one time; here they are rows by themselves.
+# Nothing gathers here: a message is a letter.
 FIND_DUE = """
-    SELECT id, user_id, kind, topic, mandatory, content, give_up_at FROM notifications.message
-    WHERE status = 'waiting' AND letter_id = ANY (ARRAY(
-        SELECT id FROM notifications.message
-        WHERE channel = 'in_app' AND status = 'waiting' AND id = letter_id AND due_at <= now()
-        ORDER BY due_at LIMIT $1
-    ))
-    ORDER BY id
+    SELECT id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
+    FROM notifications.message
+    WHERE channel = 'in_app' AND status = 'waiting' AND id = letter_id AND due_at <= now()
+    ORDER BY due_at LIMIT $1
 """
 LOCK = "SELECT id FROM notifications.message WHERE id = ANY($1) AND status = 'waiting' ORDER BY id FOR UPDATE SKIP LOCKED"
 ADD = """
@@ -45,18 +43,6 @@ SET_UNSENT = """
     UPDATE notifications.message AS m SET status = u.status, reason = u.reason, decided_at = now(), updated_at = now()
     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u (id, status, reason) WHERE m.id = u.id
 """
-
-
-class DueMessage(msgspec.Struct, frozen=True):
-    """A message that is to be in somebody's feed."""
-
-    id: UUID
-    user_id: UUID | None
-    kind: str
-    topic: str
-    mandatory: bool
-    content: Content
-    give_up_at: datetime
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -87,13 +73,14 @@ class Id(msgspec.Struct, frozen=True):
 
 async def deliver_in_app() -> int:
     """Bring what is due into the feeds; how many messages were decided. Processes that do it at the same time share them."""
-    due = await db.all(DueMessage, FIND_DUE, BATCH)
+    due = sorted(await db.all(Message, FIND_DUE, BATCH), key=lambda one: one.id)
     if not due:
         return 0
     reader_ids = {one.user_id for one in due if one.user_id is not None}
     contacts = {one.user_id: one for one in await users.get_contacts(tuple(reader_ids))}
     now = datetime.now(UTC)
-    decided = [decide(one, None if one.user_id is None else contacts.get(one.user_id), now) for one in due]
+    again = decide_again(contacts, due, now)
+    decided = [decide(one, again[one.id], None if one.user_id is None else contacts.get(one.user_id), now) for one in due]
     async with db.transaction() as tx:
         locked = {row.id for row in await tx.all(Id, LOCK, [one.id for one in due])}
         items = [one for one in decided if isinstance(one, Item) and one.id in locked]
@@ -107,10 +94,10 @@ async def deliver_in_app() -> int:
     return len(due)
 
 
-def decide(message: DueMessage, reader: users.Contact | None, now: datetime) -> Item | Unsent:
-    """What becomes of a message now."""
-    if message.user_id is None or reader is None:
-        return Unsent(message.id, "suppressed", "gone")
+def decide(message: Message, again: Again, reader: users.Contact | None, now: datetime) -> Item | Unsent:
+    """What becomes of a message now. A feed disturbs nobody, so that nothing waits for a better time."""
+    if message.user_id is None or reader is None or again.what != "send":
+        return Unsent(message.id, "suppressed", again.reason or "erased")
     if message.give_up_at <= now:
         return Unsent(message.id, "failed", "too late")
     try:
