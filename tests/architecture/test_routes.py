@@ -9,7 +9,7 @@ from tests.architecture.source import assert_none
 
 from souk.kit.http import PUBLIC, SIGNED_IN, route
 
-ACCESS = {"public", "signed_in", "admin", "guest_or_user", "signed_webhook"}
+ACCESS = {"public", "signed_in", "admin", "guest_or_user", "signed_webhook", "ticket_or_user"}
 # Routes for machines, outside the description on purpose.
 UNDOCUMENTED = {"GET /docs/assets/{}", "GET /openapi.json", "GET /metrics", "GET /"}
 # What anybody may do without a token. Add to it only what is meant for strangers.

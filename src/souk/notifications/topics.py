@@ -22,10 +22,11 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A kind of message: its template has the same name."""
+    """A kind of message: its template has the same name. Of a seller's team it may be for its owners alone."""
 
     name: str
     topic: Topic
+    owners_only: bool = False
 
 
 ACCOUNT = Topic("account", "mandatory", ("email",))
@@ -78,12 +79,12 @@ KINDS: dict[str, Kind] = {
         Kind("seller_return_requested", SELLER_ORDERS),
         Kind("seller_stock_low", SELLER_STOCK),
         Kind("seller_review_posted", REVIEWS),
-        Kind("seller_payout_sent", SELLER_PAYOUTS),
-        Kind("seller_payout_failed", SELLER_PAYOUTS),
-        Kind("seller_payout_account_changed", SELLER_ACCOUNT),
-        Kind("seller_approved", SELLER_ACCOUNT),
-        Kind("seller_rejected", SELLER_ACCOUNT),
-        Kind("seller_suspended", SELLER_ACCOUNT),
+        Kind("seller_payout_sent", SELLER_PAYOUTS, owners_only=True),
+        Kind("seller_payout_failed", SELLER_PAYOUTS, owners_only=True),
+        Kind("seller_payout_account_changed", SELLER_ACCOUNT, owners_only=True),
+        Kind("seller_approved", SELLER_ACCOUNT, owners_only=True),
+        Kind("seller_rejected", SELLER_ACCOUNT, owners_only=True),
+        Kind("seller_suspended", SELLER_ACCOUNT, owners_only=True),
         Kind("seller_applied", OPERATIONS),
         Kind("alert_raised", OPERATIONS),
         Kind("alert_ended", OPERATIONS),

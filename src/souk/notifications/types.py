@@ -11,6 +11,15 @@ RecipientKind = Literal["user", "seller", "order", "admins"]
 MessageStatus = Literal["waiting", "sending", "sent", "suppressed", "failed"]
 Content = dict[str, object]
 
+CHANNELS: tuple[Channel, ...] = ("email", "in_app", "push", "sms", "webhook")
+# Those by which somebody is woken: quiet hours, digests and limits are about them. A feed and a machine wait for who looks.
+DISTURBING: tuple[Channel, ...] = ("email", "push", "sms")
+
+# Why a message is not sent, or not yet; a channel may have other reasons.
+Reason = Literal["opted_out", "no_address", "address_unverified", "too_many", "erased", "ordered", "quiet_hours", "digest"]
+
+NOBODY = UUID(int=0)
+
 
 class Notice(msgspec.Struct, frozen=True):
     """What somebody is to be told, and who: a user, a seller's team, the buyer of an order, all admins."""
@@ -41,3 +50,4 @@ class Message(msgspec.Struct, frozen=True):
     due_at: datetime
     give_up_at: datetime
     attempts: int
+    window_ends_at: datetime | None = None

@@ -15,7 +15,7 @@ from souk.users.credentials import (
 from souk.users.erasing import erase_user
 from souk.users.keys import get_public_keys, get_token_policy, rotate_signing_key
 from souk.users.members import add_member, change_member, list_members, remove_member
-from souk.users.preferences import change_notifications, get_preferences, set_preferences
+from souk.users.preferences import change_notifications, get_preferences, set_notifications, set_preferences
 from souk.users.profiles import change_roles, change_user, get_user, get_users, list_users
 from souk.users.registering import create_user, register_user, register_users
 from souk.users.sellers import (
@@ -63,6 +63,7 @@ from souk.users.types import (
     SellerFields,
     SellerNotLike,
     SessionOver,
+    SetNotifications,
     SetPreferences,
     Tokens,
     TooManyAddresses,
@@ -109,6 +110,7 @@ __all__ = [
     "SellerFields",
     "SellerNotLike",
     "SessionOver",
+    "SetNotifications",
     "SetPreferences",
     "Tokens",
     "TooManyAddresses",
@@ -160,6 +162,7 @@ __all__ = [
     "request_password_reset",
     "reset_password",
     "rotate_signing_key",
+    "set_notifications",
     "set_preferences",
     "suspend_seller",
     "verify_email",

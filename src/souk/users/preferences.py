@@ -15,7 +15,7 @@ from souk.users import sessions
 from souk.users.database import db
 from souk.users.events import PreferencesChanged
 from souk.users.profiles import find_user, require_self
-from souk.users.types import MOST_TOPICS, ChangeNotifications, Preferences, SetPreferences
+from souk.users.types import MOST_TOPICS, ChangeNotifications, Preferences, SetNotifications, SetPreferences
 
 # Who has set nothing has the defaults of SetPreferences, since they registered.
 FIND = """
@@ -70,6 +70,21 @@ async def change_notifications(user_id: UUID, change: ChangeNotifications) -> Pr
         return await keep(tx, user_id, changed)
 
 
+@exposed()
+async def set_notifications(user_id: UUID, wanted: SetNotifications) -> Preferences:
+    """Replace of what a user wants to be told, and when; nothing else of their preferences. Raises NotFound, InvalidField.
+
+    Whatever is decided after the answer is decided by it. Again changes nothing more.
+    """
+    require_self(user_id)
+    async with db.transaction() as tx:
+        await sessions.lock_users(tx, [user_id])
+        await find_user(tx, user_id)
+        changed = replace_notifications(await tx.one(Preferences, FIND, [user_id]), wanted)
+        require_known(changed)
+        return await keep(tx, user_id, changed)
+
+
 async def keep(tx: Transaction, user_id: UUID, wanted: SetPreferences) -> Preferences:
     """Write down all of the preferences of a user whose row is locked."""
     likings = (wanted.categories, wanted.brands, wanted.language, wanted.currency, wanted.timezone)
@@ -104,13 +119,19 @@ def apply_change(present: Preferences, change: ChangeNotifications) -> SetPrefer
     digests = {topic: often for topic, often in (present.digests | change.digests).items() if often is not None}
     if max(len(topics), len(digests)) > MOST_TOPICS:
         raise InvalidField("notifications", f"has more than {MOST_TOPICS} topics")
+    quiet_hours = present.quiet_hours if change.quiet_hours is UNSET else change.quiet_hours
+    return replace_notifications(present, SetNotifications(notifications=topics, quiet_hours=quiet_hours, digests=digests))
+
+
+def replace_notifications(present: Preferences, wanted: SetNotifications) -> SetPreferences:
+    """All preferences as they are, with these of what somebody is told."""
     return SetPreferences(
         categories=present.categories,
         brands=present.brands,
         language=present.language,
         currency=present.currency,
         timezone=present.timezone,
-        notifications=topics,
-        quiet_hours=present.quiet_hours if change.quiet_hours is UNSET else change.quiet_hours,
-        digests=digests,
+        notifications=wanted.notifications,
+        quiet_hours=wanted.quiet_hours,
+        digests=wanted.digests,
     )

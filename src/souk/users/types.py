@@ -223,7 +223,17 @@ class QuietHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     ends: Clock
 
 
-class SetPreferences(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SetNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Of what somebody wants to be told, on which channel and when; what is left out goes back to its default."""
+
+    notifications: Annotated[
+        Topics, Meta(max_length=MOST_TOPICS, description="By topic and channel", examples=[{"order_updates": {"email": True}}])
+    ] = {}
+    quiet_hours: QuietHours | None = None
+    digests: Digests = {}
+
+
+class SetPreferences(SetNotifications, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All of somebody's preferences; what is left out goes back to its default."""
 
     categories: Likings = ()
@@ -231,11 +241,6 @@ class SetPreferences(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     language: Language = "en"
     currency: CurrencyCode | None = None
     timezone: TimeZone = "UTC"
-    notifications: Annotated[
-        Topics, Meta(max_length=MOST_TOPICS, description="By topic and channel", examples=[{"order_updates": {"email": True}}])
-    ] = {}
-    quiet_hours: QuietHours | None = None
-    digests: Digests = {}
 
 
 class ChangeNotifications(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,0 +1,7 @@
+"""All routes of notifications."""
+
+from litestar.handlers import BaseRouteHandler
+
+from souk.notifications import http_feed, http_history, http_preferences
+
+routes: tuple[BaseRouteHandler, ...] = (*http_feed.routes, *http_history.routes, *http_preferences.routes)

@@ -1,0 +1,36 @@
+"""What notifications does by the clock, and whenever there is something to tell."""
+
+from souk.kit.jobs import every
+from souk.kit.loops import whenever
+from souk.notifications import forgetting, in_app, planning, prices, streaming
+from souk.notifications.bells import due_messages, new_notices
+
+
+@whenever(new_notices, alone=True)
+async def plan_messages() -> int:
+    """Turn notices into messages."""
+    return await planning.plan_all()
+
+
+@whenever(due_messages, alone=False)
+async def fill_feeds() -> int:
+    """Bring messages of the channel in_app into the feeds."""
+    return await in_app.deliver_in_app()
+
+
+@whenever(new_notices, alone=True)
+async def tell_of_prices() -> int:
+    """Find prices that have dropped, and tell those who keep the products in mind."""
+    return await prices.compare_prices() + await prices.tell_of_drops()
+
+
+@every(60.0)
+async def forget_old_tickets() -> int:
+    """Drop tickets of streams that nobody has used."""
+    return await streaming.forget_old_tickets()
+
+
+@every(3600.0)
+async def forget_old_messages() -> int:
+    """Drop whole months of messages, notices and feeds that lie too far back, and old prices."""
+    return await forgetting.forget_old_messages() + await prices.forget_old_prices()
