@@ -32,11 +32,13 @@ class Post:
         self.sandbox = sandbox
         self.port = int(str(sandbox.settings["mail_port"]))
         self._session = session
+        # An office that several tests share: each sees what came in its own time.
+        self.since: object = 0
 
     def settings(self, **more: object) -> Settings:
         """Those of a shop that sends by it."""
         known = {
-            "smtp_host": "127.0.0.1", "smtp_port": self.port, "smtp_timeout_s": 1.0, "from_address": "Shop <shop@shop.example>",
+            "smtp_host": "127.0.0.1", "smtp_port": self.port, "smtp_timeout_s": 2.0, "from_address": "Shop <shop@shop.example>",
             "sandbox_url": self.sandbox.url, "sandbox_api_key": API_KEY, "webhook_secrets": (SECRET,),
         }  # fmt: skip
         return Settings(**{**known, **more})
@@ -56,7 +58,7 @@ class Post:
     async def letters(self) -> list[dict[str, object]]:
         """The whole book."""
         items: list[dict[str, object]] = []
-        after: object = 0
+        after = self.since
         while after is not None:
             page = await self.ask("GET", f"/v1/letters?after={after}&limit=10000")
             items += page["items"]  # type: ignore[arg-type]
@@ -97,6 +99,20 @@ async def open_post(tmp_path: Path) -> AsyncIterator[Callable[..., Post]]:
         one.end()
 
 
+@pytest.fixture(scope="session")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A post office for all tests that do not kill theirs."""
+    home = tmp_path_factory.mktemp("post")
+    sandbox = Sandbox(home=str(home), webhook_url="http://127.0.0.1:9/", mail_port=find_free_port()).start()
+    yield sandbox
+    sandbox.end()
+
+
 @pytest.fixture
-def post(open_post: Callable[..., Post]) -> Post:
-    return open_post()
+async def post(office: Sandbox) -> AsyncIterator[Post]:
+    async with aiohttp.ClientSession() as session:
+        post = Post(office, session)
+        await post.ask("POST", "/control/post/reset")
+        if known := await post.letters():
+            post.since = known[-1]["seq"]
+        yield post

@@ -2,7 +2,7 @@
 
 from souk.kit.jobs import every
 from souk.kit.loops import whenever
-from souk.notifications import forgetting, in_app, planning, prices, streaming
+from souk.notifications import forgetting, in_app, planning, prices, sending, streaming
 from souk.notifications.bells import due_messages, new_notices
 
 
@@ -16,6 +16,24 @@ async def plan_messages() -> int:
 async def fill_feeds() -> int:
     """Bring messages of the channel in_app into the feeds."""
     return await in_app.deliver_in_app()
+
+
+@whenever(due_messages, alone=False)
+async def send_emails() -> int:
+    """Send what is due by e-mail."""
+    return await sending.send_due("email")
+
+
+@whenever(due_messages, alone=False)
+async def send_texts() -> int:
+    """Send what is due by SMS."""
+    return await sending.send_due("sms")
+
+
+@whenever(due_messages, alone=False)
+async def send_pushes() -> int:
+    """Send what is due to apps."""
+    return await sending.send_due("push")
 
 
 @whenever(new_notices, alone=True)

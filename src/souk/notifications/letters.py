@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -22,7 +23,7 @@ from souk.notifications.wording import Unrenderable
 from souk.users import Contact
 
 # What these say is good for a while only, and for whoever has it: it is made when it is written, and kept nowhere.
-TOKENS: dict[str, users.MailPurpose] = {"verify_email": "verify_email", "reset_password": "reset_password"}
+TOKENS: dict[str, Literal["verify_email", "reset_password"]] = {"verify_email": "verify_email", "reset_password": "reset_password"}
 
 
 class Ready(msgspec.Struct, frozen=True):

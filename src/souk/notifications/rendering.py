@@ -64,6 +64,8 @@ class Part(msgspec.Struct, frozen=True):
 def render_letter(told: Sequence[Told], reader: Reader, unsubscribe_url: str | None = None) -> Rendered:
     """A letter of one message, or of several in short. Raises Unrenderable, so that nothing half written leaves."""
     language = reader.language
+    for one in told:
+        require_content(one.kind, one.content)
     words = [find_words(one.kind, language) for one in told]
     used = words[0].language
     phrases = find_phrases(used)
@@ -114,7 +116,6 @@ def find_link(kind: str, content: Content) -> str | None:
 
 def write_part(told: Told, words: Compiled, reader: Reader) -> Part:
     """A message at length."""
-    require_content(told.kind, told.content)
     body = fill(words.body, told.content, reader)
     paragraphs = tuple(" ".join(one.split()) for one in body.split("\n\n") if one.strip())
     return Part("", paragraphs, write_rows(told.content), fill(words.action, told.content, reader), url_of(told))

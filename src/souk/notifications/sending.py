@@ -10,7 +10,8 @@ from souk.kit.db import Transaction, columns
 from souk.kit.errors import Unavailable
 from souk.kit.lines import Silent, Unreachable
 from souk.kit.locks import OWNER_LIVES
-from souk.notifications.bells import LOOK_AGAIN_S, due_messages
+from souk.kit.loops import LOOK_AGAIN_S
+from souk.notifications.bells import due_messages
 from souk.notifications.channels.carriers import CARRIED, find_carrier
 from souk.notifications.channels.channel import Carrier, Outcome, Refused, Unknown
 from souk.notifications.database import db
@@ -122,7 +123,8 @@ async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int
         written = await write_letters(messages)
     except Unavailable as silence:
         # Nobody has been asked for anything: they wait a moment.
-        await write_down([try_later(message, str(silence), now + timedelta(seconds=SILENCE_S), untried=True) for message in messages], (), owner)
+        due_at = now + timedelta(seconds=SILENCE_S)
+        await write_down([try_later(message, str(silence), due_at, untried=True) for message in messages], (), owner)
         return 0
     except Exception:
         log.exception("letters_not_written", extra={"messages": len(messages)})
