@@ -16,7 +16,7 @@ UNDOCUMENTED = {"GET /docs/assets/{}", "GET /openapi.json", "GET /metrics", "GET
 OPEN_WRITES = {
     "POST /auth/register", "POST /auth/signup", "POST /user/register", "POST /auth/login", "POST /user/login", "POST /auth/refresh",
     "POST /auth/logout", "POST /auth/password/forgot", "POST /auth/password/reset", "POST /auth/email/verify",
-    "POST /carts", "POST /products/{}/views", "POST /quotes", "POST /shippings/rates",
+    "POST /carts", "POST /products/{}/views", "POST /quotes", "POST /shippings/rates", "POST /notifications/unsubscribe/{}",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.ports import find_free_port
 from tests.sandbox.conftest import API_KEY, SECRET, Sandbox
 
+from souk.notifications.channels import carriers
 from souk.notifications.settings import Settings, place, settings
 
 
@@ -21,6 +22,8 @@ def settings_as_they_were(tmp_path: Path) -> Iterator[None]:
     before, home = settings.now, place.now
     place.replace(home=tmp_path)
     yield
+    # Conversations belong to the loop of their test.
+    carriers._set_up.cache_clear()
     settings.replace(**msgspec.structs.asdict(before))
     place.replace(home=home.home)
 

@@ -22,11 +22,18 @@ def letter(to: str = "ada@x.test", **more: str) -> Letter:
     return Letter(**{"id": new_id(), "to": to, "subject": "Grüße", "text": "Hallo\n.\n..x\n", "html": "<p>Hallo</p>", **more})  # type: ignore[arg-type]
 
 
+async def deliver_all(email: Email, letters: list[Letter]) -> None:
+    """Until each has had its turn."""
+    while letters:
+        outcomes = await email.deliver(letters)
+        assert {type(one) for one in outcomes} <= {Accepted, Later}
+        letters = [one for one, outcome in zip(letters, outcomes, strict=True) if outcome != Accepted()]
+
+
 async def test_a_thousand_letters_arrive_once_each_over_few_connections(post: Post) -> None:
     email = Email(post.settings(smtp_connections=4, smtp_letters=100))
     letters = [letter(f"user{number}@x.test") for number in range(1000)]
-    halves = await asyncio.gather(email.deliver(letters[:500]), email.deliver(letters[500:]))
-    assert [*halves[0], *halves[1]] == [Accepted()] * 1000
+    await asyncio.gather(deliver_all(email, letters[:500]), deliver_all(email, letters[500:]))
     book = await post.letters()
     assert sorted(one["letter_id"] for one in book) == sorted(str(one.id) for one in letters)
     assert {one["recipient"] for one in book} == {one.to for one in letters}
@@ -66,7 +73,9 @@ async def test_what_a_reply_means(post: Post, habit: str, outcome: object) -> No
     others = [letter("before@x.test"), letter("after@x.test")]
     odd = letter(f"ada+{habit}@x.test" if habit != "ok" else "ada@x.test")
     outcomes = await email.deliver([others[0], odd, others[1]])
-    assert outcomes == [Accepted(), outcome, Accepted()], "one letter's trouble is not its neighbours'"
+    late = Later("not their turn yet", 0.0, tried=False)
+    assert outcomes[:2] == [Accepted(), outcome]
+    assert outcomes[2] in (Accepted(), late), "one letter's trouble is not its neighbours'"
     taken = habit in ("ok", "slow", "timeout_accepted", "drop_accepted")
     assert await PostBook(post.settings()).find_accepted([odd.id]) == ({odd.id} if taken else set())
     await email.close()

@@ -24,10 +24,10 @@ ADD = """
     ON CONFLICT (address_hash) DO UPDATE SET reason = excluded.reason, letter_id = excluded.letter_id, updated_at = now()
     WHERE suppression.reason = 'complained' AND excluded.reason <> 'complained'
 """
-REMOVE = "DELETE FROM notifications.suppression WHERE address_hash = $1"
+REMOVE = "DELETE FROM notifications.suppression WHERE address_hash = decode($1, 'hex')"
 LIST = """
     SELECT encode(address_hash, 'hex') AS id, reason, letter_id, created_at, updated_at FROM notifications.suppression
-    WHERE ($1::timestamptz IS NULL OR (created_at, address_hash) < ($1, decode($2, 'hex')))
+    WHERE ($1::timestamptz IS NULL OR (created_at, address_hash) < ($1, decode($2, 'hex'))) AND ($4::bytea IS NULL OR address_hash = $4)
     ORDER BY created_at DESC, address_hash DESC LIMIT $3
 """
 
@@ -76,16 +76,16 @@ async def suspend_address(address: str) -> None:
 
 
 @exposed()
-async def release_address(address: str) -> None:
+async def release_address(suppression_id: str) -> None:
     """Send to an address again; for admins. Again, or for one that was not suppressed, changes nothing."""
     caller().principal.require_admin()
     async with db.transaction() as tx:
-        await tx.run(REMOVE, hide_address(address))
+        await tx.run(REMOVE, suppression_id)
 
 
 @exposed()
-async def list_suppressions(limit: int, before: tuple[datetime, str] | None) -> tuple[Suppressed, ...]:
-    """Which addresses get nothing, the newest first, after one; for admins. Addresses themselves are not kept."""
+async def list_suppressions(address: str | None, limit: int, before: tuple[datetime, str] | None) -> tuple[Suppressed, ...]:
+    """Which addresses get nothing, the newest first, after one; or this address if it gets nothing. For admins."""
     caller().principal.require_admin()
     moment, key = before or (None, "")
-    return await db.all(Suppressed, LIST, moment, key, limit)
+    return await db.search(Suppressed, LIST, moment, key, limit, hide_address(address) if address else None)
