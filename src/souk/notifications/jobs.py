@@ -2,8 +2,8 @@
 
 from souk.kit.jobs import every
 from souk.kit.loops import whenever
-from souk.notifications import forgetting, in_app, planning, prices, streaming
-from souk.notifications.bells import due_messages, new_notices
+from souk.notifications import fanning_out, forgetting, in_app, planning, prices, streaming
+from souk.notifications.bells import campaign_moves, due_messages, new_notices
 
 
 @whenever(new_notices, alone=True)
@@ -22,6 +22,12 @@ async def fill_feeds() -> int:
 async def tell_of_prices() -> int:
     """Find prices that have dropped, and tell those who keep the products in mind."""
     return await prices.compare_prices() + await prices.tell_of_drops()
+
+
+@whenever(campaign_moves, alone=True)
+async def move_campaigns() -> int:
+    """Begin campaigns in time, tell their recipients page by page, and end them."""
+    return await fanning_out.move_campaigns()
 
 
 @every(60.0)
