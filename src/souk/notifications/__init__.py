@@ -1,5 +1,6 @@
 """Notifications knows what people are told, on which channel, what they want to hear of, and what became of each message."""
 
+from souk.notifications.announcing import Announced, NewAnnouncement, send_announcement
 from souk.notifications.campaign_types import (
     Campaign,
     CampaignChange,
@@ -56,6 +57,7 @@ from souk.notifications.records import MessageFilter, MessageRecord, list_messag
 from souk.notifications.streaming import issue_stream_ticket, redeem_stream_ticket
 
 __all__ = [
+    "Announced",
     "BadTicket",
     "Campaign",
     "CampaignChange",
@@ -70,6 +72,7 @@ __all__ = [
     "MessageCount",
     "MessageFilter",
     "MessageRecord",
+    "NewAnnouncement",
     "NewCampaign",
     "News",
     "Notification",
@@ -101,6 +104,7 @@ __all__ = [
     "remove_campaign",
     "remove_notification",
     "resume_campaign",
+    "send_announcement",
     "send_campaign_test",
     "set_campaign_schedule",
     "set_notification_preferences",

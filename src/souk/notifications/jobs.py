@@ -2,7 +2,7 @@
 
 from souk.kit.jobs import every
 from souk.kit.loops import whenever
-from souk.notifications import fanning_out, forgetting, in_app, planning, prices, streaming
+from souk.notifications import announcing, fanning_out, forgetting, in_app, planning, prices, streaming
 from souk.notifications.bells import campaign_moves, due_messages, new_notices
 
 
@@ -32,8 +32,8 @@ async def move_campaigns() -> int:
 
 @every(60.0)
 async def forget_old_tickets() -> int:
-    """Drop tickets of streams that nobody has used."""
-    return await streaming.forget_old_tickets()
+    """Drop tickets of streams that nobody has used, and what sellers wrote that is not counted any more."""
+    return await streaming.forget_old_tickets() + await announcing.forget_written()
 
 
 @every(3600.0)
