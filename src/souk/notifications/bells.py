@@ -4,6 +4,7 @@ from souk.kit.db import Bell, Transaction
 
 new_notices = Bell()
 due_messages = Bell()
+campaign_moves = Bell()
 
 
 def wake_planner(tx: Transaction) -> None:
@@ -14,3 +15,8 @@ def wake_planner(tx: Transaction) -> None:
 def wake_senders(tx: Transaction) -> None:
     """There are messages to send when this transaction has committed."""
     tx.after_commit.append(due_messages.ring)
+
+
+def wake_campaigns(tx: Transaction) -> None:
+    """A campaign is to begin, to go on or to stop when this transaction has committed."""
+    tx.after_commit.append(campaign_moves.ring)

@@ -2,6 +2,12 @@
 
 from litestar.handlers import BaseRouteHandler
 
-from souk.notifications import http_feed, http_history, http_mail, http_preferences
+from souk.notifications import http_campaigns, http_feed, http_history, http_mail, http_preferences
 
-routes: tuple[BaseRouteHandler, ...] = (*http_feed.routes, *http_history.routes, *http_mail.routes, *http_preferences.routes)
+routes: tuple[BaseRouteHandler, ...] = (
+    *http_campaigns.routes,
+    *http_feed.routes,
+    *http_history.routes,
+    *http_mail.routes,
+    *http_preferences.routes,
+)

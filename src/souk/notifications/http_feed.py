@@ -13,7 +13,8 @@ from souk.kit.callers import Caller, caller, set_caller
 from souk.kit.errors import InvalidField, Unauthenticated
 from souk.kit.http import SIGNED_IN, TICKET_OR_USER, Cursor, Limit, route
 from souk.kit.streams import EventStream, read_position, streams_of
-from souk.notifications import feed, streaming
+from souk.notifications import announcing, feed, streaming
+from souk.notifications.announcing import Announced, NewAnnouncement
 from souk.notifications.feed_types import Feed, FeedChange, FeedFilter, MarkedAll, Notification, ReadAll, StreamTicket, Unread
 
 OnlyUnread = Annotated[bool | None, QueryParameter(description="Only what was not read, or only what was")]
@@ -32,6 +33,15 @@ async def list_notifications(
 ) -> Feed:
     """Your notifications, the newest first, and how many you have not read."""
     return await feed.list_notifications(None, FeedFilter(unread, archived, topic), limit, cursor)
+
+
+@route("POST", "/notifications", SIGNED_IN)
+async def create_notification(data: JSONBody[NewAnnouncement]) -> Announced:
+    """Tell users something (admins), or the buyer of an order something about it (its sellers, too).
+
+    Send an Idempotency-Key. Whether, when and on which channels each of them has it is for their preferences to say.
+    """
+    return await announcing.send_announcement(data)
 
 
 @route("GET", "/users/{user_id:uuid}/notifications", SIGNED_IN)
@@ -133,6 +143,7 @@ async def redeem(ticket: str | None) -> Grant:
 
 routes: tuple[BaseRouteHandler, ...] = (
     list_notifications,
+    create_notification,
     list_user_notifications,
     count_unread,
     change_notification,

@@ -2,8 +2,8 @@
 
 from souk.kit.jobs import every
 from souk.kit.loops import whenever
-from souk.notifications import forgetting, in_app, planning, prices, sending, streaming
-from souk.notifications.bells import due_messages, new_notices
+from souk.notifications import announcing, fanning_out, forgetting, in_app, planning, prices, sending, streaming
+from souk.notifications.bells import campaign_moves, due_messages, new_notices
 
 
 @whenever(new_notices, alone=True)
@@ -42,10 +42,16 @@ async def tell_of_prices() -> int:
     return await prices.compare_prices() + await prices.tell_of_drops()
 
 
+@whenever(campaign_moves, alone=True)
+async def move_campaigns() -> int:
+    """Begin campaigns in time, tell their recipients page by page, and end them."""
+    return await fanning_out.move_campaigns()
+
+
 @every(60.0)
 async def forget_old_tickets() -> int:
-    """Drop tickets of streams that nobody has used."""
-    return await streaming.forget_old_tickets()
+    """Drop tickets of streams that nobody has used, and what sellers wrote that is not counted any more."""
+    return await streaming.forget_old_tickets() + await announcing.forget_written()
 
 
 @every(3600.0)

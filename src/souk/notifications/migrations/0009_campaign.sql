@@ -15,6 +15,7 @@ CREATE TABLE notifications.campaign (
     recipients     integer     NOT NULL DEFAULT 0 CHECK (recipients >= 0),
     planned_at     timestamptz,            -- since when all of them have
     finished_at    timestamptz,
+    unsettled      boolean     NOT NULL DEFAULT false,  -- it was held, resumed or cancelled, and not all of its messages know
     created_by     uuid        NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now(),
@@ -22,5 +23,5 @@ CREATE TABLE notifications.campaign (
     CONSTRAINT begun_at_a_time CHECK (status <> 'sending' OR begun_at IS NOT NULL),
     CONSTRAINT planned_before_it_is_sent CHECK (status <> 'sent' OR (planned_at IS NOT NULL AND finished_at IS NOT NULL))
 );
-CREATE INDEX campaign_open ON notifications.campaign (scheduled_at) WHERE status IN ('scheduled', 'sending', 'paused', 'cancelled');
+CREATE INDEX campaign_open ON notifications.campaign (scheduled_at) WHERE status IN ('scheduled', 'sending') OR unsettled;
 CREATE INDEX message_campaign ON notifications.message (notice_id, status) WHERE kind = 'campaign';
