@@ -117,7 +117,7 @@ async def list_templates() -> tuple[Template, ...]:
 async def preview_template(
     kind: FromPath[str],
     language: Annotated[str, QueryParameter(max_length=35, pattern=r"^[A-Za-z0-9-]+(?!\n)$")] = "en",
-    channel: Literal["email", "text", "short"] = "email",
+    channel: Annotated[Literal["email", "text", "short"], QueryParameter(description="Page, text or line")] = "email",
 ) -> Response[str]:
     """How a message looks, with sample content: its page, its text, or its line."""
     form = forms().get(kind)

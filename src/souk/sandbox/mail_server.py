@@ -113,6 +113,8 @@ class MailServer:
         self._conversations: set[Conversation] = set()
 
     async def open(self, host: str, port: int) -> None:
+        # It writes down every line that is said, which costs more than to hear it.
+        logging.getLogger("mail.log").setLevel(logging.WARNING)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._answer, host, port, ssl=self._context if self._implicit else None, backlog=200)
 
