@@ -17,7 +17,7 @@ from souk.notifications.channels.channel import Carrier, Outcome, Refused, Unkno
 from souk.notifications.database import db
 from souk.notifications.letters import Ready, write_letters
 from souk.notifications.settings import settings
-from souk.notifications.settling import NOBODYS, UNKNOWN, Settled, settle, settle_orphan, try_later
+from souk.notifications.settling import NOBODYS, UNKNOWN, Settled, keep_together, settle, settle_orphan, try_later
 from souk.notifications.suppressions import Bad, suppress
 from souk.notifications.types import Channel, Message
 
@@ -49,7 +49,7 @@ LOCK_OURS = "SELECT id FROM notifications.message WHERE id = ANY($1) AND status 
 WRITE = """
     UPDATE notifications.message AS m SET
         status = u.status, reason = u.reason, owner = u.owner, due_at = coalesce(u.due_at, m.due_at),
-        attempts = m.attempts - u.untried::integer, sent_at = CASE u.status WHEN 'sent' THEN now() END, decided_at = $8, updated_at = now()
+        attempts = m.attempts - u.untried::integer, sent_at = CASE u.status WHEN 'sent' THEN now() END, decided_at = coalesce($8, m.decided_at), updated_at = now()
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::boolean[])
         AS u (id, status, reason, due_at, owner, untried)
     WHERE m.id = u.id AND m.status = 'sending' AND m.owner = $7
@@ -136,7 +136,7 @@ async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int
         settled += [settle(message, outcome, datetime.now(UTC), settings.now.retry_after_s) for message in ready.messages]
         if isinstance(outcome, Refused) and outcome.bad_address:
             bad.append(Bad(ready.letter.to, "bounced", ready.letter.id))
-    await write_down(settled, bad, owner)
+    await write_down(settled, bad, owner, now)
     return len(messages)
 
 
@@ -152,7 +152,7 @@ async def carry(ready: Sequence[Ready], carrier: Carrier) -> list[tuple[Ready, O
     return list(zip(ready, outcomes, strict=True))
 
 
-async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int) -> None:
+async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int, decided_at: datetime | None = None) -> None:
     """Write what became of messages, however long the database takes: until then they are ours and nobody else's.
 
     When the connection that says so is lost they are anybody's, who will ask what became of them.
@@ -160,7 +160,7 @@ async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int)
     while settled:
         try:
             async with db.transaction() as tx:
-                await write(tx, settled, owner)
+                await write(tx, keep_together(settled), owner, decided_at)
                 await suppress(tx, bad)
             return
         except Unavailable as silence:
@@ -170,11 +170,11 @@ async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int)
             await asyncio.sleep(WRITE_AGAIN_S)
 
 
-async def write(tx: Transaction, settled: Sequence[Settled], owner: int) -> None:
+async def write(tx: Transaction, settled: Sequence[Settled], owner: int, decided_at: datetime | None) -> None:
     ids = [one.message.id for one in settled]
     await tx.connection.fetch(LOCK_OURS, ids, owner)
     values = columns(settled, "status", "reason", "due_at", "owner", "untried")
-    await tx.run(WRITE, ids, *values, owner, datetime.now(UTC))
+    await tx.run(WRITE, ids, *values, owner, decided_at)
 
 
 async def look_after_orphans(channel: Channel, carrier: Carrier) -> int:

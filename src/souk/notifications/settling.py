@@ -1,9 +1,11 @@
 """What becomes of a message when something is known of its letter: decided purely."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import uniform
 
 import msgspec
+from msgspec.structs import replace
 
 from souk.notifications.channels.channel import Accepted, Later, Outcome, Refused
 from souk.notifications.topics import TOPICS
@@ -51,6 +53,17 @@ def settle_orphan(message: Message, accepted: bool | None, now: datetime, first_
     # The first time it may have been us who were lost; if it happens again they do not answer.
     pause_s = 0.0 if accepted is False and message.attempts <= 1 else find_pause(message.attempts, first_pause_s)
     return try_later(message, UNKNOWN, now + timedelta(seconds=pause_s))
+
+
+def keep_together(settled: Sequence[Settled]) -> list[Settled]:
+    """The first message of a letter ends last: a letter is found by it, so that the others would wait for ever without it."""
+    open_letters = {one.message.letter_id: one for one in settled if one.status in ("waiting", "sending")}
+    return [
+        replace(open_letters[one.message.letter_id], message=one.message)
+        if one.message.id == one.message.letter_id and one.message.letter_id in open_letters and one.status not in ("waiting", "sending")
+        else one
+        for one in settled
+    ]
 
 
 def try_later(message: Message, reason: str, due_at: datetime, *, untried: bool = False) -> Settled:
