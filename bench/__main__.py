@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import brokers, flash_sale, growth, overload, purchases, reads
+from bench import brokers, campaign, flash_sale, growth, overload, purchases, reads
 from bench.summary import summarise
 
 Command = Callable[..., Any]
@@ -112,6 +112,17 @@ def measure_overload(home: Path, port: int, runs: int, **size: float) -> None:
 def measure_growth(home: Path, port: int, **size: float) -> None:
     """What a purchase costs in a large shop, compared with one of ten thousand products and orders."""
     show([growth.measure(home, msgspec.convert(size, growth.Size), port)])
+
+
+@main.command("campaign")
+@click.option("--recipients", default=100_000, show_default=True)
+@click.option("--kills", default=10, show_default=True, help="How often the shop dies meanwhile (SIGKILL).")
+@click.option("--seed", default=1, show_default=True, help="Of the moments at which it dies.")
+@home
+@port
+def measure_campaign(home: Path, port: int, **size: float) -> None:
+    """Recipients of a campaign a second, by e-mail, and whether each got it once although the shop died again and again."""
+    show([campaign.measure(home, msgspec.convert(size, campaign.Size), port)])
 
 
 def show(reports: Sequence[msgspec.Struct]) -> None:

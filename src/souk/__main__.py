@@ -91,9 +91,10 @@ def migrate(demo: bool, separate: bool) -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=int, default=8100, show_default=True, help="Port to listen on.")
+@click.option("--mail-port", type=int, default=8125, show_default=True, help="Where letters are taken over SMTP.")
 @click.option("--shop", "shop_url", default="http://127.0.0.1:8000", show_default=True, help="The shop that is told by webhooks.")
-def sandbox(host: str, port: int, shop_url: str) -> None:
-    """Run the fake world outside: a card processor, a payment app, a bank and a carrier. Its books and keys lie in SOUK_HOME."""
+def sandbox(host: str, port: int, mail_port: int, shop_url: str) -> None:
+    """Run the fake world outside: a card processor, a payment app, a bank, a carrier and the post. Its books and keys lie in SOUK_HOME."""
     with plain_errors():
         home = app.find_home()
         settings = SandboxSettings(
@@ -103,10 +104,16 @@ def sandbox(host: str, port: int, shop_url: str) -> None:
             carrier_webhook_url=f"{shop_url.rstrip('/')}/shippings/webhooks/sandbox",
             webhook_secret=sandbox_webhook_secret(home),
             api_key=find_secret(home, "sandbox_api_key").decode(),
+            mail_port=mail_port,
+            mail_webhook_url=f"{shop_url.rstrip('/')}/notifications/webhooks/mail",
         )
+        server.check_port(host, mail_port, "--mail-port")
         url = f"http://{host}:{port}"
-        names = ("SOUK_PAYMENTS_SANDBOX_URL", "SOUK_PAYMENTS_SANDBOX_BANK_URL", "SOUK_SHIPPING_SANDBOX_URL")
-        say(f"The sandbox is at {url}; start the shop with {' '.join(f'{name}={url}' for name in names)}")
+        names = (
+            "SOUK_PAYMENTS_SANDBOX_URL", "SOUK_PAYMENTS_SANDBOX_BANK_URL", "SOUK_SHIPPING_SANDBOX_URL", "SOUK_NOTIFICATIONS_SANDBOX_URL",
+        )  # fmt: skip
+        mail = f"SOUK_NOTIFICATIONS_SMTP_HOST={host} SOUK_NOTIFICATIONS_SMTP_PORT={mail_port}"
+        say(f"The sandbox is at {url}; start the shop with {' '.join(f'{name}={url}' for name in names)} {mail}")
         server.run(lambda: run_sandbox(settings, host, port))
 
 
@@ -123,7 +130,7 @@ def bench(arguments: tuple[str, ...]) -> None:
 
 def know_sandbox() -> None:
     """A shop that is told only where the sandbox is finds its keys in SOUK_HOME, where `souk sandbox` has put them."""
-    for context, doors in (("PAYMENTS", ("URL", "BANK_URL")), ("SHIPPING", ("URL",))):
+    for context, doors in (("PAYMENTS", ("URL", "BANK_URL")), ("SHIPPING", ("URL",)), ("NOTIFICATIONS", ("URL",))):
         if any(os.environ.get(f"SOUK_{context}_SANDBOX_{door}") for door in doors):
             home = app.find_home()
             os.environ.setdefault(f"SOUK_{context}_SANDBOX_API_KEY", find_secret(home, "sandbox_api_key").decode())

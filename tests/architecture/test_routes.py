@@ -9,14 +9,14 @@ from tests.architecture.source import assert_none
 
 from souk.kit.http import PUBLIC, SIGNED_IN, route
 
-ACCESS = {"public", "signed_in", "admin", "guest_or_user", "signed_webhook"}
+ACCESS = {"public", "signed_in", "admin", "guest_or_user", "signed_webhook", "ticket_or_user"}
 # Routes for machines, outside the description on purpose.
 UNDOCUMENTED = {"GET /docs/assets/{}", "GET /openapi.json", "GET /metrics", "GET /", "GET /jobs/page", "GET /jobs/page/{}"}
 # What anybody may do without a token. Add to it only what is meant for strangers.
 OPEN_WRITES = {
     "POST /auth/register", "POST /auth/signup", "POST /user/register", "POST /auth/login", "POST /user/login", "POST /auth/refresh",
     "POST /auth/logout", "POST /auth/password/forgot", "POST /auth/password/reset", "POST /auth/email/verify",
-    "POST /carts", "POST /products/{}/views", "POST /quotes", "POST /shippings/rates",
+    "POST /carts", "POST /products/{}/views", "POST /quotes", "POST /shippings/rates", "POST /notifications/unsubscribe/{}",
 }  # fmt: skip
 
 

@@ -352,6 +352,8 @@ class Full:
     def refuse(self, headers: list[tuple[bytes, bytes]]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         return 503, [(b"retry-after", b"1")], b"full"
 
+    def close(self) -> None: ...
+
 
 BIG = b"x" * (MOST_WHOLE_BYTES + 1)
 

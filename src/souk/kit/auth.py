@@ -65,8 +65,8 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     nbf: float = 0.0
 
 
-class _Known(msgspec.Struct, frozen=True):
-    """A token whose signature is right: whose it is, and from when to when (Unix seconds)."""
+class Grant(msgspec.Struct, frozen=True):
+    """What somebody may do because of what they brought: who they are, and from when to when (Unix seconds)."""
 
     principal: Principal
     issued_at: float
@@ -99,7 +99,7 @@ class Verifier:
         self._has_learned = False
         self._keys: dict[str, VerifyKey] = {}
         self._void_before: dict[UUID | None, float] = {}
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, Grant] = {}
         self._unknown_key = asyncio.Event()
 
     def learn(self, policy: TokenPolicy) -> None:
@@ -112,7 +112,11 @@ class Verifier:
         self._void_before = {revoked.subject_id: revoked.before for revoked in policy.revocations}
 
     def verify(self, token: str) -> Principal:
-        """Whose token this is; raises Unauthenticated, or Unavailable as long as no policy has been heard of."""
+        """Whose token this is; raises what `find_grant` raises."""
+        return self.find_grant(token).principal
+
+    def find_grant(self, token: str) -> Grant:
+        """What this token grants; raises Unauthenticated, or Unavailable as long as no policy has been heard of."""
         if not self._has_learned:
             raise Unavailable("the keys of access tokens are not known yet")
         # Under its digest: a token is ten times as long.
@@ -123,13 +127,18 @@ class Verifier:
             if len(self._known) >= KEPT_TOKENS:
                 self._known.clear()
             self._known[digest] = known
-        void_before = max(self._void_before.get(known.principal.session_id, 0.0), self._void_before.get(known.principal.user_id, 0.0))
-        if known.expires_at <= time.time() or known.issued_at < void_before:
+        if not self.holds(known):
             self._known.pop(digest, None)
             raise Unauthenticated
-        return known.principal
+        return known
 
-    def _check(self, token: str) -> _Known:
+    def holds(self, grant: Grant) -> bool:
+        """Whether what was granted once is still good: its time is not over, and nobody has revoked it."""
+        who = grant.principal
+        void_before = max(self._void_before.get(who.session_id, 0.0), self._void_before.get(who.user_id, 0.0))
+        return grant.issued_at >= void_before and grant.expires_at > time.time()
+
+    def _check(self, token: str) -> Grant:
         if len(token) > LONGEST_TOKEN:
             raise Unauthenticated
         try:
@@ -144,7 +153,7 @@ class Verifier:
         if claims.iss != ISSUER or claims.aud != AUDIENCE or max(claims.iat, claims.nbf) > now + CLOCK_SKEW_S:
             raise Unauthenticated
         owned = tuple(seller_id for place, seller_id in enumerate(claims.sellers) if place in claims.owned)
-        return _Known(Principal("user", claims.sub, claims.roles, claims.sellers, claims.sid, owned), claims.iat, claims.exp)
+        return Grant(Principal("user", claims.sub, claims.roles, claims.sellers, claims.sid, owned), claims.iat, claims.exp)
 
     def _find_key(self, segment: bytes) -> VerifyKey:
         """The key that a token's header names; its algorithm is ours to say, and the header has to agree."""

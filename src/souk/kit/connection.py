@@ -53,6 +53,9 @@ class Gate(Protocol):
     def refuse(self, headers: list[Header]) -> tuple[int, list[Header], bytes]:
         """Status, headers and body of the answer for one that is not."""
 
+    def close(self) -> None:
+        """Nothing new is taken in: what would never end by itself is to end now."""
+
 
 class Listening(Protocol):
     """What connections share: the app behind them, its gate, and what is under way."""
@@ -230,6 +233,13 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
         elif (self.cycle is None or self.cycle.response_complete) and now - max(self._since, self._heard_at) > NEXT_WITHIN_S:
             self.transport.abort()
+
+    def shutdown(self) -> None:
+        """The server stops. An answer without an end ends by itself, unless its client does not read it."""
+        if self.flow.write_paused and self.cycle is not None and "endless" in self.cycle.scope:
+            self.transport.abort()
+        else:
+            super().shutdown()
 
     def pause_writing(self) -> None:
         self._stuck_since = monotonic()

@@ -10,14 +10,15 @@ from urllib.parse import unquote_to_bytes
 from prometheus_client import Counter
 from uuid_utils import uuid7
 
-from souk.kit.auth import Verifier
-from souk.kit.callers import ANONYMOUS, Caller, Principal, set_caller
+from souk.kit.auth import Grant, Verifier
+from souk.kit.callers import ANONYMOUS, Caller, set_caller
 from souk.kit.cardnumbers import refuse_card_numbers
 from souk.kit.cors import Cors, Header
 from souk.kit.errors import DomainError, InvalidField, Unauthenticated, Unavailable
 from souk.kit.fastpath import FastRoutes
 from souk.kit.overload import overload
 from souk.kit.problems import encode_problem
+from souk.kit.streams import Streams
 from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS, REQUESTS_SHED
 
 Scope = dict[str, Any]
@@ -46,6 +47,7 @@ class Front:
         self._fast = fast
         self._verifier = verifier
         self._cors = cors
+        self._streams = Streams(verifier)
 
     def enter(self, method: str, path: str) -> bool:
         """Whether a request may come in. This is asked before anything is done for it, or sending it away would not help."""
@@ -62,6 +64,10 @@ class Front:
     def refuse(self, headers: list[Header]) -> tuple[int, list[Header], bytes]:
         """The answer to a request that may not come in: ready, and without an id of the request."""
         return 503, SHED_HEADERS + self._cors.describe(dict(headers)), SHED
+
+    def close(self) -> None:
+        """The server stops: streams end, and their clients go on elsewhere or later."""
+        self._streams.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -81,7 +87,8 @@ class Front:
             return
         try:
             _inspect_address(scope)
-            set_caller(self._find_caller(scope["path"], headers, request_id))
+            grant = self._find_grant(scope["path"], headers)
+            set_caller(_make_caller(grant, headers, request_id))
         except DomainError as refusal:
             set_caller(Caller(request_id=request_id))
             await _refuse(reply, refusal.status, refusal.code, str(refusal))
@@ -91,34 +98,37 @@ class Front:
         else:
             call, receive = await self._fast.take(scope, headers, receive)
             if call is None:
+                scope["streams"], scope["grant"] = self._streams, grant
                 await self.app(scope, receive, reply.send)
             else:
                 answer = await call()
                 await reply.answer(answer.status, answer.headers, answer.body)
         _count(method, reply.status)
-        REQUEST_SECONDS.observe(time.perf_counter() - began)
+        if "endless" not in scope:  # as long as its client listened
+            REQUEST_SECONDS.observe(time.perf_counter() - began)
 
-    def _find_caller(self, path: str, headers: dict[bytes, bytes], request_id: str) -> Caller:
-        key = headers.get(b"idempotency-key", b"").decode("latin-1") or None
-        if key is not None and not VISIBLE.fullmatch(key):
-            raise InvalidField("Idempotency-Key", "is to be 1 to 255 visible ASCII characters")
-        guest_token = headers.get(b"souk-token", b"").decode("latin-1").strip() or None
-        if guest_token is not None and not VISIBLE.fullmatch(guest_token):
-            raise InvalidField("Souk-Token", "is not one that we gave")
-        return Caller(self._find_principal(path, headers), request_id, key, guest_token)
-
-    def _find_principal(self, path: str, headers: dict[bytes, bytes]) -> Principal:
+    def _find_grant(self, path: str, headers: dict[bytes, bytes]) -> Grant | None:
         authorization = headers.get(b"authorization")
         if authorization is None:
-            return ANONYMOUS
+            return None
         scheme, _, token = authorization.decode("latin-1").partition(" ")
         try:
-            return self._verifier.verify(token.strip() if scheme.lower() == "bearer" else "")
+            return self._verifier.find_grant(token.strip() if scheme.lower() == "bearer" else "")
         except Unauthenticated:
             # A client that sends its stale token with everything has to be able to renew it; what needs a user refuses itself.
             if path.startswith("/auth/"):
-                return ANONYMOUS
+                return None
             raise
+
+
+def _make_caller(grant: Grant | None, headers: dict[bytes, bytes], request_id: str) -> Caller:
+    key = headers.get(b"idempotency-key", b"").decode("latin-1") or None
+    if key is not None and not VISIBLE.fullmatch(key):
+        raise InvalidField("Idempotency-Key", "is to be 1 to 255 visible ASCII characters")
+    guest_token = headers.get(b"souk-token", b"").decode("latin-1").strip() or None
+    if guest_token is not None and not VISIBLE.fullmatch(guest_token):
+        raise InvalidField("Souk-Token", "is not one that we gave")
+    return Caller(ANONYMOUS if grant is None else grant.principal, request_id, key, guest_token)
 
 
 def _read_request_id(headers: dict[bytes, bytes]) -> str:

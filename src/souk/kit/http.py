@@ -56,7 +56,9 @@ ADMIN = Access("admin", _admin, ("bearer",))
 GUEST_OR_USER = Access("guest_or_user", _guest_or_user, ("bearer", "guest"))
 # The caller proves itself otherwise, by a signature over the body.
 SIGNED_WEBHOOK = Access("signed_webhook", _anybody)
-ACCESS = {one.name: one for one in (PUBLIC, SIGNED_IN, ADMIN, GUEST_OR_USER, SIGNED_WEBHOOK)}
+# A user with an access token, or with a ticket in the address: the route redeems it.
+TICKET_OR_USER = Access("ticket_or_user", _anybody, ("bearer",))
+ACCESS = {one.name: one for one in (PUBLIC, SIGNED_IN, ADMIN, GUEST_OR_USER, SIGNED_WEBHOOK, TICKET_OR_USER)}
 
 PROBLEMS = {
     400: "The request cannot be read",

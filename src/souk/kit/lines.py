@@ -13,7 +13,9 @@ class Silent(Exception):
 
 
 class Unreachable(Exception):
-    """The question did not get there, or they said that they did nothing."""
+    """The question did not get there, or they said that they did nothing; and when to ask again, if they said so."""
+
+    retry_after_s: float | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -64,7 +66,10 @@ class Line:
         except NO_ANSWER as failure:
             raise failed(path, failure) from failure
         if answer.status == 429:
-            raise Unreachable(f"{path}: it has too much to do")
+            busy = Unreachable(f"{path}: it has too much to do")
+            wait = response.headers.get("Retry-After", "")
+            busy.retry_after_s = float(wait) if wait.isdecimal() else None
+            raise busy
         if answer.status >= 500:
             raise Silent(f"{path}: it answered {answer.status}")
         return answer

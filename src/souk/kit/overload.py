@@ -7,6 +7,8 @@ many requests may be under way: fewer at once when waits are long, slowly more w
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import Final
 
@@ -64,6 +66,15 @@ class Overload:
         """Whether a request that comes now is to be sent away."""
         limit = self.limit * READING_SHARE if method in READING else self.limit
         return self.under_way >= limit and not path.startswith(ALWAYS)
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Inside, what is done for a request that came in is no load: it waits for what others do."""
+        self.under_way -= 1
+        try:
+            yield
+        finally:
+            self.under_way += 1
 
     def adjust(self, now: float) -> None:
         """Fewer requests at once if everything waits too long; more if it does not, and they are wanted."""

@@ -94,6 +94,8 @@ class Listener:
         """Take nothing new, and end when what is under way has been answered, or after FINISH_WITHIN_S."""
         if self._server is not None:
             self._server.close()
+        if self.gate is not None:
+            self.gate.close()
         for connection in list(self.state.connections):
             connection.shutdown()
         # Each of them ends with the answer to its request, which may still be coming in.

@@ -7,6 +7,7 @@ LOOK_AGAIN_S = 0.25
 
 new_notices = Bell()
 due_messages = Bell()
+campaign_moves = Bell()
 
 
 def wake_planner(tx: Transaction) -> None:
@@ -17,3 +18,8 @@ def wake_planner(tx: Transaction) -> None:
 def wake_senders(tx: Transaction) -> None:
     """There are messages to send when this transaction has committed."""
     tx.after_commit.append(due_messages.ring)
+
+
+def wake_campaigns(tx: Transaction) -> None:
+    """A campaign is to begin, to go on or to stop when this transaction has committed."""
+    tx.after_commit.append(campaign_moves.ring)

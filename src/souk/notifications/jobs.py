@@ -2,8 +2,8 @@
 
 from souk.kit.jobs import every
 from souk.kit.loops import whenever
-from souk.notifications import forgetting, planning, prices
-from souk.notifications.bells import new_notices
+from souk.notifications import announcing, fanning_out, forgetting, in_app, planning, prices, sending, streaming
+from souk.notifications.bells import campaign_moves, due_messages, new_notices
 
 
 @whenever(new_notices, alone=True)
@@ -12,13 +12,49 @@ async def plan_messages() -> int:
     return await planning.plan_all()
 
 
+@whenever(due_messages, alone=False)
+async def fill_feeds() -> int:
+    """Bring messages of the channel in_app into the feeds."""
+    return await in_app.deliver_in_app()
+
+
+@whenever(due_messages, alone=False)
+async def send_emails() -> int:
+    """Send what is due by e-mail."""
+    return await sending.send_due("email")
+
+
+@whenever(due_messages, alone=False)
+async def send_texts() -> int:
+    """Send what is due by SMS."""
+    return await sending.send_due("sms")
+
+
+@whenever(due_messages, alone=False)
+async def send_pushes() -> int:
+    """Send what is due to apps."""
+    return await sending.send_due("push")
+
+
 @whenever(new_notices, alone=True)
 async def tell_of_prices() -> int:
     """Find prices that have dropped, and tell those who keep the products in mind."""
     return await prices.compare_prices() + await prices.tell_of_drops()
 
 
+@whenever(campaign_moves, alone=True)
+async def move_campaigns() -> int:
+    """Begin campaigns in time, tell their recipients page by page, and end them."""
+    return await fanning_out.move_campaigns()
+
+
+@every(60.0)
+async def forget_old_tickets() -> int:
+    """Drop tickets of streams that nobody has used, and what sellers wrote that is not counted any more."""
+    return await streaming.forget_old_tickets() + await announcing.forget_written()
+
+
 @every(3600.0)
 async def forget_old_messages() -> int:
-    """Drop whole months of messages and notices that lie too far back, and old prices."""
+    """Drop whole months of messages, notices and feeds that lie too far back, and old prices."""
     return await forgetting.forget_old_messages() + await prices.forget_old_prices()

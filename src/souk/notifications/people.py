@@ -31,10 +31,17 @@ EMPTY_MESSAGES = """
         reason = CASE status WHEN 'waiting' THEN 'erased' ELSE reason END
     WHERE user_id = ANY($1)
 """
+# After the messages, whose rows keep everybody from bringing one of them into a feed meanwhile.
+LOCK_FEED = "SELECT id FROM notifications.feed_item WHERE user_id = ANY($1) ORDER BY id FOR UPDATE"
+FORGET_FEED = "DELETE FROM notifications.feed_item WHERE user_id = ANY($1)"
+FORGET_TICKETS = "DELETE FROM notifications.stream_ticket WHERE user_id = ANY($1)"
 FORGET_FAVORITES = "DELETE FROM notifications.favorite WHERE user_id = ANY($1)"
 LIST_MESSAGES = """
     SELECT id, channel, kind, topic, content, status, reason, due_at, sent_at, created_at
     FROM notifications.message WHERE user_id = $1 ORDER BY id LIMIT 100000
+"""
+LIST_FEED = """
+    SELECT id, message, link, sent_at, read_at, archived_at FROM notifications.feed_item WHERE user_id = $1 ORDER BY id LIMIT 100000
 """
 LIST_FAVORITES = "SELECT product_id FROM notifications.favorite WHERE user_id = $1 ORDER BY product_id LIMIT 100000"
 
@@ -62,6 +69,17 @@ class Told(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class InFeed(msgspec.Struct, frozen=True):
+    """What lies in somebody's feed, and what they did with it."""
+
+    id: UUID
+    message: str
+    link: str | None
+    sent_at: datetime
+    read_at: datetime | None
+    archived_at: datetime | None
+
+
 async def lock_people(tx: Transaction, user_ids: Sequence[UUID]) -> frozenset[UUID]:
     """Keep everybody else from planning for these people until the transaction ends; who of them is gone."""
     if not user_ids:
@@ -74,7 +92,7 @@ async def forget_people(tx: Transaction, user_ids: Sequence[UUID]) -> None:
     """Forget what people who are gone were told, and do not tell them what was on its way. That there were messages stays."""
     await lock_people(tx, user_ids)
     await tx.run(REMEMBER, user_ids)
-    for statement in (DROP_NOTICES, LOCK_MESSAGES, EMPTY_MESSAGES, FORGET_FAVORITES):
+    for statement in (DROP_NOTICES, LOCK_MESSAGES, EMPTY_MESSAGES, LOCK_FEED, FORGET_FEED, FORGET_TICKETS, FORGET_FAVORITES):
         await tx.run(statement, user_ids)
 
 
@@ -83,5 +101,6 @@ async def export_messages(user_id: UUID) -> dict[str, object]:
     """What somebody was told, and of which products they hear when they cost less."""
     return {
         "messages": await db.all(Told, LIST_MESSAGES, user_id),
+        "feed": await db.all(InFeed, LIST_FEED, user_id),
         "watched_products": [row.product_id for row in await db.all(_Product, LIST_FAVORITES, user_id)],
     }

@@ -49,6 +49,17 @@ FIND_UNTOLD_SELLERS = """
         SELECT FROM notifications.notice AS o
         WHERE o.fact_id = n.fact_id AND o.kind = CASE n.kind WHEN 'order_placed' THEN 'seller_order_placed' ELSE 'order_placed' END)
 """
+FIND_UNFINISHED = """
+    SELECT c.id AS key, jsonb_build_object('open', count(*)) AS found
+    FROM notifications.campaign AS c JOIN notifications.message AS m ON m.notice_id = c.id AND m.kind = 'campaign'
+    WHERE c.status = 'sent' AND m.status IN ('waiting', 'sending') GROUP BY c.id
+"""
+# As long as none of its messages is old enough to be gone.
+FIND_MISCOUNTED = """
+    SELECT c.id AS key, jsonb_build_object('recipients', c.recipients, 'told', count(DISTINCT m.user_id)) AS found
+    FROM notifications.campaign AS c LEFT JOIN notifications.message AS m ON m.notice_id = c.id AND m.kind = 'campaign'
+    WHERE c.begun_at > now() - interval '30 days' GROUP BY c.id HAVING count(DISTINCT m.user_id) <> c.recipients
+"""
 
 RULES = (
     Rule("I12.planned", "Every notice is planned or dropped", FIND_UNPLANNED, settled=True),
@@ -61,4 +72,6 @@ RULES = (
     Rule("I12.asked", "Before a message was sent it was looked at whether it is wanted", FIND_UNASKED),
     Rule("I12.mandatory", "What is mandatory is withheld from nobody who can be reached", FIND_WITHHELD),
     Rule("I12.sellers", "Of every order that its buyer is told of its sellers are told, and of no other", FIND_UNTOLD_SELLERS),
+    Rule("I12.campaigns", "Of a campaign that is sent no message is on its way", FIND_UNFINISHED),
+    Rule("I12.recipients", "As many people as a campaign counts have a message of it", FIND_MISCOUNTED),
 )

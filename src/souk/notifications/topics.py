@@ -62,6 +62,7 @@ KINDS: dict[str, Kind] = {
         Kind("items_cancelled", ORDER_UPDATES),
         Kind("order_refunded", ORDER_UPDATES),
         Kind("payment_failed", ORDER_UPDATES),
+        Kind("order_message", ORDER_UPDATES),
         Kind("return_approved", RETURNS),
         Kind("return_refused", RETURNS),
         Kind("return_received", RETURNS),

@@ -18,6 +18,8 @@ ALIASES = (
     ("POST", "/order/create", "/orders"),
     ("GET", "/order/{}", "/orders/{}"),
     ("DELETE", "/order/{}", "/orders/{}"),
+    ("GET", "/notification/{}", "/users/{}/notifications"),
+    ("POST", "/notification/create", "/notifications"),
 )
 
 PARAMETER = re.compile(r"\{[^}]+\}")

@@ -25,6 +25,8 @@ from souk.sandbox import (
     control,
     disputes,
     parcels,
+    post_api,
+    post_book,
     transfers,
     webhooks,
 )
@@ -37,9 +39,12 @@ log = logging.getLogger("souk.sandbox")
 
 Hook = Callable[[], Awaitable[None]]
 
-API_ROUTES = [*card_api.ROUTES, *checkout_api.ROUTES, *bank_api.ROUTES, *carrier_api.ROUTES]
+API_ROUTES = [*card_api.ROUTES, *checkout_api.ROUTES, *bank_api.ROUTES, *carrier_api.ROUTES, *post_api.ROUTES]
 SCHEMA = "".join(
-    (book.SCHEMA, webhooks.SCHEMA, charges.SCHEMA, checkouts.SCHEMA, disputes.SCHEMA, transfers.SCHEMA, calls.SCHEMA, parcels.SCHEMA),
+    (
+        book.SCHEMA, webhooks.SCHEMA, charges.SCHEMA, checkouts.SCHEMA, disputes.SCHEMA, transfers.SCHEMA, calls.SCHEMA, parcels.SCHEMA,
+        post_book.SCHEMA,
+    ),
 )
 # Longer than a client keeps a connection that it does not use: then it is the client that ends it.
 NEXT_WITHIN_S = 75
@@ -62,7 +67,7 @@ async def run(settings: SandboxSettings, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. What was answered is in the book even when neither comes."""
     refuse_taken_port(host, port)
     world = World(settings, SCHEMA)
-    await world.open()
+    await world.open(host)
     server = Serving(
         Config(
             build_app(world), host=host, port=port, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
@@ -104,7 +109,7 @@ def build_app(world: World, on_startup: Sequence[Hook] = (), on_shutdown: Sequen
     return Litestar(
         route_handlers=[
             Router("/v1", route_handlers=API_ROUTES, before_request=pass_api),
-            Router("/control", route_handlers=[*control.ROUTES, *carrier_api.STRINGS], before_request=pass_control),
+            Router("/control", route_handlers=[*control.ROUTES, *carrier_api.STRINGS, *post_api.STRINGS], before_request=pass_control),
             Router("/", route_handlers=approvals.ROUTES, before_request=pass_page),
             get_health,
         ],

@@ -1,6 +1,7 @@
 """What the sandbox is told once, at its start."""
 
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
@@ -19,6 +20,9 @@ class SandboxSettings(Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
     public_url: str = ""  # where a browser reaches the sandbox; empty means the address that the merchant called
     carrier_webhook_url: str = ""  # where the carrier tells of parcels; empty means that it tells nobody
+    mail_port: int = 0  # where letters are taken over SMTP; 0 means nowhere
+    mail_security: Literal["none", "starttls", "tls"] = "none"
+    mail_webhook_url: str = ""  # where the shop hears of letters that came back; empty means that it does not
     timeout_s: float = 30.0
     checkout_ttl_s: float = 900.0
     bank_webhook_url: str = ""  # empty means the same door as for payments

@@ -9,7 +9,11 @@ from typing import TextIO
 
 from souk.sandbox import book, checkouts, disputes, parcels, transfers
 from souk.sandbox.behaviours import Moods
+from souk.sandbox.certificates import make_context
 from souk.sandbox.courier import Courier, count_untried
+from souk.sandbox.mail_server import MailServer, PostOffice
+from souk.sandbox.post_habits import PostMoods
+from souk.sandbox.post_reports import Reporter
 from souk.sandbox.settings import SandboxSettings
 from souk.sandbox.webhooks import Outbox
 from souk.sandbox.writer import Writer
@@ -25,21 +29,36 @@ class World:
         self.writer = Writer(settings.home / "sandbox.db", schema)
         self.outbox = Outbox(settings)
         self.courier = Courier(settings, self.writer, self.moods)
+        self.post_moods = PostMoods(settings.seed)
+        self.reporter = Reporter(settings, self.writer)
+        self._mail: MailServer | None = None
         self._closing = asyncio.Event()
         self._woken = asyncio.Event()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._lock: TextIO | None = None
 
-    async def open(self) -> None:
+    async def open(self, host: str = "127.0.0.1") -> None:
         self.settings.home.mkdir(parents=True, exist_ok=True)
         self._lock = lock_home(self.settings)
         await self.writer.open()
         birth = str(self.settings.seed) if self.settings.seed else secrets.token_hex(16)
         await self.writer.write(partial(book.mark_birth, birth=birth))
         self._tasks = (asyncio.create_task(self.courier.run()), asyncio.create_task(self._run_clock()))
+        if self.settings.mail_port:
+            await self._open_mail(host)
+
+    async def _open_mail(self, host: str) -> None:
+        office = PostOffice(self.writer, self.post_moods, self.pause, self.reporter.tell_later)
+        security = self.settings.mail_security
+        context = None if security == "none" else make_context(self.settings.home)
+        self._mail = MailServer(office, self.settings.api_key, context, implicit=security == "tls")
+        await self._mail.open(host, self.settings.mail_port)
 
     async def close(self) -> None:
         self.release_waiting()
+        if self._mail is not None:
+            await self._mail.close()
+        await self.reporter.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

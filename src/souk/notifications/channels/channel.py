@@ -31,10 +31,11 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Later(msgspec.Struct, frozen=True):
-    """They did not take it, and may later; not before so many seconds if they said so."""
+    """They did not take it, and may later; not before so many seconds if they said so. Perhaps nobody asked them for it yet."""
 
     reason: str
     after_s: float | None = None
+    tried: bool = True
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -53,4 +54,7 @@ class Carrier(Protocol):
         """What became of each, in their order. Never raises for one of them."""
 
     async def find_accepted(self, ids: Sequence[UUID]) -> frozenset[UUID] | None:
-        """Which of these they have taken, from their own book; None if they keep none that we can read."""
+        """Which of these they have taken, from their own book; None if they keep none that we can read. Raises Silent or Unreachable."""
+
+    async def close(self) -> None:
+        """Hang up."""

@@ -1,0 +1,237 @@
+"""A campaign by e-mail from a shop that is killed again and again: who got it how often, how fast, and what the post could take."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import msgspec
+import uvloop
+
+from bench.shop import Stock, filled, wait_until_listening
+from souk import app, notifications, users
+from souk.kit.callers import SYSTEM, Caller, Principal, asking
+from souk.kit.config import find_secret
+from souk.kit.ids import new_id
+from souk.notifications.campaign_types import NewCampaign, Schedule, Words
+from souk.notifications.channels.channel import Accepted, Letter
+from souk.notifications.channels.email import Email
+from souk.notifications.rendering import Recipient, Told, render_letter
+from souk.notifications.settings import Settings, place, settings
+
+TEXT = "Everything made of linen is a fifth cheaper, and of wool, too.\n\nUntil Sunday, in all sizes, as long as there is some."
+WORDS = {"en": Words("The spring sale has begun", TEXT), "de": Words("Der Frühjahrsverkauf hat begonnen", TEXT)}
+# As many letters as show what the post can take.
+MOST_BARE = 20_000
+LOOK_S = 0.05
+COUNT_OPEN = "SELECT count(*) FROM notifications.message WHERE channel = 'email' AND status IN ('waiting', 'sending')"
+COUNT_STATES = """
+    SELECT status, coalesce(reason, '') AS reason, count(*) AS count FROM notifications.message
+    WHERE channel = 'email' AND kind = 'campaign' GROUP BY 1, 2
+"""
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How many are told, how often the shop dies, and the seed of when."""
+
+    recipients: int
+    kills: int
+    seed: int = 1
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Rates are recipients a second: of the shop while it ran, over all with its deaths, and of a bare loop over the same connections."""
+
+    recipients: int
+    kills: int
+    once: int
+    more_than_once: int
+    never: int
+    states: dict[str, int]
+    per_s: float
+    with_kills_per_s: float
+    floor_per_s: float
+    share_of_floor: float
+    resume_s_median: float
+    resume_s_worst: float
+
+
+class Post:
+    """The sandbox's post, a process of its own."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url, self._headers = url, {"Authorization": f"Bearer {key}"}
+
+    def read(self, path: str) -> dict[str, object]:
+        with urlopen(Request(self._url + path, headers=self._headers), timeout=30) as answer:
+            found: dict[str, object] = msgspec.json.decode(answer.read())
+            return found
+
+    def count(self) -> int:
+        return int(str(self.read("/v1/letters/count")["letters"]))
+
+    def recipients(self, after: int) -> Counter[str]:
+        """How often each address got something, after so many letters."""
+        found: Counter[str] = Counter()
+        position: object = after
+        while position is not None:
+            page = self.read(f"/v1/letters?after={position}&limit=10000")
+            found.update(str(one["recipient"]) for one in page["items"])  # type: ignore[attr-defined]
+            position = page["next"]
+        return found
+
+
+@contextmanager
+def post_office(home: Path, port: int, mail_port: int) -> Iterator[Post]:
+    command = [sys.executable, "-m", "souk", "sandbox", "--port", str(port), "--mail-port", str(mail_port)]
+    process = subprocess.Popen(command, env={**os.environ, "SOUK_HOME": str(home)})
+    try:
+        wait_until_listening(mail_port)
+        wait_until_listening(port)
+        yield Post(f"http://127.0.0.1:{port}", find_secret(home, "sandbox_api_key").decode())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def measure(home: Path, size: Size, port: int) -> Report:
+    """Fill a shop with people, let it tell all of them something, kill it meanwhile, and look into the book of the post."""
+    home = home.resolve()
+    with filled(home, Stock(10), 0) as (dsn, _), post_office(home, port + 1, port + 2) as post:
+        addresses = uvloop.run(prepare(dsn, size.recipients))
+        wanted = set(addresses)
+        environment = {
+            "DATABASE_URL": dsn, "SOUK_LOG_LEVEL": "WARNING", "SOUK_NOTIFICATIONS_SANDBOX_URL": f"http://127.0.0.1:{port + 1}",
+            "SOUK_NOTIFICATIONS_SMTP_HOST": "127.0.0.1", "SOUK_NOTIFICATIONS_SMTP_PORT": str(port + 2),
+        }  # fmt: skip
+        bare = Settings(smtp_host="127.0.0.1", smtp_port=port + 2)
+        floor = uvloop.run(send_bare(home, bare, addresses[:MOST_BARE]))
+        before = post.count()
+        fates = run_and_kill({**os.environ, **environment}, port, post, size)
+        # Sellers are told that they may sell: that is none of this.
+        got = Counter({to: count for to, count in post.recipients(before).items() if to in wanted})
+        states = uvloop.run(count_states(dsn))
+    per_s = sum(letters for letters, _ in fates.stretches) / sum(seconds for _, seconds in fates.stretches)
+    resumes = sorted(fates.resumes) or [0.0]
+    return Report(
+        size.recipients, size.kills, sum(count == 1 for count in got.values()), sum(count > 1 for count in got.values()),
+        len(wanted - set(got)), states, round(per_s, 1), round(size.recipients / fates.took_s, 1), round(floor, 1),
+        round(per_s / floor, 3), round(resumes[len(resumes) // 2], 2), round(resumes[-1], 2),
+    )  # fmt: skip
+
+
+async def prepare(dsn: str, recipients: int) -> list[str]:
+    """People whose addresses are theirs, and a campaign for all of them that begins when the shop does."""
+    shop = app.read_shop(app.CONTEXTS, dsn)
+    addresses = [f"reader{number}@bench.example" for number in range(recipients)]
+    async with app.opened(shop):
+        with asking(Caller(principal=SYSTEM, request_id="bench")):
+            for start in range(0, recipients, 5_000):
+                some = addresses[start : start + 5_000]
+                await users.register_users(tuple(users.NewUser(id=new_id(), email=one, email_verified=True) for one in some))
+        with asking(Caller(Principal("user", new_id(), ("admin",)), request_id="bench", idempotency_key=str(new_id()))):
+            campaign = await notifications.create_campaign(
+                NewCampaign(name="Sale", words=WORDS, segment=users.Segment(user_ids=None, registered_from=None))
+            )
+            await notifications.set_campaign_schedule(campaign.id, Schedule())
+    return addresses
+
+
+async def send_bare(home: Path, how: Settings, addresses: Sequence[str]) -> float:
+    """Letters a second of nothing but the connections: the same letters, written before, to the same post."""
+    place.replace(home=home)
+    settings.replace(from_address=how.from_address)
+    told = [Told("campaign", {"subject": WORDS["en"].subject, "text": WORDS["en"].text})]
+    url = "http://127.0.0.1:8000/notifications/unsubscribe/" + "x" * 80
+    rendered = render_letter(told, Recipient("en"), url)
+    letters = [Letter(new_id(), to, rendered.subject, rendered.text, rendered.html, url) for to in addresses]
+    email = Email(how)
+    waiting = [letters[start : start + how.batch] for start in range(0, len(letters), how.batch)]
+
+    async def carry_some() -> None:
+        while waiting:
+            batch = waiting.pop()
+            while batch:
+                outcomes = await email.deliver(batch)
+                batch = [one for one, outcome in zip(batch, outcomes, strict=True) if not isinstance(outcome, Accepted)]
+
+    began = time.perf_counter()
+    await asyncio.gather(*(carry_some() for _ in range(how.batches)))
+    took = time.perf_counter() - began
+    await email.close()
+    return len(letters) / took
+
+
+class Fates(msgspec.Struct):
+    """What happened: how long in all, letters and seconds of each stretch of work, and how long it took to go on after each death."""
+
+    took_s: float
+    stretches: list[tuple[int, float]]
+    resumes: list[float]
+
+
+def run_and_kill(environment: dict[str, str], port: int, post: Post, size: Size) -> Fates:
+    """Run the shop until everybody was told, and kill it at so many moments, by the letters that have left."""
+    moments = sorted(random.Random(size.seed).sample(range(1, size.recipients), size.kills))
+    first = post.count()
+    fates = Fates(0.0, [], [])
+    began = time.perf_counter()
+    for moment in [*moments, size.recipients]:
+        started, count = time.perf_counter(), post.count()
+        process = start_shop(environment, port)
+        try:
+            while (now := post.count()) == count and now - first < size.recipients:
+                require_life(process)
+                time.sleep(LOOK_S)
+            went_on, count = time.perf_counter(), now
+            if len(fates.stretches):
+                fates.resumes.append(went_on - started)
+            while (now := post.count()) - first < moment:
+                require_life(process)
+                time.sleep(LOOK_S)
+            fates.stretches.append((now - count, time.perf_counter() - went_on))
+            if moment == size.recipients:
+                fates.took_s = time.perf_counter() - began
+                wait_until_all_is_known(environment["DATABASE_URL"])
+        finally:
+            process.kill()
+            process.wait(30)
+    return fates
+
+
+def start_shop(environment: dict[str, str], port: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "souk", "up", "--no-demo", "--port", str(port)], env=environment)
+
+
+def require_life(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        raise RuntimeError("the shop has died by itself")
+
+
+def wait_until_all_is_known(dsn: str, within: timedelta = timedelta(minutes=2)) -> None:
+    """Return when each message has ended."""
+    end = time.monotonic() + within.total_seconds()
+    while uvloop.run(ask(dsn, COUNT_OPEN)):
+        if time.monotonic() > end:
+            raise TimeoutError("messages do not end")
+        time.sleep(0.3)
+
+
+async def ask(dsn: str, statement: str) -> int:
+    async with app.opened(app.read_shop(app.CONTEXTS, dsn)):
+        return int(await app.database_of("notifications").value(statement))
+
+
+async def count_states(dsn: str) -> dict[str, int]:
+    async with app.opened(app.read_shop(app.CONTEXTS, dsn)):
+        rows = await app.database_of("notifications").pool.fetch(COUNT_STATES)
+    return {f"{row['status']} {row['reason']}".strip(): row["count"] for row in rows}

@@ -1,0 +1,29 @@
+"""The carriers that this shop has set up, by their channel."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from souk.notifications.channels.channel import Carrier
+from souk.notifications.channels.email import Email
+from souk.notifications.channels.sandbox import PostBook, Texts
+from souk.notifications.settings import Settings, settings
+from souk.notifications.types import Channel
+
+# Who is asked to carry what; the feed in the shop carries itself.
+CARRIED: tuple[Channel, ...] = ("email", "sms", "push")
+
+
+@lru_cache(maxsize=1)
+def _set_up(now: Settings) -> Mapping[Channel, Carrier]:
+    found: dict[Channel, Carrier] = {}
+    if now.smtp_host:
+        found["email"] = Email(now, PostBook(now) if now.sandbox_url else None)
+    if now.sandbox_url:
+        found["sms"] = Texts("sms", now)
+        found["push"] = Texts("push", now)
+    return found
+
+
+def find_carrier(channel: Channel) -> Carrier | None:
+    """Who carries what leaves on a channel; None if the shop has nobody for that."""
+    return _set_up(settings.now).get(channel)

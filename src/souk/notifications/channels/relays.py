@@ -1,0 +1,69 @@
+"""A relay as a pool of conversations, and which of two relays is asked while one of them is down."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from souk.notifications.channels.smtp import Closed, Conversation, Place, open_conversation
+
+# After a relay could not be reached it is left alone for a moment: its letters wait as a whole, not one by one.
+LEFT_ALONE_S = 5.0
+# A server that closes what nobody uses has not done so yet.
+IDLE_S = 20.0
+
+
+class Relay:
+    """So many conversations at the most; each carries letter after letter."""
+
+    def __init__(self, place: Place, connections: int, letters: int) -> None:
+        self.place = place
+        self.down_since: float | None = None
+        self._tried_at = 0.0
+        self._slots = asyncio.Semaphore(connections)
+        self._idle: list[tuple[Conversation, float]] = []
+        self._letters = letters
+
+    @property
+    def down_s(self) -> float:
+        """For how long it could not be reached."""
+        return 0.0 if self.down_since is None else time.monotonic() - self.down_since
+
+    @asynccontextmanager
+    async def conversation(self) -> AsyncIterator[Conversation]:
+        """One of the conversations, for a letter; raises Closed if there can be none now."""
+        async with self._slots:
+            conversation = self._find_idle() or await self._open()
+            try:
+                yield conversation
+            finally:
+                if conversation.open and conversation.letters < self._letters:
+                    self._idle.append((conversation, time.monotonic()))
+                else:
+                    await conversation.quit()
+
+    async def close(self) -> None:
+        for conversation, _ in self._idle:
+            await conversation.quit()
+        self._idle.clear()
+
+    def _find_idle(self) -> Conversation | None:
+        while self._idle:
+            conversation, since = self._idle.pop()
+            if conversation.open and time.monotonic() - since < IDLE_S:
+                return conversation
+            conversation.close()
+        return None
+
+    async def _open(self) -> Conversation:
+        now = time.monotonic()
+        if self.down_since is not None and now - self._tried_at < LEFT_ALONE_S:
+            raise Closed("cannot be reached")
+        try:
+            conversation = await open_conversation(self.place)
+        except Closed:
+            self._tried_at = time.monotonic()
+            self.down_since = self.down_since or now
+            raise
+        self.down_since = None
+        return conversation

@@ -1,0 +1,207 @@
+"""SMTP: conversations with a relay that go on from letter to letter, and what its answers mean."""
+
+import asyncio
+import re
+from collections import deque
+from typing import Literal, cast
+
+import msgspec
+from aiosmtplib import SMTP, SMTPException
+
+from souk.notifications.channels.channel import Accepted, Later, Outcome, Refused, Unknown
+from souk.notifications.settings import Security
+
+ENHANCED = re.compile(r"^[245]\.\d{1,3}\.\d{1,3}")
+LARGEST_REPLY_BYTES = 64 * 1024
+NO_SUCH_MAILBOX = (550, 551, 553)
+
+Phase = Literal["sender", "recipient", "content", "letter"]
+
+
+class Closed(Exception):
+    """The conversation is over: they hung up or no longer answer; or they said that they will hang up."""
+
+    def __init__(self, why: str, *, said: bool = False) -> None:
+        super().__init__(why)
+        self.said = said
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What they said: the code, and the enhanced one (RFC 3463) if they gave one. Their words may name a person and are not kept."""
+
+    code: int
+    enhanced: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.enhanced}".strip()
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a relay is and how it is spoken to."""
+
+    host: str
+    port: int
+    security: Security
+    username: str
+    password: str
+    verify: bool
+    timeout_s: float
+
+
+class Conversation(asyncio.Protocol):
+    """A connection to a relay that has greeted us. aiosmtplib opens it; it waits for each answer, and we need not (RFC 2920)."""
+
+    def __init__(self, client: SMTP, transport: asyncio.Transport, timeout_s: float) -> None:
+        self._client = client  # closes the connection when it is forgotten
+        self._transport = transport
+        self._timeout_s = timeout_s
+        self._pipelining = client.supports_extension("pipelining")
+        self._buffer = b""
+        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self.letters = 0
+        self.open = not transport.is_closing()
+        transport.set_protocol(self)
+
+    async def carry(self, sender: str, recipient: str, raw: bytes) -> Outcome:
+        """Hand a letter over. When it is closed afterwards, `open` says so."""
+        self.letters += 1
+        commands = (f"MAIL FROM:<{sender}>\r\n".encode(), f"RCPT TO:<{recipient}>\r\n".encode(), b"DATA\r\n")
+        phases: tuple[Phase, ...] = ("sender", "recipient", "content")
+        refused: Outcome | None = None
+        try:
+            if self._pipelining:
+                for phase, reply in zip(phases, await self._ask(b"".join(commands), 3), strict=True):
+                    refused = refused or judge(phase, reply)
+                began = reply.code == 354
+            else:
+                began = False
+                for phase, command in zip(phases, commands, strict=True):
+                    (reply,) = await self._ask(command, 1)
+                    began = reply.code == 354
+                    if (refused := judge(phase, reply)) is not None:
+                        break
+            if refused is not None:
+                # Who let us begin although they wanted nobody gets an empty letter, which is brought to nobody.
+                await self._ask(b".\r\n" if began else b"RSET\r\n", 1)
+                return refused
+        except Closed as closed:
+            return refused or Later(str(closed))
+        try:
+            (reply,) = await self._ask(stuff(raw), 1)
+        except Closed as closed:
+            return Later(str(closed)) if closed.said else Unknown(f"no answer to the letter: {closed}")
+        return judge("letter", reply) or Accepted()
+
+    async def _ask(self, said: bytes, answers: int) -> list[Reply]:
+        """Say something and hear so many answers; raises Closed."""
+        if not self.open:
+            raise Closed("they have hung up")
+        loop = asyncio.get_running_loop()
+        waiting: list[asyncio.Future[Reply]] = [loop.create_future() for _ in range(answers)]
+        self._waiting.extend(waiting)
+        self._transport.write(said)
+        replies = []
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                for one in waiting:
+                    replies.append(await one)
+                    if replies[-1].code == 421:
+                        raise Closed(str(replies[-1]), said=True)
+        except TimeoutError as silence:
+            self.close()
+            raise Closed("they do not answer") from silence
+        except Closed:
+            self.close()
+            raise
+        except asyncio.CancelledError:
+            # What they answer now is for nobody.
+            self.close()
+            raise
+        return replies
+
+    def close(self) -> None:
+        self.open = False
+        self._transport.close()
+        for one in self._waiting:
+            one.cancel()
+        self._waiting.clear()
+
+    async def quit(self) -> None:
+        """Say goodbye, if they still listen."""
+        if self.open:
+            self._transport.write(b"QUIT\r\n")
+        self.close()
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\r\n")
+        if len(self._buffer) > LARGEST_REPLY_BYTES:
+            self._lose("they talk nonsense")
+        for line in lines:
+            if line[3:4] == b"-" or not self.open:
+                continue
+            if not line[:3].isdigit():
+                self._lose("they talk nonsense")
+            elif self._waiting:
+                if not (answered := self._waiting.popleft()).done():
+                    answered.set_result(read_reply(line))
+            else:
+                # Nobody has asked: most often 421, before they hang up.
+                self.open = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose("the connection was lost")
+
+    def _lose(self, why: str) -> None:
+        self.open = False
+        self._transport.close()
+        for one in self._waiting:
+            if not one.done():
+                one.set_exception(Closed(why))
+                one.exception()
+        self._waiting.clear()
+
+
+async def open_conversation(place: Place) -> Conversation:
+    """Connect, encrypt, sign in. Raises Closed with what went wrong."""
+    client = SMTP(
+        hostname=place.host,
+        port=place.port,
+        use_tls=place.security == "tls",
+        start_tls=place.security == "starttls",
+        username=place.username or None,
+        password=place.password if place.username else None,
+        validate_certs=place.verify,
+        timeout=place.timeout_s,
+        local_hostname="localhost",
+    )
+    try:
+        await client.connect()
+        await client.ehlo()
+    except (SMTPException, OSError, ValueError) as failure:
+        client.close()
+        raise Closed(f"cannot be reached: {type(failure).__name__}") from failure
+    if client.transport is None:
+        raise Closed("cannot be reached: they hung up")
+    # The loop's transports are written in C and are no subclasses.
+    return Conversation(client, cast(asyncio.Transport, client.transport), place.timeout_s)
+
+
+def read_reply(line: bytes) -> Reply:
+    found = ENHANCED.match(line[4:].decode(errors="replace"))
+    return Reply(int(line[:3]), found[0] if found else "")
+
+
+def judge(phase: Phase, reply: Reply) -> Outcome | None:
+    """What a reply means for the letter; None if it goes on."""
+    if reply.code == (354 if phase == "content" else 250) or (phase == "recipient" and reply.code == 251):
+        return None
+    # What they have against the sender they have against the shop, whose owner can do something about it.
+    if reply.code < 500 or phase == "sender":
+        return Later(str(reply))
+    gone = reply.code in NO_SUCH_MAILBOX and reply.enhanced.startswith("5.1.")
+    return Refused(str(reply), bad_address=gone or (phase == "recipient" and reply.code in NO_SUCH_MAILBOX and not reply.enhanced))
+
+
+def stuff(raw: bytes) -> bytes:
+    """A letter as DATA wants it: dots at the beginning of lines doubled, and the one that ends it."""
+    return raw.replace(b"\r\n.", b"\r\n..") + (b".\r\n" if raw.endswith(b"\r\n") else b"\r\n.\r\n")

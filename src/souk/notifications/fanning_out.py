@@ -1,0 +1,176 @@
+"""Campaigns on their way: begun in time, told page by page, held or withdrawn where nobody has it yet, ended when all of it is out."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from souk import users
+from souk.kit.db import Transaction
+from souk.notifications import planning
+from souk.notifications.bells import wake_senders
+from souk.notifications.campaign_types import Campaign, choose_words
+from souk.notifications.campaigns import SHOWN, make_content
+from souk.notifications.database import db
+from souk.notifications.deciding import channels_for
+from souk.notifications.hours import zone_of
+from souk.notifications.messages import Draft, Planned, Situation, plan_drafts
+from souk.notifications.recipients import Recipient
+from souk.notifications.topics import KINDS
+from souk.notifications.types import NOBODY, Notice
+from souk.users import Contact
+
+# On the first clock of the world it is fourteen hours later than in UTC.
+BEGIN = """
+    UPDATE notifications.campaign SET status = 'sending', begun_at = now(), updated_at = now()
+    WHERE status = 'scheduled' AND scheduled_at - CASE WHEN local_time THEN interval '14 hours' ELSE interval '0' END <= now()
+"""
+FIND_OPEN = f"""
+    SELECT {SHOWN}, unsettled FROM notifications.campaign WHERE (status = 'sending') OR unsettled ORDER BY scheduled_at
+"""
+LOCK_SENDING = f"""
+    SELECT {SHOWN} FROM notifications.campaign WHERE id = $1 AND status = 'sending' AND planned_at IS NULL FOR UPDATE
+"""
+ADVANCE = """
+    UPDATE notifications.campaign
+    SET after_user_id = coalesce($2, after_user_id), recipients = recipients + $3, planned_at = CASE WHEN $4 THEN now() END,
+        updated_at = now()
+    WHERE id = $1
+"""
+FINISH = """
+    UPDATE notifications.campaign AS c SET status = 'sent', finished_at = now(), updated_at = now()
+    WHERE id = $1 AND status = 'sending' AND planned_at IS NOT NULL AND NOT unsettled AND NOT EXISTS (
+        SELECT FROM notifications.message WHERE notice_id = c.id AND kind = 'campaign' AND status IN ('waiting', 'sending')
+    )
+"""
+LOCK_STATUS = "SELECT status FROM notifications.campaign WHERE id = $1 FOR UPDATE"
+# What is held is put off by a thousand years, so that the time at which it was due is not lost.
+LOCK_TO_HOLD = """
+    SELECT id FROM notifications.message
+    WHERE notice_id = $1 AND kind = 'campaign' AND status = 'waiting' AND reason IS DISTINCT FROM 'paused' ORDER BY id LIMIT $2 FOR UPDATE
+"""
+HOLD = """
+    UPDATE notifications.message
+    SET reason = 'paused', due_at = due_at + interval '1000 years', give_up_at = give_up_at + interval '1000 years', updated_at = now()
+    WHERE id = ANY($1) AND status = 'waiting'
+"""
+LOCK_TO_RELEASE = """
+    SELECT id FROM notifications.message
+    WHERE notice_id = $1 AND kind = 'campaign' AND status = 'waiting' AND reason = 'paused' ORDER BY id LIMIT $2 FOR UPDATE
+"""
+RELEASE = """
+    UPDATE notifications.message
+    SET reason = NULL, due_at = due_at - interval '1000 years', updated_at = now(),
+        give_up_at = greatest(due_at - interval '1000 years', now()) + (give_up_at - due_at)
+    WHERE id = ANY($1) AND status = 'waiting'
+"""
+LOCK_TO_WITHDRAW = """
+    SELECT id FROM notifications.message
+    WHERE notice_id = $1 AND kind = 'campaign' AND status = 'waiting' ORDER BY id LIMIT $2 FOR UPDATE
+"""
+WITHDRAW = """
+    UPDATE notifications.message SET status = 'suppressed', reason = 'campaign_cancelled', updated_at = now()
+    WHERE id = ANY($1) AND status = 'waiting'
+"""
+SETTLE = "UPDATE notifications.campaign SET unsettled = false, updated_at = now() WHERE id = $1"
+
+# What becomes of messages that wait when their campaign stands so.
+CHANGES = {"paused": (LOCK_TO_HOLD, HOLD), "sending": (LOCK_TO_RELEASE, RELEASE), "cancelled": (LOCK_TO_WITHDRAW, WITHDRAW)}
+
+# Recipients of a page, and messages that are changed at once: a transaction of a fraction of a second.
+PAGE = 500
+CHANGED_AT_ONCE = 2_000
+
+
+class OpenCampaign(Campaign, frozen=True, kw_only=True):
+    """A campaign in which something is left to do."""
+
+    unsettled: bool
+
+
+class _Id(msgspec.Struct, frozen=True):
+    id: UUID
+
+
+async def move_campaigns() -> int:
+    """Take every campaign a step further; how many steps that were. It may be broken off and repeated anywhere."""
+    async with db.transaction() as tx:
+        done = await tx.run(BEGIN)
+    for one in await db.all(OpenCampaign, FIND_OPEN):
+        if one.unsettled:
+            done += await settle(one.id)
+        elif one.planned_at is None:
+            done += await plan_page(one)
+        else:
+            async with db.transaction() as tx:
+                done += await tx.run(FINISH, one.id)
+    return done
+
+
+async def plan_page(seen: Campaign) -> int:
+    """Write the messages of the next recipients, and how far that is, in one transaction; 0 if somebody else has done it, or stopped it."""
+    page = await users.list_contacts(seen.segment, seen.after_user_id, PAGE)
+    async with db.transaction() as tx:
+        found = await tx.maybe(Campaign, LOCK_SENDING, seen.id)
+        if found is None or found.after_user_id != seen.after_user_id:
+            return 0
+        if page:
+            situation = await planning.look_around(tx, sorted(one.user_id for one in page))
+            await planning.write_messages(tx, tuple(plan_messages(found, page, situation)))
+        await tx.run(ADVANCE, found.id, page[-1].user_id if page else None, len(page), len(page) < PAGE)
+    return 1
+
+
+def plan_messages(campaign: Campaign, page: Sequence[Contact], situation: Situation) -> Iterator[Planned]:
+    """What becomes of a campaign for each of these people on each channel: decided as for any other message."""
+    now = situation.now
+    for due_at, those in group_by_moment(campaign, page, now):
+        # Decided as if it were that moment, and looked at once more when it has come.
+        situation.now = due_at
+        for one in plan_drafts([draft for contact in those for draft in draft_messages(campaign, contact)], situation):
+            yield msgspec.structs.replace(one, decided_at=now)
+    situation.now = now
+
+
+def group_by_moment(campaign: Campaign, page: Iterable[Contact], now: datetime) -> Iterator[tuple[datetime, list[Contact]]]:
+    """When these people are to have it: now, or when their clock shows the time of the campaign, if that is not over."""
+    if not campaign.local_time or campaign.scheduled_at is None:
+        yield now, list(page)
+        return
+    by_zone: defaultdict[str, list[Contact]] = defaultdict(list)
+    for contact in page:
+        by_zone[contact.timezone].append(contact)
+    for zone, those in by_zone.items():
+        yield max(now, campaign.scheduled_at.replace(tzinfo=zone_of(zone)).astimezone(UTC)), those
+
+
+def draft_messages(campaign: Campaign, contact: Contact) -> Iterator[Draft]:
+    """What somebody may be told of a campaign, channel by channel. Its ids come from the campaign, the person and the channel."""
+    kind = KINDS["campaign"]
+    content = make_content(choose_words(campaign.words, contact.language), campaign.path)
+    begun_at = campaign.begun_at or campaign.created_at
+    notice = Notice(campaign.id, kind.name, campaign.id, "user", NOBODY, content, begun_at)
+    recipient = Recipient(contact.user_id, contact=contact)
+    return (Draft(notice, kind, recipient, channel, content) for channel in channels_for(kind.topic, contact))
+
+
+async def settle(campaign_id: UUID) -> int:
+    """Let some of the messages that wait know how their campaign stands; at least 1, until all of them do and it is settled."""
+    async with db.transaction() as tx:
+        status = await tx.value(LOCK_STATUS, campaign_id)
+        changed = await change_waiting(tx, campaign_id, status) if status in CHANGES else 0
+        if changed < CHANGED_AT_ONCE:
+            await tx.run(SETTLE, campaign_id)
+    return 1
+
+
+async def change_waiting(tx: Transaction, campaign_id: UUID, status: str) -> int:
+    """Hold, release or withdraw some messages; how many were looked at. What has left, or is just leaving, stays."""
+    lock, change = CHANGES[status]
+    ids = [row.id for row in await tx.all(_Id, lock, campaign_id, CHANGED_AT_ONCE)]
+    await tx.run(change, ids)
+    if status == "sending" and ids:
+        wake_senders(tx)
+    return len(ids)

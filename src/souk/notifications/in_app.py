@@ -1,0 +1,113 @@
+"""Messages of the channel in_app: each becomes a row of its reader's feed, once, and is sent in the same transaction."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from souk import users
+from souk.kit.db import columns
+from souk.kit.events import publish
+from souk.kit.ids import new_id
+from souk.notifications.database import db
+from souk.notifications.deciding import Again, decide_again
+from souk.notifications.events import NotificationsSent
+from souk.notifications.rendering import find_link, render_short
+from souk.notifications.types import Content, Message
+from souk.notifications.wording import Unrenderable
+
+BATCH = 500
+
+# Nothing gathers here: a message is a letter.
+FIND_DUE = """
+    SELECT id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
+    FROM notifications.message
+    WHERE channel = 'in_app' AND status = 'waiting' AND id = letter_id AND due_at <= now()
+    ORDER BY due_at LIMIT $1
+"""
+LOCK = "SELECT id FROM notifications.message WHERE id = ANY($1) AND status = 'waiting' ORDER BY id FOR UPDATE SKIP LOCKED"
+ADD = """
+    INSERT INTO notifications.feed_item (id, user_id, kind, topic, message, link, data)
+    SELECT u.id, u.user_id, u.kind, u.topic, u.message, u.link, u.data
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+        WITH ORDINALITY AS u (id, user_id, kind, topic, message, link, data, number)
+    ORDER BY u.number
+"""
+SET_SENT = """
+    UPDATE notifications.message
+    SET status = 'sent', reason = NULL, attempts = attempts + 1, sent_at = now(), decided_at = now(), updated_at = now()
+    WHERE id = ANY($1)
+"""
+SET_UNSENT = """
+    UPDATE notifications.message AS m SET status = u.status, reason = u.reason, decided_at = now(), updated_at = now()
+    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u (id, status, reason) WHERE m.id = u.id
+"""
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A message as it lies in a feed."""
+
+    id: UUID
+    user_id: UUID
+    kind: str
+    topic: str
+    message: str
+    link: str | None
+    data: Content
+
+
+class Unsent(msgspec.Struct, frozen=True):
+    """A message that comes into no feed, and why."""
+
+    id: UUID
+    status: str
+    reason: str
+
+
+class Id(msgspec.Struct, frozen=True):
+    """Which message."""
+
+    id: UUID
+
+
+async def deliver_in_app() -> int:
+    """Bring what is due into the feeds; how many messages were decided. Processes that do it at the same time share them."""
+    due = sorted(await db.all(Message, FIND_DUE, BATCH), key=lambda one: one.id)
+    if not due:
+        return 0
+    reader_ids = {one.user_id for one in due if one.user_id is not None}
+    contacts = {one.user_id: one for one in await users.get_contacts(tuple(reader_ids))}
+    now = datetime.now(UTC)
+    again = decide_again(contacts, due, now)
+    decided = [decide(one, again[one.id], None if one.user_id is None else contacts.get(one.user_id), now) for one in due]
+    async with db.transaction() as tx:
+        locked = {row.id for row in await tx.all(Id, LOCK, [one.id for one in due])}
+        items = [one for one in decided if isinstance(one, Item) and one.id in locked]
+        unsent = [one for one in decided if isinstance(one, Unsent) and one.id in locked]
+        if items:
+            await tx.run(ADD, *columns(items, *Item.__struct_fields__))
+            await tx.run(SET_SENT, [one.id for one in items])
+            await publish(tx, NotificationsSent(new_id(), readers_of(items)))
+        if unsent:
+            await tx.run(SET_UNSENT, *columns(unsent, "id", "status", "reason"))
+    return len(due)
+
+
+def decide(message: Message, again: Again, reader: users.Contact | None, now: datetime) -> Item | Unsent:
+    """What becomes of a message now. A feed disturbs nobody, so that nothing waits for a better time."""
+    if message.user_id is None or reader is None or again.what != "send":
+        return Unsent(message.id, "suppressed", again.reason or "erased")
+    if message.give_up_at <= now:
+        return Unsent(message.id, "failed", "too late")
+    try:
+        text = render_short(message.kind, reader.language, message.content, reader)
+        link = find_link(message.kind, message.content)
+    except Unrenderable as mistake:
+        return Unsent(message.id, "failed", f"cannot be written: {mistake}")
+    return Item(message.id, message.user_id, message.kind, message.topic, text, link, message.content)
+
+
+def readers_of(items: Iterable[Item]) -> tuple[UUID, ...]:
+    """Whose feeds these are in, each once."""
+    return tuple(dict.fromkeys(one.user_id for one in items))

@@ -1,0 +1,226 @@
+"""Messages that are due leave: claimed, looked at once more, written, carried, and what became of them written down, many at a time."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from souk.kit.db import Transaction, columns
+from souk.kit.errors import Unavailable
+from souk.kit.lines import Silent, Unreachable
+from souk.kit.locks import OWNER_LIVES
+from souk.kit.loops import LOOK_AGAIN_S
+from souk.notifications.bells import due_messages
+from souk.notifications.channels.carriers import CARRIED, find_carrier
+from souk.notifications.channels.channel import Carrier, Outcome, Refused, Unknown
+from souk.notifications.database import db
+from souk.notifications.letters import Ready, write_letters
+from souk.notifications.settings import settings
+from souk.notifications.settling import NOBODYS, UNKNOWN, Settled, keep_together, settle, settle_orphan, try_later
+from souk.notifications.suppressions import Bad, suppress
+from souk.notifications.types import Channel, Message
+
+log = logging.getLogger(__name__)
+
+FIELDS = """
+    id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
+"""
+LOCK_DUE = """
+    SELECT id FROM notifications.message
+    WHERE channel = $1 AND status = 'waiting' AND id = letter_id AND due_at <= now()
+    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+"""
+# A statement of its own: what joined a letter just before its first message was locked is seen by it.
+TAKE = f"""
+    UPDATE notifications.message SET status = 'sending', owner = $2, attempts = attempts + 1, reason = NULL, updated_at = now()
+    WHERE letter_id = ANY($1) AND status = 'waiting' RETURNING {FIELDS}
+"""
+LOCK_ORPHANS = f"""
+    SELECT id FROM notifications.message
+    WHERE channel = $1 AND status = 'sending' AND updated_at < now() - make_interval(secs => $2)
+      AND NOT {OWNER_LIVES.format("owner")}
+    ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
+"""
+ADOPT = f"""
+    UPDATE notifications.message SET owner = $2, updated_at = now() WHERE id = ANY($1) AND status = 'sending' RETURNING {FIELDS}
+"""
+LOCK_OURS = "SELECT id FROM notifications.message WHERE id = ANY($1) AND status = 'sending' AND owner = $2 ORDER BY id FOR UPDATE"
+WRITE = """
+    UPDATE notifications.message AS m SET
+        status = u.status, reason = u.reason, owner = u.owner, due_at = coalesce(u.due_at, m.due_at),
+        attempts = m.attempts - u.untried::integer, sent_at = CASE u.status WHEN 'sent' THEN now() END, decided_at = coalesce($8, m.decided_at), updated_at = now()
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::boolean[])
+        AS u (id, status, reason, due_at, owner, untried)
+    WHERE m.id = u.id AND m.status = 'sending' AND m.owner = $7
+"""
+FAIL_LATE = """
+    UPDATE notifications.message SET status = 'failed', reason = 'given_up: the channel is not set up', updated_at = now()
+    WHERE channel = $1 AND status = 'waiting' AND give_up_at <= now()
+"""
+
+ORPHANS_EVERY_S, LATE_EVERY_S = 1.0, 60.0
+# How long a stop waits for what is in flight.
+FINISH_WITHIN_S = 3.0
+WRITE_AGAIN_S = 0.3
+# After trouble of our own.
+PAUSE_S = 60.0
+# After a neighbour has kept silent.
+SILENCE_S = 2.0
+MOST_ORPHANS = 500
+
+_looked: dict[tuple[str, str], float] = {}
+
+
+async def send_due(channel: Channel) -> int:
+    """Send what is due on a channel, several batches at a time, until nothing is; how many messages. Raises Unavailable.
+
+    When it is cancelled, what is in flight is finished first.
+    """
+    carrier = find_carrier(channel)
+    if carrier is None:
+        return await fail_late(channel)
+    done = await look_after_orphans(channel, carrier)
+    in_flight: set[asyncio.Task[int]] = set()
+    try:
+        while True:
+            heard = due_messages.rings
+            batch = await claim(channel, db.owner) if len(in_flight) < settings.now.batches else ()
+            if batch:
+                in_flight.add(asyncio.create_task(send(batch, carrier, db.owner)))
+                continue
+            if not in_flight:
+                return done
+            finished, in_flight = await wait_for_some(in_flight, heard)
+            done += sum(task.result() for task in finished)
+    finally:
+        if in_flight:
+            await asyncio.wait(in_flight, timeout=FINISH_WITHIN_S)
+            for task in in_flight:
+                task.cancel()
+            await asyncio.gather(*in_flight, return_exceptions=True)
+
+
+async def wait_for_some(in_flight: set[asyncio.Task[int]], heard: int) -> tuple[set[asyncio.Task[int]], set[asyncio.Task[int]]]:
+    """Wait until something has landed, or there may be more to send."""
+    ring = asyncio.create_task(due_messages.wait(LOOK_AGAIN_S, heard if len(in_flight) < settings.now.batches else None))
+    await asyncio.wait({*in_flight, ring}, return_when=asyncio.FIRST_COMPLETED)
+    ring.cancel()
+    return {task for task in in_flight if task.done()}, {task for task in in_flight if not task.done()}
+
+
+async def claim(channel: Channel, owner: int) -> tuple[Message, ...]:
+    """The next letters that are due, with all of their messages, as ours."""
+    async with db.transaction() as tx:
+        heads = await tx.connection.fetch(LOCK_DUE, channel, settings.now.batch)
+        return await tx.all(Message, TAKE, [row["id"] for row in heads], owner) if heads else ()
+
+
+async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int:
+    """Send messages that are ours, and write down what became of them."""
+    now = datetime.now(UTC)
+    try:
+        written = await write_letters(messages)
+    except Unavailable as silence:
+        # Nobody has been asked for anything: they wait a moment.
+        due_at = now + timedelta(seconds=SILENCE_S)
+        await write_down([try_later(message, str(silence), due_at, untried=True) for message in messages], (), owner)
+        return 0
+    except Exception:
+        log.exception("letters_not_written", extra={"messages": len(messages)})
+        await write_down([try_later(message, "our own trouble", now + timedelta(seconds=PAUSE_S)) for message in messages], (), owner)
+        return len(messages)
+    settled = list(written.settled)
+    bad: list[Bad] = []
+    for ready, outcome in await carry(written.ready, carrier):
+        settled += [settle(message, outcome, datetime.now(UTC), settings.now.retry_after_s) for message in ready.messages]
+        if isinstance(outcome, Refused) and outcome.bad_address:
+            bad.append(Bad(ready.letter.to, "bounced", ready.letter.id))
+    await write_down(settled, bad, owner, now)
+    return len(messages)
+
+
+async def carry(ready: Sequence[Ready], carrier: Carrier) -> list[tuple[Ready, Outcome]]:
+    """Hand letters over; what became of each."""
+    if not ready:
+        return []
+    try:
+        outcomes = await carrier.deliver([one.letter for one in ready])
+    except Exception:
+        log.exception("letters_not_carried", extra={"letters": len(ready)})
+        outcomes = [Unknown("our own trouble")] * len(ready)
+    return list(zip(ready, outcomes, strict=True))
+
+
+async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int, decided_at: datetime | None = None) -> None:
+    """Write what became of messages, however long the database takes: until then they are ours and nobody else's.
+
+    When the connection that says so is lost they are anybody's, who will ask what became of them.
+    """
+    while settled:
+        try:
+            async with db.transaction() as tx:
+                await write(tx, keep_together(settled), owner, decided_at)
+                await suppress(tx, bad)
+            return
+        except Unavailable as silence:
+            if db.owner != owner:
+                return
+            log.warning("outcomes_not_written", extra={"reason": str(silence)})
+            await asyncio.sleep(WRITE_AGAIN_S)
+
+
+async def write(tx: Transaction, settled: Sequence[Settled], owner: int, decided_at: datetime | None) -> None:
+    ids = [one.message.id for one in settled]
+    await tx.connection.fetch(LOCK_OURS, ids, owner)
+    values = columns(settled, "status", "reason", "due_at", "owner", "untried")
+    await tx.run(WRITE, ids, *values, owner, decided_at)
+
+
+async def look_after_orphans(channel: Channel, carrier: Carrier) -> int:
+    """Find out what became of letters whose sender is gone, or of which nobody knows; how many messages. Raises Unavailable."""
+    if not is_time("orphans", channel, ORPHANS_EVERY_S):
+        return 0
+    owner = db.owner
+    async with db.transaction() as tx:
+        found = await tx.connection.fetch(LOCK_ORPHANS, channel, settings.now.orphan_grace_s, MOST_ORPHANS)
+        orphans = await tx.all(Message, ADOPT, [row["id"] for row in found], owner) if found else ()
+    if not orphans:
+        return 0
+    now = datetime.now(UTC)
+    try:
+        accepted = await carrier.find_accepted(sorted({one.letter_id for one in orphans}))
+    except (Silent, Unreachable) as silence:
+        log.warning("book_not_read", extra={"channel": channel, "reason": str(silence)})
+        await write_down([Settled(one, "sending", UNKNOWN, owner=NOBODYS) for one in orphans], (), owner)
+        return 0
+    settled = [
+        settle_orphan(one, None if accepted is None else one.letter_id in accepted, now, settings.now.retry_after_s) for one in orphans
+    ]
+    log.info("orphans_settled", extra={"channel": channel, "count": len(orphans)})
+    await write_down(settled, (), owner)
+    return len(orphans)
+
+
+async def fail_late(channel: Channel) -> int:
+    """End what has waited too long for a carrier that the shop does not have."""
+    if not is_time("late", channel, LATE_EVERY_S):
+        return 0
+    async with db.transaction() as tx:
+        return await tx.run(FAIL_LATE, channel)
+
+
+def is_time(what: str, channel: Channel, every_s: float) -> bool:
+    """Whether this process has not done it so recently."""
+    now = time.monotonic()
+    if now - _looked.get((what, channel), -every_s) < every_s:
+        return False
+    _looked[what, channel] = now
+    return True
+
+
+async def hang_up() -> None:
+    """End the conversations of every channel."""
+    for channel in CARRIED:
+        if (carrier := find_carrier(channel)) is not None:
+            await carrier.close()

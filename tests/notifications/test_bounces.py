@@ -1,0 +1,136 @@
+"""Letters that come back or are called spam: heard of over HTTP, believed if the report can only come from where the letter went."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+from tests.notifications.conftest import Post
+from tests.notifications.feeds import Web, as_system, make_people, serve
+from tests.notifications.mails import intend, rows
+from tests.sandbox.conftest import SECRET
+
+from souk import users
+from souk.app import Shop
+from souk.kit.ids import new_id
+from souk.notifications import sending
+from souk.notifications.database import db
+from souk.notifications.sealing import find_letter_in, write_envelope_sender
+from souk.notifications.suppressions import list_suppressions
+from souk.sandbox.post_book import Letter
+from souk.sandbox.post_habits import Habit
+from souk.sandbox.post_reports import make_bounce, make_complaint, sign_headers
+
+MAIL = {"content-type": "message/rfc822"}
+
+
+@pytest.fixture
+async def web(shop: Shop, post: Post) -> AsyncIterator[Web]:
+    post.use()
+    db.owner = 4711
+    async with serve() as web:
+        yield web
+
+
+async def tell(web: Web, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    async with web.session.post(f"{web.url}/notifications/webhooks/mail", data=body, headers=headers) as answer:
+        return answer.status, str((await answer.json()).get("status"))
+
+
+async def send_one(post: Post, kind: str = "order_shipped") -> tuple[UUID, Letter, bytes]:
+    """A letter to somebody, as it lies in the book."""
+    (person,) = await make_people()
+    await intend([person], kind)
+    await send()
+    row = (await post.letters())[-1]
+    letter = Letter(**row)  # type: ignore[arg-type]
+    return person, letter, await post.read_raw(letter.seq)
+
+
+async def send() -> None:
+    with as_system():
+        await sending.send_due("email")
+
+
+async def suppressed() -> list[str]:
+    with as_system():
+        return [one.reason for one in await list_suppressions(None, 100, None)]
+
+
+async def test_nothing_is_sent_to_an_address_that_a_letter_came_back_from(web: Web, post: Post) -> None:
+    person, letter, raw = await send_one(post)
+    for _ in range(2):
+        assert await tell(web, make_bounce(letter, raw), MAIL) == (200, "applied")
+    assert await suppressed() == ["bounced"]
+    await intend([person], "reset_password", content={})
+    await send()
+    assert [(row.status, row.reason) for row in (await rows()).values()][-1] == ("suppressed", "address_bounced")
+
+
+async def test_who_calls_it_spam_is_told_only_what_must_be_told(web: Web, post: Post) -> None:
+    person, letter, raw = await send_one(post)
+    assert await tell(web, make_complaint(letter, raw), MAIL) == (200, "applied")
+    await intend([person], "order_shipped")
+    await intend([person], "reset_password", content={})
+    await send()
+    assert [(row.status, row.reason) for row in (await rows()).values()][1:] == [("suppressed", "address_complained"), ("sent", None)]
+
+
+@pytest.mark.parametrize("kind", ["mail.bounced", "mail.complained"])
+async def test_a_provider_that_signs_is_believed(web: Web, post: Post, kind: str) -> None:
+    _, letter, _ = await send_one(post)
+    body = b'{"type": "%s", "data": {"message_id": "<%s@x>", "recipient": "%s", "permanent": true}}' % tuple(
+        one.encode() for one in (kind, letter.letter_id, letter.recipient)
+    )
+    assert (await tell(web, body, sign_headers(SECRET, "evt", body, forged=True)))[0] == 401
+    assert (await tell(web, body + b" ", sign_headers(SECRET, "evt", body, forged=False)))[0] == 401
+    assert (await tell(web, body, {"content-type": "application/json"}))[0] == 401
+    assert await suppressed() == []
+    assert await tell(web, body, sign_headers(SECRET, "evt", body, forged=False)) == (200, "applied")
+    assert await suppressed() == [kind.removeprefix("mail.")]
+
+
+@pytest.mark.parametrize("make", [make_bounce, make_complaint])
+async def test_what_anybody_could_have_written_is_not_believed(web: Web, post: Post, make: object) -> None:
+    _, letter, raw = await send_one(post)
+    _, other, _ = await send_one(post)
+    sender = letter.sender
+    swapped = sender.replace(UUID(letter.letter_id).hex, UUID(other.letter_id).hex)
+    guessed = [
+        make(letter, raw, forged=True),  # type: ignore[operator]
+        make(letter, raw).replace(sender.encode(), swapped.encode()),  # type: ignore[operator]
+        make(letter, raw).replace(sender.encode(), (sender[:-30] + "0" + sender[-29:]).encode()),  # type: ignore[operator]
+        # Who got a letter says that another address does not exist.
+        make(letter, raw).replace(letter.recipient.encode(), other.recipient.encode()),  # type: ignore[operator]
+        b"", b"nonsense", raw, b"\xff\xfe" * 100, sender.encode(),
+    ]  # fmt: skip
+    for body in guessed:
+        assert await tell(web, body, MAIL) in ((200, "ignored"), (400, "400"))
+    assert await suppressed() == []
+
+
+@pytest.mark.parametrize(("was", "becomes"), [(b"5.1.1", b"4.2.2"), (b"5.1.1", b"5.2.2"), (b"5.1.1", b"5.7.1"), (b"failed", b"delayed")])
+async def test_what_may_be_there_tomorrow_is_not_left_alone(web: Web, post: Post, was: bytes, becomes: bytes) -> None:
+    _, letter, raw = await send_one(post)
+    assert await tell(web, make_bounce(letter, raw).replace(was, becomes), MAIL) == (200, "ignored")
+    assert await suppressed() == []
+
+
+async def test_an_address_that_was_changed_meanwhile_is_not_blamed(web: Web, post: Post) -> None:
+    person, letter, raw = await send_one(post)
+    await db.pool.execute("UPDATE users.users SET email = 'new@x.test' WHERE id = $1", person)
+    assert await tell(web, make_bounce(letter, raw), MAIL) == (200, "ignored")
+
+
+async def test_admins_see_and_change_what_gets_nothing(web: Web, post: Post) -> None:
+    (admin,) = await make_people()
+    assert (await web.ask("GET", "/notifications/suppressions"))[0] == 401
+    assert (await web.ask("GET", "/notifications/suppressions", admin))[0] == 403
+    with as_system():
+        (contact,) = await users.get_contacts((admin,))
+    assert contact.email not in str(await db.pool.fetch("SELECT * FROM notifications.suppression"))
+
+
+def test_a_report_of_each_kind_is_told_apart() -> None:
+    letter_id = new_id()
+    assert find_letter_in(f"To: {write_envelope_sender(letter_id).upper()}") == letter_id
+    assert Habit("bounces") is Habit.BOUNCES

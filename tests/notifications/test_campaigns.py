@@ -1,0 +1,325 @@
+"""Campaigns: written, scheduled, told to each recipient once whatever happens on the way, held, resumed, withdrawn, counted."""
+
+import asyncio
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from tests.conftest import asked_by
+from tests.notifications.feeds import as_system, make_people, serve
+from tests.torture import report, rounds
+
+from souk import notifications, users
+from souk.kit.errors import Forbidden, InvalidField, NotFound
+from souk.kit.ids import new_id
+from souk.notifications import fanning_out, rules
+from souk.notifications.campaign_types import CampaignChange, CampaignHasBegun, NewCampaign, Schedule, Words, choose_words
+from souk.notifications.database import db
+from souk.users import Segment
+
+pytestmark = pytest.mark.usefixtures("shop")
+
+WORDS = {"en": Words("Spring sale", "Until Sunday."), "de": Words("Frühling", "Bis Sonntag.")}
+
+
+class Interrupted(Exception):
+    """The process dies here."""
+
+
+async def write(**fields: object) -> notifications.Campaign:
+    with asked_by("admin"):
+        return await notifications.create_campaign(NewCampaign(**{"name": "Spring", "words": WORDS, **fields}))
+
+
+async def schedule(campaign: notifications.Campaign, **when: object) -> notifications.Campaign:
+    with asked_by("admin"):
+        return await notifications.set_campaign_schedule(campaign.id, Schedule(**when))
+
+
+async def begin(**fields: object) -> notifications.Campaign:
+    return await schedule(await write(**fields))
+
+
+async def step() -> int:
+    with as_system():
+        return await fanning_out.move_campaigns()
+
+
+async def go_on() -> None:
+    while await step():
+        continue
+
+
+async def look(campaign: notifications.Campaign) -> notifications.CampaignReport:
+    with asked_by("admin"):
+        return await notifications.get_campaign(campaign.id)
+
+
+async def told(campaign: notifications.Campaign, channel: str = "email") -> list[UUID]:
+    """Whom a campaign has a message for, as often as it has one."""
+    async with db.transaction() as tx:
+        sql = "SELECT user_id FROM notifications.message WHERE notice_id = $1 AND channel = $2 ORDER BY user_id"
+        return [row["user_id"] for row in await tx.connection.fetch(sql, campaign.id, channel)]
+
+
+async def finish_messages(campaign: notifications.Campaign) -> None:
+    """Everything that waits has left."""
+    sql = "UPDATE notifications.message SET status = 'sent', sent_at = now() WHERE notice_id = $1 AND status = 'waiting'"
+    await db.pool.execute(sql, campaign.id)
+
+
+async def check_books() -> None:
+    for rule in rules.RULES:
+        if not rule.settled:
+            assert await db.value(f"SELECT jsonb_agg(to_jsonb(broken)) FROM ({rule.sql}) AS broken") is None, rule.statement
+
+
+async def test_a_campaign_from_the_first_word_to_the_last_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanning_out, "PAGE", 7)
+    people = await make_people(20)
+    campaign = await begin()
+    await go_on()
+    seen = await look(campaign)
+    assert (seen.campaign.status, seen.campaign.recipients) == ("sending", 20)
+    assert {(one.channel, one.status, one.count) for one in seen.counts} == {("email", "waiting", 20), ("in_app", "waiting", 20)}
+    assert await told(campaign) == await told(campaign, "in_app") == sorted(people)
+    await finish_messages(campaign)
+    await go_on()
+    assert (await look(campaign)).campaign.status == "sent"
+    await check_books()
+
+
+async def test_who_does_not_want_it_is_not_left_out_of_the_books() -> None:
+    ada, bob = await make_people(2)
+    with asked_by("buyer", user_id=ada):
+        await users.set_preferences(ada, users.SetPreferences(notifications={"promotions": {"email": False}}, language="de-AT"))
+    campaign = await begin()
+    await go_on()
+    assert {(one.channel, one.status, one.reason) for one in (await look(campaign)).counts} == {
+        ("email", "waiting", None),
+        ("email", "suppressed", "opted_out"),
+        ("in_app", "waiting", None),
+    }
+    async with db.transaction() as tx:
+        rows = await tx.connection.fetch("SELECT user_id, content FROM notifications.message WHERE channel = 'in_app'")
+    assert {row["user_id"]: row["content"]["subject"] for row in rows} == {ada: "Frühling", bob: "Spring sale"}
+    await check_books()
+
+
+async def test_a_segment_is_told_and_nobody_else() -> None:
+    people = await make_people(6)
+    await make_people(3, verified=False)
+    campaign = await begin(segment=Segment(user_ids=people[:2]))
+    await go_on()
+    assert await told(campaign) == sorted(people[:2])
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+async def test_a_fan_out_that_is_killed_anywhere_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setattr(fanning_out, "PAGE", 10)
+    people = await make_people(rounds(95, 995))
+    campaign = await begin()
+    write_messages, chance = fanning_out.planning.write_messages, random.Random(7)
+
+    async def die_now_and_then(*values: object) -> None:
+        if where == "after":
+            await write_messages(*values)  # type: ignore[arg-type]
+        if chance.random() < 0.4:
+            raise Interrupted
+        if where == "before":
+            await write_messages(*values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fanning_out.planning, "write_messages", die_now_and_then)
+    deaths = 0
+    while True:
+        try:
+            if not await step():
+                break
+        except Interrupted:
+            deaths += 1
+    assert deaths > 3
+    assert await told(campaign) == sorted(people)
+    assert (await look(campaign)).campaign.recipients == len(people)
+    await check_books()
+
+
+async def test_two_who_fan_out_at_once_tell_everybody_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanning_out, "PAGE", 5)
+    people = await make_people(60)
+    campaign = await begin()
+    for _ in range(20):
+        await asyncio.gather(*(step() for _ in range(4)))
+    await go_on()
+    assert await told(campaign) == sorted(people)
+    assert (await look(campaign)).campaign.recipients == 60
+    await check_books()
+
+
+async def test_a_campaign_waits_for_its_time_and_is_late_only_if_the_shop_was_away() -> None:
+    await make_people(2)
+    campaign = await schedule(await write(), at=datetime.now(UTC) + timedelta(hours=1))
+    await go_on()
+    assert ((await look(campaign)).campaign.status, await told(campaign)) == ("scheduled", [])
+    await schedule(campaign, at=datetime.now(UTC) - timedelta(hours=5))
+    await go_on()
+    assert len(await told(campaign)) == 2
+
+
+async def test_each_has_it_when_their_own_clock_shows_the_time() -> None:
+    east, west, home = await make_people(3)
+    for one, zone in ((east, "Pacific/Kiritimati"), (west, "Pacific/Pago_Pago"), (home, "Europe/Berlin")):
+        with asked_by("buyer", user_id=one):
+            await users.set_preferences(one, users.SetPreferences(timezone=zone))
+    # Fourteen hours ahead of us it is nine o'clock in a quarter of an hour.
+    clock = (datetime.now(UTC) + timedelta(hours=14, minutes=-15)).replace(second=0, microsecond=0, tzinfo=None)
+    campaign = await schedule(await write(), local=clock.isoformat(timespec="minutes"))
+    await go_on()
+    async with db.transaction() as tx:
+        rows = await tx.connection.fetch("SELECT user_id, due_at FROM notifications.message WHERE channel = 'email'")
+    due = {row["user_id"]: row["due_at"] for row in rows}
+    assert abs(due[east] - datetime.now(UTC)) < timedelta(minutes=1)
+    assert due[west] == clock.replace(tzinfo=UTC) + timedelta(hours=11)
+    assert due[home] - clock.replace(tzinfo=UTC) in (timedelta(hours=-1), timedelta(hours=-2))
+    assert (await look(campaign)).campaign.status == "sending"
+    with asked_by("admin"), pytest.raises(InvalidField):
+        await notifications.set_campaign_schedule((await write()).id, Schedule(local="2030-02-30T09:00"))
+
+
+async def test_what_is_held_is_not_sent_and_goes_on_when_it_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanning_out, "PAGE", 10)
+    monkeypatch.setattr(fanning_out, "CHANGED_AT_ONCE", 7)
+    people = await make_people(30)
+    campaign = await begin()
+    await step()
+    with asked_by("admin"):
+        await notifications.hold_campaign(campaign.id)
+        assert (await notifications.hold_campaign(campaign.id)).status == "paused"
+    await go_on()
+    held = "SELECT count(*) FROM notifications.message WHERE due_at < now() + interval '1 year' AND status = 'waiting'"
+    assert (await db.value(held), len(await told(campaign))) == (0, 10)
+    assert {one.reason for one in (await look(campaign)).counts} == {"paused"}
+    with asked_by("admin"):
+        assert (await notifications.resume_campaign(campaign.id)).status == "sending"
+        await notifications.resume_campaign(campaign.id)
+    await go_on()
+    assert (await db.value(held), await told(campaign)) == (60, sorted(people))
+    late = "SELECT count(*) FROM notifications.message WHERE give_up_at < now() OR give_up_at > now() + interval '2 days'"
+    assert await db.value(late) == 0
+    await finish_messages(campaign)
+    await go_on()
+    assert (await look(campaign)).campaign.status == "sent"
+
+
+async def test_what_is_cancelled_is_withdrawn_where_nobody_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanning_out, "PAGE", 10)
+    monkeypatch.setattr(fanning_out, "CHANGED_AT_ONCE", 3)
+    await make_people(30)
+    campaign = await begin()
+    await step()
+    one = (await told(campaign))[0]
+    sent = "UPDATE notifications.message SET status = 'sent', sent_at = now() WHERE user_id = $1 AND channel = 'email'"
+    await db.pool.execute(sent, one)
+    with asked_by("admin"):
+        await notifications.cancel_campaign(campaign.id)
+        assert (await notifications.cancel_campaign(campaign.id)).status == "cancelled"
+        with pytest.raises(CampaignHasBegun):
+            await notifications.resume_campaign(campaign.id)
+        with pytest.raises(CampaignHasBegun):
+            await notifications.remove_campaign(campaign.id)
+    await go_on()
+    counts = {(one.channel, one.status, one.reason): one.count for one in (await look(campaign)).counts}
+    assert counts == {
+        ("email", "sent", None): 1,
+        ("email", "suppressed", "campaign_cancelled"): 9,
+        ("in_app", "suppressed", "campaign_cancelled"): 10,
+    }
+    await check_books()
+
+
+async def test_what_has_begun_is_not_changed() -> None:
+    await make_people(1)
+    campaign = await write()
+    with asked_by("admin"):
+        changed = await notifications.change_campaign(campaign.id, CampaignChange(name="Summer"))
+        assert (changed.name, changed.words) == ("Summer", WORDS)
+    await schedule(campaign)
+    await go_on()
+    with asked_by("admin"):
+        for attempt in (notifications.change_campaign(campaign.id, CampaignChange(name="X")), notifications.remove_campaign(campaign.id)):
+            with pytest.raises(CampaignHasBegun):
+                await attempt
+    draft = await write()
+    with asked_by("admin"):
+        await notifications.remove_campaign(draft.id)
+        with pytest.raises(NotFound):
+            await notifications.get_campaign(draft.id)
+
+
+async def test_campaigns_are_for_admins(monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign = await write()
+    with asked_by("seller"):
+        for attempt in (
+            notifications.create_campaign(NewCampaign(name="X", words=WORDS)),
+            notifications.list_campaigns(None, 10, None),
+            notifications.get_campaign(campaign.id),
+            notifications.change_campaign(campaign.id, CampaignChange()),
+            notifications.remove_campaign(campaign.id),
+            notifications.set_campaign_schedule(campaign.id, Schedule()),
+            notifications.hold_campaign(campaign.id),
+            notifications.resume_campaign(campaign.id),
+            notifications.cancel_campaign(campaign.id),
+            notifications.describe_campaign(campaign.id, "en"),
+            notifications.send_campaign_test(campaign.id, None),
+        ):
+            with pytest.raises(Forbidden):
+                await attempt
+
+
+async def test_what_a_campaign_says_is_text_wherever_it_is_read() -> None:
+    campaign = await write(words={"en": Words("<script>alert(1)</script>", 'A <b>"sale"</b>')}, path="/shop/sale")
+    with asked_by("admin"):
+        preview = await notifications.describe_campaign(campaign.id, "fr")
+    assert "<script>alert" not in preview.html
+    assert "&lt;b&gt;" in preview.html
+    assert preview.subject == "<script>alert(1)</script>"
+
+
+def test_words_in_the_language_that_is_nearest() -> None:
+    assert choose_words(WORDS, "de-AT") == WORDS["de"]
+    assert choose_words(WORDS, "fr") == WORDS["en"]
+    assert choose_words({"it": WORDS["de"]}, "fr") == WORDS["de"]
+
+
+async def test_a_trial_goes_to_who_asked_for_it_alone() -> None:
+    admin, _ = await make_people(2)
+    campaign = await write()
+    with asked_by("admin", user_id=admin):
+        notice_id = await notifications.send_campaign_test(campaign.id, "de")
+    async with db.transaction() as tx:
+        (row,) = await tx.connection.fetch("SELECT * FROM notifications.notice")
+    assert (row["id"], row["kind"], row["recipient_id"], row["content"]["subject"]) == (notice_id, "campaign", admin, "Frühling")
+
+
+async def test_campaigns_over_http() -> None:
+    async with serve() as web:
+        path = f"/campaigns/{new_id()}"
+        assert (await web.ask("GET", path, new_id()))[0] == 403
+        assert (await web.ask("GET", path))[0] == 401
+        bad = {"name": "X", "words": {"en": {"subject": "a\nb", "text": "c"}}}
+        assert (await web.ask("POST", "/campaigns", new_id(), bad, roles="admin"))[0] == 403
+
+
+@pytest.mark.timeout(600)
+async def test_how_fast_many_are_told() -> None:
+    count = rounds(2_000, 100_000)
+    for _ in range(count // 1_000):
+        await make_people(1_000)
+    campaign = await begin()
+    began = time.monotonic()
+    await go_on()
+    lasted_s = time.monotonic() - began
+    assert (await look(campaign)).campaign.recipients == count
+    assert len(set(await told(campaign))) == count
+    report("campaign.txt", f"A campaign to {count} people on two channels is planned in {lasted_s:.1f} s, {count / lasted_s:.0f} a second")

@@ -1,0 +1,146 @@
+"""Letters over SMTP to a real server with bad habits: what became of each is known, or known to be unknown."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.notifications.conftest import Post
+from tests.ports import find_free_port
+from tests.sandbox.conftest import API_KEY
+
+from souk.kit.ids import new_id
+from souk.notifications.channels.channel import Accepted, Later, Letter, Refused, Unknown
+from souk.notifications.channels.email import Email
+from souk.notifications.channels.sandbox import PostBook, Texts
+from souk.notifications.sealing import find_letter_in
+
+OpenPost = Callable[..., Post]
+
+
+def letter(to: str = "ada@x.test", **more: str) -> Letter:
+    return Letter(**{"id": new_id(), "to": to, "subject": "Grüße", "text": "Hallo\n.\n..x\n", "html": "<p>Hallo</p>", **more})  # type: ignore[arg-type]
+
+
+async def deliver_all(email: Email, letters: list[Letter]) -> None:
+    """Until each has had its turn."""
+    while letters:
+        outcomes = await email.deliver(letters)
+        assert {type(one) for one in outcomes} <= {Accepted, Later}
+        letters = [one for one, outcome in zip(letters, outcomes, strict=True) if outcome != Accepted()]
+
+
+async def test_a_thousand_letters_arrive_once_each_over_few_connections(post: Post) -> None:
+    email = Email(post.settings(smtp_connections=4, smtp_letters=100))
+    letters = [letter(f"user{number}@x.test") for number in range(1000)]
+    await asyncio.gather(deliver_all(email, letters[:500]), deliver_all(email, letters[500:]))
+    book = await post.letters()
+    assert sorted(one["letter_id"] for one in book) == sorted(str(one.id) for one in letters)
+    assert {one["recipient"] for one in book} == {one.to for one in letters}
+    await email.close()
+
+
+async def test_a_letter_is_read_as_it_was_written(post: Post) -> None:
+    email = Email(post.settings())
+    sent = letter(unsubscribe_url="https://shop.example/u/1")
+    await email.deliver([sent])
+    (row,) = await post.letters()
+    assert find_letter_in(str(row["sender"])) == sent.id
+    message = await post.read(row["seq"])
+    assert message["Subject"] == "Grüße"
+    assert message.get_body(("plain",)).get_content().splitlines() == ["Hallo", ".", "..x"]  # type: ignore[union-attr]
+    await email.close()
+
+
+@pytest.mark.parametrize(
+    ("habit", "outcome"),
+    [
+        ("ok", Accepted()),
+        ("slow", Accepted()),
+        ("421", Later("421 4.3.2")),
+        ("451", Later("451 4.7.1")),
+        ("550", Refused("550 5.1.1", bad_address=True)),
+        ("552", Refused("552 5.3.4")),
+        ("554", Refused("554 5.7.1")),
+        ("timeout_accepted", Unknown("no answer to the letter: they do not answer")),
+        ("timeout_lost", Unknown("no answer to the letter: they do not answer")),
+        ("drop_accepted", Unknown("no answer to the letter: the connection was lost")),
+        ("drop_lost", Unknown("no answer to the letter: the connection was lost")),
+    ],
+)
+async def test_what_a_reply_means(post: Post, habit: str, outcome: object) -> None:
+    email = Email(post.settings(smtp_connections=1, smtp_timeout_s=2.0))
+    others = [letter("before@x.test"), letter("after@x.test")]
+    odd = letter(f"ada+{habit}@x.test" if habit != "ok" else "ada@x.test")
+    outcomes = await email.deliver([others[0], odd, others[1]])
+    late = Later("not their turn yet", 0.0, tried=False)
+    assert outcomes[:2] == [Accepted(), outcome]
+    assert outcomes[2] in (Accepted(), late), "one letter's trouble is not its neighbours'"
+    taken = habit in ("ok", "slow", "timeout_accepted", "drop_accepted")
+    assert await PostBook(post.settings()).find_accepted([odd.id]) == ({odd.id} if taken else set())
+    await email.close()
+
+
+async def test_a_relay_that_is_down_is_another_ones_work_after_a_while(open_post: OpenPost) -> None:
+    first, second = open_post(), open_post()
+    email = Email(first.settings(smtp_fallback=(f"127.0.0.1:{second.port}",), smtp_fallback_after_s=0.3, smtp_connections=1))
+    await first.impose(down=True)
+    assert isinstance((await email.deliver([letter()]))[0], Later)
+    await asyncio.sleep(0.35)
+    assert await email.deliver([letter()]) == [Accepted()]
+    assert len(await second.letters()) == 1
+    await email.close()
+
+
+async def test_nobody_waits_for_a_relay_that_is_not_there(post: Post) -> None:
+    email = Email(post.settings(smtp_port=find_free_port()))
+    outcomes = await email.deliver([letter() for _ in range(200)])
+    assert {type(one) for one in outcomes} == {Later}
+    await email.close()
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_letters_are_encrypted_and_we_sign_in(open_post: OpenPost, security: str) -> None:
+    post = open_post(mail_security=security)
+    told = {"smtp_security": security, "smtp_username": "shop", "smtp_password": API_KEY}
+    # Nobody we trust has signed its certificate.
+    strict = Email(post.settings(**told))
+    assert isinstance((await strict.deliver([letter()]))[0], Later)
+    email = Email(post.settings(**told, smtp_verify=False))
+    assert await email.deliver([letter(), letter()]) == [Accepted()] * 2
+    wrong = Email(post.settings(**{**told, "smtp_password": "wrong", "smtp_verify": False}))
+    assert isinstance((await wrong.deliver([letter()]))[0], Later)
+    await post.impose(next="no_tls")
+    if security == "starttls":
+        broken = Email(post.settings(**told, smtp_verify=False))
+        assert isinstance((await broken.deliver([letter()]))[0], Later), "never in the clear instead"
+    assert len(await post.letters()) == 2
+    await email.close()
+
+
+@pytest.mark.parametrize("to", ["", "ada@x.test>\r\nRCPT TO:<bob@x.test", "ada@x.test> SIZE=1", "äda@x.test"])
+async def test_an_address_that_is_none_reaches_nobody(post: Post, to: str) -> None:
+    email = Email(post.settings())
+    (outcome,) = await email.deliver([letter(to) if to else letter("<>")])
+    assert outcome == Refused("no address", bad_address=True)
+    assert await post.letters() == []
+
+
+@pytest.mark.parametrize(
+    ("to", "outcome"),
+    [("+4930123", Accepted), ("+49421", Unknown), ("+49429", Later), ("+49550", Refused), ("+49552", Refused)],
+)
+async def test_what_an_answer_to_a_text_means(post: Post, to: str, outcome: type) -> None:
+    texts = Texts("sms", post.settings())
+    sent = letter(to)
+    (first,) = await texts.deliver([sent])
+    assert isinstance(first, outcome)
+    assert getattr(first, "after_s", 1.0) == 1.0
+    assert getattr(first, "bad_address", to == "+49550") == (to == "+49550")
+    await texts.deliver([sent])
+    assert len(await post.letters()) == (outcome is Accepted)
+
+
+def test_the_shop_has_nothing_of_the_sandbox_in_it(tmp_path: Path) -> None:
+    source = Path(__file__).parents[2] / "src/souk/notifications"
+    assert [file for file in source.rglob("*.py") if "aiosmtpd" in file.read_text()] == []

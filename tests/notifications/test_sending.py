@@ -1,0 +1,287 @@
+"""Messages that are due leave once, whatever the other side does and whoever dies meanwhile; what does not leave says why."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from tests.conftest import asked_by
+from tests.notifications.conftest import Post
+from tests.notifications.feeds import as_system, make_people
+from tests.notifications.mails import count_statuses, hurry, intend, leave_behind, rows
+from tests.waiting import until
+
+from souk import app, users
+from souk.app import Shop
+from souk.kit.ids import new_id
+from souk.notifications import sending
+from souk.notifications.database import db
+from souk.notifications.settings import settings
+from souk.notifications.suppressions import list_suppressions, release_address
+
+OpenPost = Callable[..., Post]
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Orphans are looked for each time, not once a second."""
+    monkeypatch.setattr(sending, "ORPHANS_EVERY_S", 0.0)
+    yield
+    sending._looked.clear()
+
+
+async def send(channel: str = "email") -> int:
+    """Send what is due, as a process that lives."""
+    db.owner = db.owner or 4711
+    with as_system():
+        return await sending.send_due(channel)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+async def hung_up(shop: Shop, post: Post) -> None:
+    post.use()
+
+
+async def named(tag: str, count: int = 1) -> tuple[UUID, ...]:
+    """People whose addresses ask for a habit."""
+    made = tuple(users.NewUser(id=(one := new_id()), email=f"{one}+{tag}@example.com", email_verified=True) for _ in range(count))
+    with as_system():
+        return await users.register_users(made)
+
+
+async def test_each_message_leaves_once_and_says_so(post: Post) -> None:
+    people = await make_people(300)
+    ids = await intend(people)
+    assert await send() >= 300, "some have to wait for their turn"
+    assert await send() == 0
+    assert {row.status for row in (await rows()).values()} == {"sent"}
+    assert sorted(str(one) for one in ids) == sorted(str(one["letter_id"]) for one in await post.letters())
+
+
+async def test_processes_that_send_at_once_send_each_letter_once(post: Post) -> None:
+    ids = await intend(await make_people(400))
+    settings.replace(batch=20)
+    await asyncio.gather(*(send() for _ in range(4)))
+    assert await count_statuses() == {"sent": 400}
+    assert sorted(str(one["letter_id"]) for one in await post.letters()) == sorted(map(str, ids))
+
+
+async def test_several_messages_in_one_letter(post: Post) -> None:
+    (person,) = await make_people()
+    ids = await intend([person] * 3, "price_dropped", letter_id=new_id())
+    await send()
+    assert await count_statuses() == {"sent": 3}
+    (letter,) = await post.letters()
+    assert letter["letter_id"] == str(ids[0])
+    assert (await post.read(letter["seq"]))["Subject"] == "3 news from Souk"
+
+
+@pytest.mark.parametrize(
+    ("tag", "status", "reason", "kept"),
+    [
+        ("421", "waiting", "421 4.3.2", 0), ("451", "waiting", "451 4.7.1", 0), ("550", "failed", "550 5.1.1", 0),
+        ("552", "failed", "552 5.3.4", 0), ("554", "failed", "554 5.7.1", 0), ("slow", "sent", None, 1),
+        ("timeout_accepted", "sent", None, 1), ("drop_accepted", "sent", None, 1),
+        ("timeout_lost", "waiting", "outcome_unknown", 0), ("drop_lost", "waiting", "outcome_unknown", 0),
+    ],
+)  # fmt: skip
+async def test_what_each_habit_comes_to(post: Post, tag: str, status: str, reason: str | None, kept: int) -> None:
+    settings.replace(orphan_grace_s=0.0)
+    await intend(await named(tag))
+    # Of what is unknown the book is asked, it is sent once more, and then with pauses.
+    for _ in range(3):
+        await send()
+    (row,) = (await rows()).values()
+    assert (row.status, row.reason, len(await post.letters())) == (status, reason, kept)
+    await send()
+    assert len(await post.letters()) == kept, "and never twice"
+
+
+async def test_what_is_refused_for_good_is_never_tried_again_and_what_is_not_is(post: Post) -> None:
+    await post.impose(next="451", count=2)
+    people = await make_people(1)
+    await intend(people)
+    for attempts in (1, 2):
+        await send()
+        (row,) = (await rows()).values()
+        assert (row.status, row.attempts, row.later) == ("waiting", attempts, True)
+        assert await send() == 0, "not before its time"
+        await hurry()
+    await send()
+    assert await count_statuses() == {"sent": 1}
+    (gone,) = await named("550")
+    await intend([gone])
+    await send()
+    await hurry()
+    assert await send() == 0
+
+
+async def test_it_is_given_up_in_the_end(post: Post) -> None:
+    await post.impose(next="451", count=10)
+    await intend(await make_people(), worth=timedelta(seconds=30))
+    await send()
+    (row,) = (await rows()).values()
+    assert (row.status, row.reason) == ("failed", "given_up: 451 4.7.1")
+
+
+async def test_an_address_that_does_not_exist_is_not_written_to_again(post: Post) -> None:
+    (gone,) = await named("550")
+    await intend([gone])
+    await send()
+    await intend([gone], "reset_password")
+    await send()
+    statuses = [(row.status, row.reason) for row in (await rows()).values()]
+    assert statuses == [("failed", "550 5.1.1"), ("suppressed", "address_bounced")]
+    with as_system():
+        (contact,) = await users.get_contacts((gone,))
+        (known,) = await list_suppressions(contact.email.upper(), 10, None)
+        assert known.reason == "bounced"
+        await release_address(known.id)
+        assert await list_suppressions(None, 10, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "book", "taken", "status", "reason"),
+    [
+        ("order_shipped", True, True, "sent", None),
+        ("order_shipped", True, False, "sent", None),
+        ("campaign", True, True, "sent", None),
+        ("campaign", True, False, "sent", None),
+        ("order_shipped", False, True, "waiting", "outcome_unknown"),
+        ("reset_password", False, True, "waiting", "outcome_unknown"),
+        ("campaign", False, True, "failed", "outcome_unknown"),
+    ],
+)
+async def test_what_a_dead_process_left(post: Post, kind: str, book: bool, taken: bool, status: str, reason: str | None) -> None:
+    ids = await intend(await make_people(20), kind)
+    if taken:
+        await send()
+    if not book:
+        settings.replace(sandbox_url="")
+    await db.pool.execute("UPDATE notifications.message SET sent_at = NULL, status = 'waiting' WHERE status = 'sent'")
+    await leave_behind(ids)
+    assert await send() >= 20
+    assert {(row.status, row.reason) for row in (await rows()).values()} == {(status, reason)}
+    assert len({one["letter_id"] for one in await post.letters()}) == len(await post.letters()) == 20
+
+
+async def test_a_book_that_cannot_be_read_is_asked_later(post: Post) -> None:
+    ids = await intend(await make_people(2))
+    await leave_behind(ids)
+    settings.replace(sandbox_url="http://127.0.0.1:9")
+    assert await send() == 0
+    assert await count_statuses() == {"sending": 2}
+    settings.replace(sandbox_url=post.sandbox.url, orphan_grace_s=0.0)
+    await send()
+    await send()
+    assert await count_statuses() == {"sent": 2}
+
+
+async def test_what_nobody_wants_any_more_is_not_sent(post: Post) -> None:
+    gone, silent, content = await make_people(3)
+    await intend([gone, silent, content])
+    with asked_by("buyer", user_id=silent):
+        await users.change_notifications(silent, users.ChangeNotifications(notifications={"order_updates": {"email": False}}))
+    with as_system():
+        await users.erase_user(gone)
+    await intend([silent], "reset_password")
+    await send()
+    found = [(row.user_id, row.status, row.reason) for row in (await rows()).values()]
+    assert (gone, "suppressed", "erased") in found
+    assert (silent, "suppressed", "opted_out") in found
+    assert found.count((content, "sent", None)) == 1
+    assert (silent, "sent", None) in found, "what somebody has to be told is"
+
+
+async def test_what_cannot_be_written_is_not_sent_half(post: Post) -> None:
+    good, bad, late = await make_people(3)
+    await intend([good])
+    await intend([bad], content={"order_id": str(new_id())})
+    await intend([late], worth=timedelta(seconds=-1))
+    await send()
+    found = {(row.user_id, row.status, row.reason) for row in (await rows()).values()}
+    assert (bad, "failed", "template: missing: number") in found
+    assert (late, "failed", "given_up: too late") in found
+    assert (good, "sent", None) in found
+    assert all(str(bad) not in str(one["recipient"]) for one in await post.letters())
+
+
+async def test_a_token_is_in_the_letter_and_nowhere_else(post: Post) -> None:
+    (person,) = await make_people()
+    await intend([person], "reset_password", content={})
+    await send()
+    (letter,) = await post.letters()
+    message = await post.read(letter["seq"])
+    text = message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    token = text.partition("reset-password?token=")[2].split()[0]
+    await users.reset_password(users.ResetPassword(token, "a new one, and a good one"))
+    stored = await db.pool.fetch("SELECT content::text AS content FROM notifications.message")
+    assert all(token not in row["content"] for row in stored)
+    assert "List-Unsubscribe" not in message
+
+
+async def test_mail_of_one_has_nothing_of_another(post: Post) -> None:
+    people = await make_people(50)
+    with as_system():
+        for person in people:
+            await users.change_user(person, users.ChangeUser(name=f"Canary {person.hex}"))
+    for number, person in enumerate(people):
+        await intend([person], "order_shipped", content={"order_id": str(new_id()), "number": f"N-{person.hex}-{number}"})
+    await send()
+    letters = await post.letters()
+    assert len(letters) == 50
+    by_address = {f"{person}@example.com": person for person in people}
+    for letter in letters:
+        raw = (await post.read_raw(letter["seq"])).replace(b"=\r\n", b"").decode()
+        mine = by_address.pop(str(letter["recipient"]))
+        seen = {other for other in people if other.hex in raw or str(other) in raw}
+        assert seen == {mine}
+
+
+async def test_texts_and_pushes(post: Post) -> None:
+    (person,) = await make_people()
+    with as_system():
+        await users.change_user(person, users.ChangeUser(phone_number="+4930123"))
+    with asked_by("buyer", user_id=person):
+        both = {"order_updates": {"sms": True, "push": True}}
+        await users.change_notifications(person, users.ChangeNotifications(notifications=both))
+    await intend([person], channel="sms")
+    await intend([person], channel="push")
+    await send("sms")
+    await send("push")
+    assert {(one["channel"], one["recipient"]) for one in await post.letters()} == {("sms", "+4930123"), ("push", str(person))}
+
+
+async def test_without_a_mail_server_messages_wait_and_are_given_up_at_last() -> None:
+    settings.replace(smtp_host="", sandbox_url="")
+    await intend(await make_people())
+    await intend(await make_people(), worth=timedelta(seconds=-1))
+    assert await send() == 1
+    assert await count_statuses() == {"waiting": 1, "failed": 1}
+
+
+async def test_a_process_that_is_told_to_stop_finishes_what_is_in_flight(post: Post, whole_shop: Shop) -> None:
+    people = await named("slow", 8)
+    await intend(people)
+    sender = asyncio.create_task(send())
+
+    async def begun() -> bool:
+        return await count_statuses() == {"sending": 8}
+
+    await until(begun)
+    sender.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sender
+    assert await count_statuses() == {"sent": 8}
+
+
+async def test_a_working_shop_sends_by_itself(shop: Shop, post: Post, whole_shop: Shop) -> None:
+    (person,) = await make_people()
+    await intend([person])
+    async with app.at_work(whole_shop):
+
+        async def sent() -> bool:
+            return await count_statuses() == {"sent": 1}
+
+        await until(sent)
