@@ -85,11 +85,14 @@ async def test_what_commits_late_is_told_though_a_later_one_was_first(web: Web) 
         async with db.transaction() as tx:
             await tx.run(ADD, *values(quick))
         await tell(ada)
+        # Who comes just now reads at once, without having been woken.
+        newcomer = await web.listen(web.token(ada), f"?after={(await read_feed(ada)).position}")
         await asyncio.sleep(0.3)
         await late.commit()
-    assert (await listener.hear(3))[:2] == strings([slow, quick])
-    place = [tuple(int(part) for part in one.id.split(".")) for one in listener.heard]
-    assert place == sorted(place)
+    for one in (listener, newcomer):
+        assert (await one.hear(3))[:2] == strings([slow, quick])
+        place = [tuple(int(part) for part in event.id.split(".")) for event in one.heard]
+        assert place == sorted(place)
 
 
 async def test_many_streams_of_many_people_ask_the_database_together(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
