@@ -14,7 +14,8 @@ from souk.kit.calls import exposed
 from souk.kit.db import NOT_NOW
 from souk.kit.errors import Unavailable
 from souk.kit.events import event_type
-from souk.kit.outbox import LAST_ID, WAIT_S, Position, find_horizon, read_outbox
+from souk.kit.feeds import WAIT_S
+from souk.kit.outbox import LAST_ID, Position, find_horizon, read_outbox
 from souk.kit.streams import encode_event
 from souk.notifications import feed
 from souk.notifications.database import db
