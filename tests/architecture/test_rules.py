@@ -23,6 +23,8 @@ RULES = {
     "exposed parameters have names": "test_contracts.find_starred",
     "an exposed function says what it promises and raises": "test_contracts.find_silent",
     "events are frozen and begin with an id": "test_contracts.find_bad_events",
+    "a change of an event breaks no other release": "contracts.find_breaks",
+    "contracts of events are written down": "test_event_contracts.find_stale",
     "events carry nothing personal": "test_contracts.find_personal",
     "every field of a body is bounded": "test_contracts.find_unbounded",
     "no pattern takes a line feed at the end": "test_contracts.find_open_ends",

@@ -14,7 +14,7 @@ from souk.kit.db import check_databases
 from souk.kit.deadletters import DeadLetter
 from souk.kit.errors import NotFound
 from souk.kit.http import ADMIN, PUBLIC, Limit, Page, route
-from souk.operations import docs
+from souk.operations import docs, event_pages
 
 
 class Redriven(msgspec.Struct, frozen=True):
@@ -65,4 +65,12 @@ async def redrive_dead_letter(event_id: FromPath[UUID]) -> Redriven:
     return Redriven(applied)
 
 
-routes: tuple[BaseRouteHandler, ...] = (is_live, is_ready, show_metrics, list_dead_letters, redrive_dead_letter, *docs.routes)
+routes: tuple[BaseRouteHandler, ...] = (
+    is_live,
+    is_ready,
+    show_metrics,
+    list_dead_letters,
+    redrive_dead_letter,
+    *docs.routes,
+    *event_pages.routes,
+)
