@@ -19,6 +19,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest
+from souk.kit.cache import cache
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, read_sections, read_settings
 from souk.kit.cors import Cors
@@ -154,6 +155,7 @@ async def opened(shop: Shop) -> AsyncIterator[None]:
         for context, dsn in shop.dsns.items():
             database_of(context).attach(pools[dsn])
             stack.callback(database_of(context).detach)
+        await stack.enter_async_context(cache.opened())
         topology.hosted = set(shop.dsns)
         if shop.peers:
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)))

@@ -15,6 +15,7 @@ RULES = {
     "another context is imported only as souk.<context> or its events": "test_boundaries.find_deep_imports",
     "a context calls only whom it may": "test_boundaries.find_forbidden_calls",
     "kit imports no context": "test_boundaries.find_business_in_kit",
+    "a library behind a seam is known by one module": "test_boundaries.find_open_seams",
     "the sandbox is the world and none of ours": "test_boundaries.find_ours_in_sandbox",
     "calls form no circle": "test_boundaries.find_circle",
     "types, events, routes, consumers and jobs import what the anatomy allows": "test_boundaries.find_misplaced_imports",

@@ -89,8 +89,8 @@ def find_environment(module: Module) -> list[str]:
     return [f"{module.name} reads the environment"] if re.search(r"os\.(environ|getenv)", module.text) else []
 
 
-# An extra that need not be there, and a library that takes 6 MB of every process and that few shops use.
-MAY_BE_IMPORTED_LATE = ("pyarrow", "souk.payments.gateways.stripe", "souk.shipping.printing")
+# An extra that need not be there, and libraries that take 3 to 6 MB of every process and that few shops use.
+MAY_BE_IMPORTED_LATE = ("pyarrow", "valkey", "souk.payments.gateways.stripe", "souk.shipping.printing")
 
 
 def find_buried_imports(module: Module) -> list[str]:
