@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import flash_sale, growth, overload, purchases, reads
+from bench import caching, flash_sale, growth, overload, purchases, reads
 from bench.summary import summarise
 
 Command = Callable[..., Any]
@@ -76,6 +76,17 @@ def measure_flash_sale(home: Path, port: int, runs: int, **size: float) -> None:
 def measure_reads(home: Path, port: int, **size: float) -> None:
     """Product pages a second."""
     show(reads.measure(home, msgspec.convert(size, reads.Size), port))
+
+
+@main.command("cache")
+@click.option("--products", default=2_000, show_default=True)
+@click.option("--askers", default=5_000, show_default=True, help="Requests for one product that has just changed.")
+@connections(32)
+@home
+@port
+def measure_cache(home: Path, port: int, **size: float) -> None:
+    """What a shared cache saves, with and without, for one process and for four."""
+    show([caching.measure(home, msgspec.convert(size, caching.Size), port)])
 
 
 @main.command("overload")

@@ -54,12 +54,12 @@ PLENTY = 1_000_000
 
 
 @contextmanager
-def filled(home: Path, stock: Stock, buyers: int) -> Iterator[tuple[str, Goods]]:
+def filled(home: Path, stock: Stock, buyers: int, **settings: str) -> Iterator[tuple[str, Goods]]:
     """A new shop's database with this much in it, running as long as this block; its address and its goods."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     os.environ["SOUK_HOME"] = str(home)
-    with start_postgres(home, lambda line: print(line, file=sys.stderr)) as postgres:
+    with start_postgres(home, lambda line: print(line, file=sys.stderr), settings) as postgres:
         began = time.perf_counter()
         goods = uvloop.run(_fill(postgres.dsn(), stock, buyers))
         print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)

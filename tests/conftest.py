@@ -122,8 +122,9 @@ async def working_shop(whole_shop: Shop) -> AsyncIterator[Shop]:
 
 
 @pytest.fixture
-def valkey_server(tmp_path: Path) -> Iterator[CacheServer]:
-    """A running Valkey of the test's own."""
+def valkey_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CacheServer]:
+    """A running Valkey of the test's own, to which this process is as patient as a machine with too much to do needs it."""
+    monkeypatch.setattr("souk.kit.cache.WITHIN_S", 1.0)
     folder = tmp_path / "valkey"
     folder.mkdir()
     server = CacheServer(folder)

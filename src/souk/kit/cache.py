@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Whoever waits longer than this has lost what a cache can save.
-WITHIN_S = 0.05
+# Whoever waits longer than this has lost what a cache can save; a busy process takes half of it to come round to an answer.
+WITHIN_S = 0.1
 # After trouble it is left alone for so long, and then asked by one at a time until it answers.
 REST_S = 1.0
 CONNECTIONS = 8
@@ -124,7 +124,7 @@ class Cache:
         self._probing = self._troubled
         try:
             # The library's own times do not cover everything: a connection is waited for, made and greeted.
-            async with asyncio.timeout(2 * WITHIN_S):
+            async with asyncio.timeout(WITHIN_S):
                 answer = await work(client)
         except Exception as trouble:  # whatever it is, it is no reason for a request to fail
             if self._note(trouble):

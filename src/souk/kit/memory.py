@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from souk.kit.batching import Answers, Asked, Batcher
@@ -138,7 +138,13 @@ class Memory(Told, Generic[K, V]):
         self._keep_none_of_those_under_way()
 
     async def _work(self, asked: tuple[Asked[K], ...]) -> Answers[V | None]:
-        keys = list(dict.fromkeys(one.request for one in asked))
+        # Whoever asked while another batch was loading the same finds it here.
+        kept = {one.request: value for one in asked if (value := self.peek(one.request)) is not None}
+        keys = list(dict.fromkeys(one.request for one in asked if one.request not in kept))
+        found = {**kept, **await self._load_missing(keys)} if keys else kept
+        return tuple(found.get(one.request) for one in asked)
+
+    async def _load_missing(self, keys: list[K]) -> Mapping[K, V]:
         unchanged = set(keys)
         self._loading.append(unchanged)
         try:
@@ -151,7 +157,7 @@ class Memory(Told, Generic[K, V]):
                     self._keep(key, found[key])
         while len(self._kept) > self._size:
             self._drop(next(iter(self._kept)))
-        return tuple(found.get(one.request) for one in asked)
+        return found
 
     def _find_whole(self, key: K, value: V) -> Hashable:
         return key if self._whole_of is None else self._whole_of(value)
