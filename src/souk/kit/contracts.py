@@ -17,15 +17,18 @@ Schema = dict[str, Any]
 ENVELOPE: Schema = {
     "specversion": {"const": "1.0"},
     "id": {"type": "string", "format": "uuid", "description": "the same whenever the event is sent again"},
-    "source": {"type": "string", "description": "the context that announces it"},
     "subject": {"type": "string", "format": "uuid", "description": "the id of what it tells of"},
     "time": {"type": "string", "format": "date-time", "description": "when it was written down"},
     "datacontenttype": {"const": "application/json"},
     "position": {"type": "string", "description": "its place among the events of its context"},
     "previous": {"type": "string", "description": "the place of the event before it; who has not read that one has missed something"},
     "requestid": {"type": "string", "description": "the request that it comes of"},
+    "traceparent": {"type": "string", "description": "the trace that it belongs to, as W3C Trace Context has it"},
 }
-ALWAYS_THERE = ("specversion", "id", "source", "type", "subject", "time", "data")
+ALWAYS_THERE = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "position", "previous", "data")
+SIGNED: Schema = {
+    "souk-signature": {"type": "string", "description": "HMAC-SHA256 of `souk event`, a line feed and the body, if the shop has a secret"}
+}
 
 
 def find_events() -> tuple[type[Event], ...]:
@@ -77,7 +80,7 @@ def describe_channel(context: str, events: tuple[type[Event], ...]) -> Schema:
     return {
         "address": address,
         "title": context,
-        "description": f"The Kafka topic `{address}`, or the RabbitMQ exchange `{address}` with the event's name as routing key.",
+        "description": f"The Kafka topic `{address}`, or the RabbitMQ exchange `souk` with routing keys `{context}.#`, the events' names.",
         "messages": {
             kind.__name__: {"$ref": f"#/components/messages/{event_type(kind)}"} for kind in events if source_of(kind) == context
         },
@@ -85,7 +88,7 @@ def describe_channel(context: str, events: tuple[type[Event], ...]) -> Schema:
             "kafka": {"topic": address, "bindingVersion": "0.5.0"},
             "amqp": {
                 "is": "routingKey",
-                "exchange": {"name": address, "type": "topic", "durable": True, "autoDelete": False, "vhost": "/"},
+                "exchange": {"name": "souk", "type": "topic", "durable": True, "autoDelete": False, "vhost": "/"},
                 "bindingVersion": "0.3.0",
             },
         },
@@ -100,9 +103,10 @@ def describe_message(kind: type[Event], place: Schema) -> Schema:
         "title": kind.__name__,
         "summary": (kind.__doc__ or "").partition("\n")[0],
         "contentType": "application/cloudevents+json",
+        "headers": {"type": "object", "properties": SIGNED},
         "payload": {
             "type": "object",
-            "properties": ENVELOPE | {"type": {"const": name}, "data": place},
+            "properties": ENVELOPE | {"source": {"const": f"/souk/{source_of(kind)}"}, "type": {"const": name}, "data": place},
             "required": list(ALWAYS_THERE),
         },
         "bindings": {"kafka": {"key": {"type": "string", "format": "uuid"}, "bindingVersion": "0.5.0"}},
