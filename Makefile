@@ -62,6 +62,10 @@ compose: setup-dev ## write compose.yaml and the examples in deploy/env anew
 bench: setup-dev ## run the measurements (ARGS="..." are passed on)
 	@exec $(BIN)/python -m bench $(ARGS)
 
+.PHONY: contracts
+contracts: setup-dev ## write down what events carry (docs/contracts), unless another release could not read it
+	@$(BIN)/python -m tests.architecture.contracts
+
 .PHONY: lock
 lock: setup-dev ## pin the dependencies anew (ARGS=--upgrade for the newest ones)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import brokers, campaign, flash_sale, growth, overload, purchases, reads
+from bench import brokers, caching, campaign, flash_sale, growth, overload, purchases, reads
 from bench.summary import summarise
 
 Command = Callable[..., Any]
@@ -87,6 +87,17 @@ def measure_brokers(home: Path, events: int, seconds: float) -> None:
 def measure_reads(home: Path, port: int, **size: float) -> None:
     """Product pages a second."""
     show(reads.measure(home, msgspec.convert(size, reads.Size), port))
+
+
+@main.command("cache")
+@click.option("--products", default=2_000, show_default=True)
+@click.option("--askers", default=5_000, show_default=True, help="Requests for one product that has just changed.")
+@connections(32)
+@home
+@port
+def measure_cache(home: Path, port: int, **size: float) -> None:
+    """What a shared cache saves, with and without, for one process and for four."""
+    show([caching.measure(home, msgspec.convert(size, caching.Size), port)])
 
 
 @main.command("overload")

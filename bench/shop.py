@@ -54,7 +54,7 @@ PLENTY = 1_000_000
 
 
 @contextmanager
-def filled(home: Path, stock: Stock, buyers: int, *, split: bool = False) -> Iterator[tuple[str, Goods]]:
+def filled(home: Path, stock: Stock, buyers: int, *, split: bool = False, **settings: str) -> Iterator[tuple[str, Goods]]:
     """A new shop's database with this much in it, running as long as this block; its address and its goods.
 
     With `split` each context has a database of its own on that server.
@@ -62,7 +62,7 @@ def filled(home: Path, stock: Stock, buyers: int, *, split: bool = False) -> Ite
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     os.environ["SOUK_HOME"] = str(home)
-    with start_postgres(home, lambda line: print(line, file=sys.stderr)) as postgres:
+    with start_postgres(home, lambda line: print(line, file=sys.stderr), settings) as postgres:
         began = time.perf_counter()
         if split:
             uvloop.run(app.separate_contexts(postgres.dsn(), lambda line: None))

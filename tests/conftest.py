@@ -12,9 +12,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 import uvloop
+from tests.caches import CacheServer
 
 from souk import app
 from souk.app import Settings, Shop
+from souk.kit.cache import cache, settings
 from souk.kit.callers import Caller, Principal, asking
 from souk.kit.ids import new_id
 from souk.kit.postgres import EmbeddedPostgres, start
@@ -117,6 +119,36 @@ async def working_shop(whole_shop: Shop) -> AsyncIterator[Shop]:
     """The front doors work, and so do consumers and jobs."""
     async with app.at_work(whole_shop):
         yield whole_shop
+
+
+@pytest.fixture
+def valkey_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CacheServer]:
+    """A running Valkey of the test's own, to which this process is as patient as a machine with too much to do needs it."""
+    monkeypatch.setattr("souk.kit.cache.WITHIN_S", 1.0)
+    folder = tmp_path / "valkey"
+    folder.mkdir()
+    server = CacheServer(folder)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def valkey(valkey_server: CacheServer) -> AsyncIterator[CacheServer]:
+    """The same, and this process uses it."""
+    settings.replace(cache_url=valkey_server.url)
+    async with cache.opened():
+        yield valkey_server
+    settings.replace(cache_url=None)
+
+
+@pytest.fixture
+async def cached_shop(whole_shop: Shop, valkey_server: CacheServer) -> AsyncIterator[CacheServer]:
+    """The front doors work, and so do consumers and jobs, with a cache."""
+    settings.replace(cache_url=valkey_server.url)
+    async with app.at_work(whole_shop):
+        yield valkey_server
+    settings.replace(cache_url=None)
 
 
 def asked_by(*roles: str, user_id: UUID | None = None, sells_for: tuple[UUID, ...] = ()) -> AbstractContextManager[None]:

@@ -24,6 +24,7 @@ from souk.kit.bodies import StrictRequest
 from souk.kit.brokers import check_broker_url, find_adapter
 from souk.kit.brokers.links import Link
 from souk.kit.brokers.relays import Relay
+from souk.kit.cache import cache
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, find_zone, read_sections, read_settings
 from souk.kit.cors import Cors
@@ -181,6 +182,7 @@ async def opened(shop: Shop) -> AsyncIterator[None]:
         for context, dsn in shop.dsns.items():
             database_of(context).attach(pools[dsn])
             stack.callback(database_of(context).detach)
+        await stack.enter_async_context(cache.opened())
         topology.hosted = set(shop.dsns)
         if shop.peers:
             session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)))

@@ -199,6 +199,28 @@ def test_a_planted_violation_is_seen(place: str, text: str, find: object) -> Non
     assert find((planted,)) != []  # type: ignore[operator]
 
 
+# Libraries that one module alone knows: whoever else wants what they do asks that module.
+KEPT_BEHIND = {"valkey": "souk.kit.cache"}
+
+
+def find_open_seams(modules: tuple[Module, ...]) -> list[str]:
+    """Modules that import a library which is behind a seam of ours."""
+    found: list[str] = []
+    for module in modules:
+        for node in ast.walk(module.tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            kept = {name.partition(".")[0] for name in names} & KEPT_BEHIND.keys()
+            found.extend(f"{module.name} imports {name}: ask {KEPT_BEHIND[name]}" for name in kept if module.name != KEPT_BEHIND[name])
+    return found
+
+
+def test_the_cache_has_one_seam() -> None:
+    assert find_open_seams(read_source()) == []
+    planted = Module(ROOT / "souk/orders/spy.py", "from valkey.asyncio import Valkey")
+    assert len(find_open_seams((planted,))) == 1
+
+
 def find_closed_doors(modules: tuple[Module, ...]) -> list[str]:
     """Contexts without an `__init__.py` that says in a sentence what they know."""
     doors = {module.package: module.text for module in modules if module.name == f"souk.{module.package}"}

@@ -11,7 +11,10 @@ from souk.kit.http import PUBLIC, SIGNED_IN, route
 
 ACCESS = {"public", "signed_in", "admin", "guest_or_user", "signed_webhook", "ticket_or_user"}
 # Routes for machines, outside the description on purpose.
-UNDOCUMENTED = {"GET /docs/assets/{}", "GET /openapi.json", "GET /metrics", "GET /", "GET /jobs/page", "GET /jobs/page/{}"}
+UNDOCUMENTED = {
+    "GET /docs/assets/{}", "GET /openapi.json", "GET /asyncapi.json", "GET /docs/events", "GET /metrics", "GET /", "GET /jobs/page",
+    "GET /jobs/page/{}",
+}  # fmt: skip
 # What anybody may do without a token. Add to it only what is meant for strangers.
 OPEN_WRITES = {
     "POST /auth/register", "POST /auth/signup", "POST /user/register", "POST /auth/login", "POST /user/login", "POST /auth/refresh",

@@ -91,8 +91,8 @@ def find_environment(module: Module) -> list[str]:
     return [f"{module.name} reads the environment"] if re.search(r"os\.(environ|getenv)", module.text) else []
 
 
-# An extra that need not be there, a library that takes 6 MB of every process and that few shops use, and one of 13 MB that works the queue.
-MAY_BE_IMPORTED_LATE = ("pyarrow", "souk.payments.gateways.stripe", "souk.shipping.printing", "souk.kit.worker")
+# An extra that need not be there, and libraries that take 3 to 13 MB of a process and that few shops or processes use.
+MAY_BE_IMPORTED_LATE = ("pyarrow", "valkey", "souk.payments.gateways.stripe", "souk.shipping.printing", "souk.kit.worker")
 
 
 def find_buried_imports(module: Module) -> list[str]:

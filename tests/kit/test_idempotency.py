@@ -1,16 +1,19 @@
 """The same key is the same request: one effect, one answer, whoever repeats it and whatever dies in between."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import aiohttp
+import asyncpg
 import msgspec
 import pytest
+from tests.caches import CacheServer
 from tests.kit import notebook
 from tests.kit.conftest import SECRET, Process
 from tests.kit.notebook import Note, NoteRefused
 from tests.ports import find_free_port
+from tests.waiting import until
 
 from souk.kit.callers import Caller, Principal, asking
 from souk.kit.calls import topology
@@ -153,3 +156,59 @@ async def test_keys_are_kept_for_three_days(here: str) -> None:
             await tx.run("UPDATE kit.idempotency_key SET created_at = now() - $2::text::interval WHERE key = $1", key, age)
     assert await forget_old_keys(notebook.db) == 1
     assert await notebook.db.value("SELECT array_agg(key) FROM kit.idempotency_key") == ["young"]
+
+
+@asynccontextmanager
+async def nobody_claims() -> AsyncIterator[None]:
+    """Keys can be looked up meanwhile, and nobody can write one."""
+    connection = await notebook.db.pool.acquire()
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE kit.idempotency_key IN EXCLUSIVE MODE")
+            yield
+    finally:
+        await notebook.db.pool.release(connection)
+
+
+async def until_hinted(server: CacheServer) -> None:
+    async def is_hinted() -> bool:
+        return bool(server.keys("souk:answered:*"))
+
+    await until(is_hinted)
+
+
+async def test_who_is_known_to_have_an_answer_does_not_try_to_be_the_first(here: str, valkey: CacheServer) -> None:
+    note = Note(new_id(), 1)
+    with with_key():
+        await notebook.write_note(note)
+        await until_hinted(valkey)
+        async with nobody_claims():
+            assert await notebook.write_note(note) == note
+            with pytest.raises(IdempotencyKeyReused):
+                await notebook.write_note(renumbered(note))
+            with pytest.raises(IdempotencyKeyReused):
+                await notebook.scratch_note(note.id)
+    with with_key(principal=Principal("user", new_id(), ("buyer",))):
+        assert (await notebook.write_note(other := Note(new_id(), 2))) == other
+    assert await count_notes() == 2
+
+
+async def test_a_cache_that_is_wrong_about_an_answer_changes_nothing(here: str, valkey: CacheServer) -> None:
+    note = Note(new_id(), 1)
+    with with_key():
+        await notebook.write_note(note)
+        await until_hinted(valkey)
+        (hint,) = valkey.keys("souk:answered:*")
+        await notebook.db.pool.execute("DELETE FROM kit.idempotency_key")
+        assert (await notebook.write_note(again := renumbered(note))) == again
+        for spoil in (lambda: valkey.client().flushall(), lambda: valkey.client().set(hint, b"junk"), valkey.kill):
+            spoil()
+            assert await notebook.write_note(again) == again
+    assert (await count_notes(), await count_facts()) == (2, 2)
+    assert b"my-key" not in hint
+
+
+async def test_what_failed_leaves_no_hint(here: str, valkey: CacheServer) -> None:
+    with with_key(), pytest.raises(asyncpg.CheckViolationError):
+        await notebook.write_note(Note(new_id(), -1))
+    assert valkey.keys("souk:answered:*") == []

@@ -1,13 +1,21 @@
 """Everybody has preferences; until they set any, the usual ones."""
 
 import pytest
+from tests.caches import CacheServer
 from tests.users.people import as_system, as_user, events_of, register
+from tests.waiting import until
 
 from souk import users
 from souk.app import Shop
 from souk.kit.errors import InvalidField, NotFound
 from souk.kit.ids import new_id
+from souk.users import preferences
+from souk.users.database import db
 
+CHANGE = """
+    INSERT INTO users.user_preferences (user_id, categories, brands, language, timezone, notifications)
+    VALUES ($1, '{}', '{}', 'fr', 'UTC', '{}')
+"""
 WANTED = users.SetPreferences(
     categories=("phones", "books"),
     brands=("Acme",),
@@ -60,3 +68,51 @@ async def test_another_users_preferences_are_not_there(shop: Shop) -> None:
         assert {one.user_id for one in await users.get_preferences((ada.id, bob.id, new_id()))} == {ada.id, bob.id}
         with pytest.raises(NotFound):
             await users.set_preferences(new_id(), WANTED)
+
+
+async def test_who_tells_users_of_things_reads_what_another_process_has_read(cached_shop: CacheServer) -> None:
+    ada = await register()
+    with as_system():
+
+        async def is_shared() -> bool:
+            await users.get_preferences((ada.id,))
+            preferences.preferences._kept.clear()
+            return bool(cached_shop.keys("souk:preferences:*:value:*"))
+
+        await until(is_shared)
+        # Nobody is told, so that whoever read the table would be known.
+        await db.pool.execute(CHANGE, ada.id)
+        (taken,) = await users.get_preferences((ada.id,))
+        assert taken.language == "en"
+    with as_user(ada.id):
+        (own,) = await users.get_preferences((ada.id,))
+        assert own.language == "fr"
+        await users.set_preferences(ada.id, WANTED)
+    with as_system():
+        for _ in range(10):
+            (new,) = await users.get_preferences((ada.id,))
+            assert new.language == "de-DE"
+            preferences.preferences._kept.clear()
+        shared = b"".join(cached_shop.client().get(key) or b"" for key in cached_shop.keys("*"))
+        assert b"ada@example" not in shared
+
+
+async def test_preferences_of_who_has_left_are_nowhere(cached_shop: CacheServer) -> None:
+    ada = await register()
+
+    async def is_shared() -> bool:
+        with as_system():
+            await users.get_preferences((ada.id,))
+        preferences.preferences._kept.clear()
+        return bool(cached_shop.keys(f"*{ada.id}*"))
+
+    await until(is_shared)
+    with as_user(ada.id):
+        await users.erase_user(ada.id)
+    with as_system():
+        assert await users.get_preferences((ada.id,)) == ()
+
+    async def is_gone() -> bool:
+        return not cached_shop.keys(f"*:value:{ada.id}*")
+
+    await until(is_gone)

@@ -5,7 +5,9 @@ import time
 from datetime import timedelta
 
 import pytest
+from tests.caches import CacheServer
 from tests.users.people import ELSEWHERE, HOME, PASSWORD, events_of, read_token, register, sign_in, with_token
+from tests.waiting import until
 
 from souk import users
 from souk.app import Shop
@@ -268,3 +270,26 @@ async def sign_in_new() -> users.Tokens:
     """Ada's first session."""
     await register(address=ELSEWHERE)
     return await sign_in()
+
+
+async def test_whoever_is_refused_is_refused_by_every_process_without_a_look_at_the_table(shop: Shop, valkey: CacheServer) -> None:
+    await register()
+    answers = await asyncio.gather(*(guess(address=f"198.51.100.{turn}") for turn in range(20)))
+    assert answers.count("users.wrong_credentials") == 10
+
+    async def is_known() -> bool:
+        await guess()
+        return bool(valkey.keys("souk:refused:*"))
+
+    await until(is_known)
+    connection = await db.pool.acquire()
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE users.attempt IN ACCESS EXCLUSIVE MODE")
+        assert await guess() == "too_many_requests"
+    await db.pool.release(connection)
+    # What the cache knows lets nobody through, and what it has lost lets nobody through either.
+    for spoil in (valkey.client().flushall, valkey.kill):
+        spoil()
+        assert await guess() == "too_many_requests"
+    await register("bob")
+    assert await guess("bob") == "users.wrong_credentials"

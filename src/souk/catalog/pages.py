@@ -18,6 +18,7 @@ from souk.kit.calls import exposed
 from souk.kit.errors import NotFound
 from souk.kit.events import Delivered, remembers
 from souk.kit.memory import Memory
+from souk.kit.sharing import Shared
 
 # A page of one variant takes 1.7 kB, one of three variants and pictures 3.5 kB, a SKU 0.5 kB; those that are looked at most are few.
 PAGES_KEPT = 32_000
@@ -37,7 +38,16 @@ async def load_pages(ids: Sequence[UUID]) -> Mapping[UUID, bytes]:
     return {product.id: bytes(memoryview(msgspec.json.encode(product))) for product in products}
 
 
-pages = Memory(load_pages, PAGES_KEPT)
+def check_page(page: bytes) -> bytes:
+    """The page as it came; raises what the decoder raises if it is none."""
+    _decoder.decode(page)
+    return page
+
+
+shared = Shared[UUID, bytes](
+    "page", bytes, check_page, like=Product, depends_on=lambda: (shop.now.currencies[0], media.base_url())
+)
+pages = Memory(load_pages, PAGES_KEPT, shared=shared)
 levels = Levels(SKUS_KEPT)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from souk.catalog import media
@@ -13,6 +14,7 @@ from souk.kit.calls import exposed
 from souk.kit.errors import InvalidField
 from souk.kit.events import Delivered, remembers
 from souk.kit.memory import Memory, Once
+from souk.kit.sharing import Shared
 
 # Each category is looked up by its id (LIMIT 1): for a join the planner reads the whole tree, once for each product.
 FIND_VARIANTS = """
@@ -34,22 +36,30 @@ VARIANTS_KEPT = 32_000
 
 
 # What the variants of a seller or of a category have in common.
+IN_COMMON = ("seller_id", "category_id", "category_ids", "tax_category")
 _once: Once[Hashable] = Once(VARIANTS_KEPT)
 
 
 async def load_variants(skus: Sequence[str]) -> Mapping[str, Variant]:
     """Those of these SKUs that exist, as the tables have them."""
     found = await db.all(Variant, FIND_VARIANTS, list(skus), media.base_url())
-    return {
-        variant.sku: replace(
-            variant,
-            **{name: _once(getattr(variant, name)) for name in ("seller_id", "category_id", "category_ids", "tax_category")},
-        )
-        for variant in found
-    }
+    return {variant.sku: share_parts(variant) for variant in found}
 
 
-variants = Memory(load_variants, VARIANTS_KEPT, whole_of=lambda variant: variant.product_id)
+def share_parts(variant: Variant) -> Variant:
+    """The variant with what it has in common with others held once."""
+    return replace(variant, **{name: _once(getattr(variant, name)) for name in IN_COMMON})
+
+
+def read_variant(text: bytes) -> Variant:
+    """A variant out of the cache."""
+    return share_parts(_decoder.decode(text))
+
+
+# As JSON, like pages: an attribute may be larger than MessagePack's integers.
+_decoder = msgspec.json.Decoder(Variant)
+shared = Shared[str, Variant]("variant", msgspec.json.encode, read_variant, like=Variant, depends_on=media.base_url)
+variants = Memory(load_variants, VARIANTS_KEPT, whole_of=lambda variant: variant.product_id, shared=shared)
 
 
 @remembers(variants, *OF_A_PRODUCT, *OF_MANY)

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from souk.kit import deadletters
+from souk.kit.cache import cache
 from souk.kit.callers import SYSTEM, Caller, caller, set_caller
 from souk.kit.calls import EXPOSED, ExposedFunction
 from souk.kit.db import NOT_NOW, Database, Transaction
 from souk.kit.errors import Unavailable
 from souk.kit.events import Consumer, Delivered
 from souk.kit.feeds import Feed
-from souk.kit.outbox import START, Fact, Position, find_horizon
+from souk.kit.outbox import START, Fact, Position, find_horizon, read_recent
 from souk.kit.telemetry import EVENT_LAG, EVENTS_APPLIED, EVENTS_PARKED
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ FIRST_PAUSE_S = 0.1  # before the second try; twice as long before each later on
 WAIT_S = 2.0
 # How long a position may stay unsaved when nothing for this consumer came by.
 SAVE_EVERY_S = 2.0
+# How far a memory looks back when it begins, so that it may take what others have loaded before.
+RECENT = 10_000
 
 
 # What takes longer than this hangs, unless the database does: then that is silent, and no event is to blame.
@@ -232,20 +235,36 @@ async def tell_memory(consumer: Consumer, source: str, feed: Feed) -> None:
     set_caller(Caller(principal=SYSTEM, request_id=f"memory:{consumer.path}"))
     told = (consumer.path, source)
     assert consumer.keeps is not None  # noqa: S101  `remembers` gives it
+    shared = consumer.keeps.shared if cache.is_used else None
     while True:
         try:
             position = await find_horizon(source)
+            recent = await read_recent(source, position, tuple(consumer.decoders), RECENT) if shared else None
             consumer.keeps.begin(told)
+            if shared and recent:
+                shared.begin(recent.life, recent.floor)
+                tell_one_by_one(consumer, recent.facts)
+                shared.reach(position)
             while True:
                 facts = await feed.after(position, WAIT_S)
-                if news := decode(consumer, facts):
-                    consumer.function(news)
                 position = facts[-1].position if facts else position
+                if shared:
+                    tell_one_by_one(consumer, facts)
+                    shared.reach(position)
+                elif news := decode(consumer, facts):
+                    consumer.hear(news)
         except (Unavailable, *NOT_NOW) as silence:
             log.warning("memory_interrupted", extra={"consumer": consumer.path, "reason": str(silence)})
         finally:
             consumer.keeps.end(told)
         await asyncio.sleep(1.0)
+
+
+def tell_one_by_one(consumer: Consumer, facts: tuple[Fact, ...]) -> None:
+    """Tell a memory of facts, each with its place."""
+    for fact in facts:
+        if news := decode(consumer, (fact,)):
+            consumer.hear(news, fact.position)
 
 
 def decode(consumer: Consumer, facts: Iterable[Fact]) -> tuple[Delivered[Any], ...]:

@@ -12,6 +12,8 @@ from souk.kit.callers import caller
 from souk.kit.db import Database, Transaction
 from souk.kit.ids import new_id
 from souk.kit.memory import Told
+from souk.kit.outbox import Position
+from souk.kit.sharing import Hearing
 
 APPEND = """
     INSERT INTO {schema}.outbox (event_id, type, aggregate_id, payload, request_id)
@@ -69,7 +71,7 @@ class News:
                 for event, event_id in zip(self._events, self._ids, strict=True)
                 if type(event) in consumer.events and (written is None or aggregate_of(event) in written)
             ):
-                consumer.function(wanted)
+                consumer.hear(wanted)
 
 
 async def publish(tx: Transaction, *events: Event) -> None:
@@ -134,6 +136,13 @@ class Consumer:
             MEMORIES.append(self)
             for source in self.sources:
                 keeps.need((self.path, source))
+
+    def hear(self, news: tuple[Delivered[Any], ...], place: Position | None = None) -> None:
+        """Tell the memory; a fact that this process has just made has no place yet, and comes again with one."""
+        assert self.keeps is not None  # noqa: S101  `remembers` gives it
+        if self.keeps.shared is not None:
+            self.keeps.hearing = Hearing(tuple(one.event_id for one in news), place)
+        self.function(news)
 
 
 def subscribes(*events: type[Event], kind: Kind = "table") -> Callable[[Consume], Consume]:

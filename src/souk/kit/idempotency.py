@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from souk.kit.cache import cache
 from souk.kit.callers import Caller, caller
 from souk.kit.calls import EXPOSED
 from souk.kit.db import Database, Transaction
@@ -14,6 +15,8 @@ from souk.kit.errors import DomainError, Invalid, InvalidField, refusal_from_wir
 R = TypeVar("R")
 
 KEPT_FOR_HOURS = 72
+# The cache only says that there is an answer: whoever has it looks the answer up by one statement and need not try to be the first.
+HINTED_FOR_S = 600.0
 SHORTEST_KEY_OF_A_STRANGER = 16
 NOTHING = msgspec.Raw(msgspec.msgpack.encode(None))
 
@@ -55,12 +58,13 @@ async def once(database: Database, request: object, work: Callable[[Transaction]
     schema = database.context
     person = (_subject_of(who), who.idempotency_key)
     fingerprint = hashlib.sha256(msgspec.msgpack.encode(request)).digest()
+    hint = f"souk:answered:{schema}:{hashlib.sha256(msgspec.msgpack.encode(person)).hexdigest()}"
+    if await cache.read([hint]) == [b"1"] and (known := await database.maybe(_Kept, FIND.format(schema=schema), *person)) is not None:
+        return cast(R, _repeat(known, who.inside, fingerprint))
     async with database.transaction() as tx:
         if not await tx.run(CLAIM.format(schema=schema), *person, who.inside, fingerprint):
             kept = await tx.one(_Kept, FIND.format(schema=schema), *person)
-            if kept.function != who.inside or kept.fingerprint != fingerprint:
-                raise IdempotencyKeyReused
-            return cast(R, _replay(kept))
+            return cast(R, _repeat(kept, who.inside, fingerprint))
         answer: R | DomainError
         try:
             async with tx.savepoint():
@@ -68,6 +72,7 @@ async def once(database: Database, request: object, work: Callable[[Transaction]
         except DomainError as refusal:
             answer = refusal
         await tx.run(KEEP.format(schema=schema), *person, _pack(answer))
+    cache.write({hint: b"1"}, HINTED_FOR_S)
     if isinstance(answer, DomainError):
         raise answer
     return answer
@@ -98,7 +103,9 @@ def _pack(answer: object) -> bytes:
     return msgspec.msgpack.encode(_Outcome(value=msgspec.Raw(msgspec.msgpack.encode(answer))))
 
 
-def _replay(kept: _Kept) -> object:
+def _repeat(kept: _Kept, function: str, fingerprint: bytes) -> object:
+    if kept.function != function or kept.fingerprint != fingerprint:
+        raise IdempotencyKeyReused
     outcome = msgspec.msgpack.decode(kept.answer or b"", type=_Outcome)
     if outcome.refusal is not None:
         raise refusal_from_wire(outcome.refusal)

@@ -2,16 +2,15 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 from souk.kit.batching import Answers, Asked, Batcher
 from souk.kit.callers import caller
+from souk.kit.sharing import Hearing, Load, Shared
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
-Load = Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]
 
 
 class Once(Generic[K]):
@@ -31,9 +30,12 @@ class Once(Generic[K]):
 class Told:
     """A memory that is good while it is told of changes: everything in it is void when that begins, and when it breaks off."""
 
+    shared: Shared[Any, Any] | None = None
+
     def __init__(self) -> None:
         self._needed: set[Hashable] = set()
         self._begun: set[Hashable] = set()
+        self.hearing = Hearing(())  # what it is just told of
 
     @property
     def hears(self) -> bool:
@@ -43,15 +45,21 @@ class Told:
     def need(self, source: Hashable) -> None:
         """Changes are told by this source, among others."""
         self._needed.add(source)
+        if self.shared is not None and len(self._needed) > 1:
+            raise TypeError(f"What is shared is told of by one source: places of two are not to be compared ({source})")
 
     def begin(self, source: Hashable) -> None:
         """From now on each change that this source tells of comes through; what changed before may have been missed."""
+        self.hearing = Hearing(())
         self.clear()
         self._begun.add(source)
 
     def end(self, source: Hashable) -> None:
         """This source tells nothing any more."""
         self._begun.discard(source)
+        if self.shared is not None:
+            self.shared.end()
+        self.hearing = Hearing(())
         self.clear()
 
     def clear(self) -> None:
@@ -64,12 +72,15 @@ class Memory(Told, Generic[K, V]):
 
     Values are kept while this process hears of changes: a consumer of the kind "memory" calls `forget` for each. A value that
     changes while it is being loaded is given to who asked before, and not kept. A fact may name less than the key: `whole_of` says
-    what a value is part of, and `forget_parts` forgets all parts of that.
+    what a value is part of, and `forget_parts` forgets all parts of that. What is `shared` is looked for in the cache before it is loaded.
     """
 
-    def __init__(self, load: Load[K, V], size: int, whole_of: Callable[[V], Hashable] | None = None) -> None:
+    def __init__(
+        self, load: Load[K, V], size: int, whole_of: Callable[[V], Hashable] | None = None, shared: Shared[K, V] | None = None
+    ) -> None:
         super().__init__()
         self._load = load
+        self.shared = shared
         self._size = size
         self._whole_of = whole_of
         self._kept: OrderedDict[K, V] = OrderedDict()
@@ -100,6 +111,9 @@ class Memory(Told, Generic[K, V]):
 
     def forget(self, keys: Iterable[K]) -> None:
         """These have changed."""
+        keys = tuple(keys)
+        if self.shared is not None:
+            self.shared.forget(keys, self.hearing)
         for key in keys:
             self._drop(key)
             for batch in self._loading:
@@ -107,6 +121,9 @@ class Memory(Told, Generic[K, V]):
 
     def forget_parts(self, wholes: Iterable[Hashable]) -> None:
         """Whatever is part of these has changed; what is being loaded may be."""
+        wholes = tuple(wholes)
+        if self.shared is not None:
+            self.shared.forget(wholes, self.hearing)
         for whole in wholes:
             for key in tuple(self._parts.get(whole, ())):
                 self._drop(key)
@@ -114,16 +131,24 @@ class Memory(Told, Generic[K, V]):
 
     def clear(self) -> None:
         """Anything may have changed."""
+        if self.shared is not None:
+            self.shared.forget_all(self.hearing)
         self._kept.clear()
         self._parts.clear()
         self._keep_none_of_those_under_way()
 
     async def _work(self, asked: tuple[Asked[K], ...]) -> Answers[V | None]:
-        keys = list(dict.fromkeys(one.request for one in asked))
+        # Whoever asked while another batch was loading the same finds it here.
+        kept = {one.request: value for one in asked if (value := self.peek(one.request)) is not None}
+        keys = list(dict.fromkeys(one.request for one in asked if one.request not in kept))
+        found = {**kept, **await self._load_missing(keys)} if keys else kept
+        return tuple(found.get(one.request) for one in asked)
+
+    async def _load_missing(self, keys: list[K]) -> Mapping[K, V]:
         unchanged = set(keys)
         self._loading.append(unchanged)
         try:
-            found = await self._load(keys)
+            found = await (self._load(keys) if self.shared is None else self.shared.load(self._load, self._find_whole, keys))
         finally:
             self._loading = [batch for batch in self._loading if batch is not unchanged]
         if self.hears:
@@ -132,7 +157,10 @@ class Memory(Told, Generic[K, V]):
                     self._keep(key, found[key])
         while len(self._kept) > self._size:
             self._drop(next(iter(self._kept)))
-        return tuple(found.get(one.request) for one in asked)
+        return found
+
+    def _find_whole(self, key: K, value: V) -> Hashable:
+        return key if self._whole_of is None else self._whole_of(value)
 
     def _keep_none_of_those_under_way(self) -> None:
         for batch in self._loading:

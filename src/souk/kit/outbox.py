@@ -19,6 +19,20 @@ READ_FACTS = """
     LIMIT $3
 """
 
+# What came before a position, newest first: so many rows, of which some may be wanted, and the one before them.
+READ_RECENT = """
+    SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, created_at AS occurred_at
+    FROM (SELECT * FROM {schema}.outbox WHERE (xid, id) <= ($1, $2) ORDER BY xid DESC, id DESC LIMIT $3) AS newest
+    WHERE type = ANY($4) ORDER BY xid, id
+"""
+FIND_BEFORE = "SELECT xid, id FROM {schema}.outbox WHERE (xid, id) <= ($1, $2) ORDER BY xid DESC, id DESC OFFSET $3 LIMIT 1"
+# Which life of which database this is: another one after a restore, and after a standby has taken over, whose past may lack something.
+FIND_LIFE = """
+    SELECT system_identifier::text || '.' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '.'
+           || (SELECT oid FROM pg_database WHERE datname = current_database())
+    FROM pg_control_system()
+"""
+
 FIND_HORIZON = "SELECT {schema}.outbox_xid(pg_snapshot_xmin(pg_current_snapshot()))"
 
 Position = tuple[int, int]
@@ -47,6 +61,19 @@ class Fact(msgspec.Struct, frozen=True):
         return (self.xid, self.id)
 
 
+class Recent(msgspec.Struct, frozen=True):
+    """The newest facts of some types up to a position. Whatever came after `floor` and is not here was of no such type."""
+
+    life: str
+    floor: Position
+    facts: tuple[Fact, ...]
+
+
+class _Place(msgspec.Struct, frozen=True):
+    xid: int
+    id: int
+
+
 def expose_outbox(database: Database) -> None:
     """Make `read_outbox` of this context callable, like a front-door function, by every process of the shop."""
     read_facts = READ_FACTS.format(schema=database.context)
@@ -68,6 +95,14 @@ def expose_outbox(database: Database) -> None:
         """A position with nothing new before it: every fact that becomes final from now on comes after it."""
         return (int(await database.value(FIND_HORIZON.format(schema=database.context))) - 1, LAST_ID)
 
+    async def read_recent(until: Position, types: tuple[str, ...], limit: int) -> Recent:
+        """The newest facts of these types among the last `limit` up to a position, and which life of the database this is."""
+        schema = database.context
+        before = await database.maybe(_Place, FIND_BEFORE.format(schema=schema), *until, limit)
+        facts = await database.all(Fact, READ_RECENT.format(schema=schema), *until, limit, list(types))
+        return Recent(str(await database.value(FIND_LIFE)), (before.xid, before.id) if before else START, facts)
+
+    ExposedFunction(read_recent, timeout_s=5.0, context=database.context)
     ExposedFunction(read_outbox, timeout_s=30.0, context=database.context)
     ExposedFunction(find_horizon, timeout_s=5.0, context=database.context)
 
@@ -83,4 +118,11 @@ async def find_horizon(source: str) -> Position:
     """The position after which all news of a context comes, wherever it is hosted."""
     function = EXPOSED[f"{source}/find_horizon"]
     found: Position = await function.ask(function.argument_type())
+    return found
+
+
+async def read_recent(source: str, until: Position, types: tuple[str, ...], limit: int) -> Recent:
+    """The newest facts of a context up to a position, wherever it is hosted."""
+    function = EXPOSED[f"{source}/read_recent"]
+    found: Recent = await function.ask(function.argument_type(until, types, limit))
     return found

@@ -21,6 +21,8 @@ REQUEST_SECONDS = Histogram(
     "souk_http_request_seconds", "Time to answer a request", buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 )
 AUDIT_FINDINGS = Gauge("souk_audit_findings", "Rows that break a rule, as the last audit of this process found them", ["rule"])
+CACHE_READS = Counter("souk_cache_reads_total", "Values looked for in the shared cache, by what came of it", ["kind", "outcome"])
+CACHE_ERRORS = Counter("souk_cache_errors_total", "Times that the shared cache did not do what it was asked", ["reason"])
 JOB_RUNS = Counter("souk_job_runs_total", "Runs of a job or a sweeper: done, again, failed, interrupted, unavailable", ["job", "outcome"])
 JOBS_WAITING = Gauge("souk_jobs_waiting", "Jobs in the queue that nobody has begun", ["job"])
 JOBS_FAILED = Gauge("souk_jobs_failed", "Jobs that have failed for good and wait for somebody to look at them", ["job"])

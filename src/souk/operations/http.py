@@ -14,7 +14,7 @@ from souk.kit.deadletters import DeadLetter
 from souk.kit.errors import NotFound
 from souk.kit.http import ADMIN, PUBLIC, Limit, Page, route
 from souk.kit.readiness import check_readiness
-from souk.operations import docs, jobs
+from souk.operations import docs, event_pages, jobs
 
 
 class Redriven(msgspec.Struct, frozen=True):
@@ -65,4 +65,13 @@ async def redrive_dead_letter(event_id: FromPath[UUID]) -> Redriven:
     return Redriven(applied)
 
 
-routes: tuple[BaseRouteHandler, ...] = (is_live, is_ready, show_metrics, list_dead_letters, redrive_dead_letter, *jobs.routes, *docs.routes)
+routes: tuple[BaseRouteHandler, ...] = (
+    is_live,
+    is_ready,
+    show_metrics,
+    list_dead_letters,
+    redrive_dead_letter,
+    *jobs.routes,
+    *docs.routes,
+    *event_pages.routes,
+)
