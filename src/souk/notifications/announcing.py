@@ -31,6 +31,7 @@ COUNT_WRITTEN = """
     FROM notifications.seller_message WHERE seller_id = $1 AND created_at > now() - interval '1 day'
 """
 NOTE_WRITTEN = "INSERT INTO notifications.seller_message (id, seller_id, order_id) VALUES ($1, $2, $3)"
+NOW = "SELECT now()"
 FORGET_WRITTEN = "DELETE FROM notifications.seller_message WHERE created_at < now() - interval '2 days'"
 
 
@@ -107,7 +108,7 @@ async def write_to_buyer(tx: Transaction, new: NewAnnouncement, seller_id: UUID 
 
 async def write_to_users(tx: Transaction, new: NewAnnouncement) -> Announced:
     """Write to each of these users."""
-    fact_id, now = new_id(), await tx.value("SELECT now()")
+    fact_id, now = new_id(), await tx.value(NOW)
     found = {user_id: derive_id(now, f"{fact_id}/{user_id}") for user_id in new.user_ids or ()}
     content = content_of(new)
     await write_notices(tx, [(notice_id, "announcement", "user", user_id, content) for user_id, notice_id in found.items()])
@@ -125,7 +126,7 @@ async def write_to_many(tx: Transaction, new: NewAnnouncement, who: Principal) -
 
 async def write_notices(tx: Transaction, wanted: list[tuple[UUID, str, RecipientKind, UUID, Content]]) -> None:
     """Write notices of this moment."""
-    now: datetime = await tx.value("SELECT now()")
+    now: datetime = await tx.value(NOW)
     await notices.write_notices(tx, (Notice(one, kind, one, whom, whom_id, said, now) for one, kind, whom, whom_id, said in wanted))
 
 

@@ -58,6 +58,7 @@ COUNT = """
     SELECT channel, status, reason, count(*) AS count FROM notifications.message
     WHERE notice_id = $1 AND kind = 'campaign' GROUP BY channel, status, reason ORDER BY channel, status, reason
 """
+NOW = "SELECT now()"
 
 NEWEST = UUID(int=2**128 - 1)
 # How a campaign has to stand for what.
@@ -181,7 +182,7 @@ async def send_campaign_test(campaign_id: UUID, language: str | None) -> UUID:
     content = make_content(choose_words(found.words, language or "en"), found.path)
 
     async def work(tx: Transaction) -> UUID:
-        notice = Notice(new_id(), "campaign", campaign_id, "user", admin_id, content, await tx.value("SELECT now()"))
+        notice = Notice(new_id(), "campaign", campaign_id, "user", admin_id, content, await tx.value(NOW))
         await notices.write_notices(tx, (notice,))
         return notice.id
 
