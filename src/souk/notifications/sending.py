@@ -49,7 +49,8 @@ LOCK_OURS = "SELECT id FROM notifications.message WHERE id = ANY($1) AND status 
 WRITE = """
     UPDATE notifications.message AS m SET
         status = u.status, reason = u.reason, owner = u.owner, due_at = coalesce(u.due_at, m.due_at),
-        attempts = m.attempts - u.untried::integer, sent_at = CASE u.status WHEN 'sent' THEN now() END, decided_at = coalesce($8, m.decided_at), updated_at = now()
+        attempts = m.attempts - u.untried::integer, sent_at = CASE u.status WHEN 'sent' THEN now() END,
+        decided_at = coalesce($8, m.decided_at), updated_at = now()
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::boolean[])
         AS u (id, status, reason, due_at, owner, untried)
     WHERE m.id = u.id AND m.status = 'sending' AND m.owner = $7

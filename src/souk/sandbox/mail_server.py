@@ -57,10 +57,10 @@ class Conversation(SMTP):
 class PostOffice:
     """What the server does with what it is told."""
 
-    def __init__(self, writer: Writer, moods: PostMoods, pause: Callable[[float], Awaitable[None]], told: Callable[[Habit, str], None]):
+    def __init__(self, writer: Writer, moods: PostMoods, wait: Callable[[float], Awaitable[None]], told: Callable[[Habit, str], None]):
         self.moods = moods
         self._writer = writer
-        self._pause = pause
+        self._wait = wait
         self._told = told
 
     async def handle_EHLO(self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]) -> list[str]:
@@ -87,7 +87,7 @@ class PostOffice:
         letter_id = letter_id_in(raw)
         if habit not in (Habit.TIMEOUT_LOST, Habit.DROP_LOST):
             if habit is Habit.SLOW:
-                await self._pause(SLOW_S)
+                await self._wait(SLOW_S)
             for recipient in envelope.rcpt_tos:
                 taken = Taken(letter_id, "email", envelope.mail_from or "", recipient, raw)
                 await self._writer.write(partial(append_letter, taken=taken))
@@ -95,7 +95,7 @@ class PostOffice:
             cut(server)
             return MISSING
         if habit in (Habit.TIMEOUT_ACCEPTED, Habit.TIMEOUT_LOST):
-            await self._pause(86_400)
+            await self._wait(86_400)
         if habit in (Habit.BOUNCES, Habit.COMPLAINS):
             self._told(habit, letter_id)
         return f"250 2.0.0 {letter_id or 'taken'}"
