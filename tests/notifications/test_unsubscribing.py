@@ -79,7 +79,7 @@ async def test_a_form_of_several_parts_is_as_good(shop: Shop) -> None:
     wish = Wish(person, "promotions", "email")
     form = aiohttp.FormData({"List-Unsubscribe": "One-Click"}, default_to_multipart=True)
     path = f"/notifications/unsubscribe/{write_unsubscribe_token(wish)}"
-    async with serve() as web, web.session.post(f"{web.url}{path}", data=form) as answer:
+    async with serve() as web, web.session.post(web.url + path, data=form) as answer:
         assert answer.status == 200
     assert await is_off(wish)
 
