@@ -17,7 +17,7 @@ from souk.kit.ids import derive_id, new_id
 from souk.notifications import notices
 from souk.notifications.bells import wake_campaigns
 from souk.notifications.campaign_types import Campaign, Path, PlainText, Subject, Words
-from souk.notifications.campaigns import ADD, SCHEDULE, make_content
+from souk.notifications.campaigns import ADD, NOW, SCHEDULE, make_content
 from souk.notifications.database import db
 from souk.notifications.limits import limits
 from souk.notifications.types import Content, Notice, RecipientKind

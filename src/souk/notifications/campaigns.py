@@ -53,6 +53,7 @@ SET_STATUS = f"""
     SET status = $2, unsettled = begun_at IS NOT NULL, finished_at = CASE WHEN $2 = 'cancelled' THEN now() END, updated_at = now()
     WHERE id = $1 RETURNING {SHOWN}
 """
+NOW = "SELECT now()"
 REMOVE = "DELETE FROM notifications.campaign WHERE id = $1"
 COUNT = """
     SELECT channel, status, reason, count(*) AS count FROM notifications.message
