@@ -17,7 +17,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from souk.kit.auth import TokenPolicy, Verifier
-from souk.kit.background import Work, in_background
+from souk.kit.background import WORKERS, Work, in_background
 from souk.kit.bodies import StrictRequest
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, read_sections, read_settings
@@ -208,6 +208,7 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
         if job.context in lock_of:
             name = f"job {job.path}"
             work[name] = partial(while_only_one, lock_of[job.context], name, job.run_forever)
+    work |= {f"worker {one.path}": one.run for one in WORKERS.values() if one.context in lock_of}
     reachable = shop.dsns.keys() | shop.peers.keys()
     feeds: dict[str, Feed] = {}
     for consumer in CONSUMERS.values():
