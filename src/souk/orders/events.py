@@ -66,11 +66,15 @@ class DigitalGoodsDelivered(Event, frozen=True):
 
 
 class OrderCancelled(Event, frozen=True):
-    """A placed order will not be shipped; its money goes back. The reason is whose wish that was: `buyer`, `seller` or `admin`."""
+    """A placed order will not be shipped; its money goes back. The reason is whose wish that was: `buyer`, `seller` or `admin`.
+
+    It was ordered of these sellers.
+    """
 
     order_id: UUID
     user_id: UUID | None
     reason: str
+    seller_ids: tuple[UUID, ...] = ()
 
 
 class CanceledLine(msgspec.Struct, frozen=True):

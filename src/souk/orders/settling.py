@@ -65,7 +65,7 @@ MARK_REJECTED = """
 MARK_CANCELED = """
     UPDATE orders.orders SET status = 'canceled', fulfillment_status = 'canceled', version = version + 1, updated_at = now()
     WHERE id = $1 AND status = 'placed' AND NOT EXISTS (SELECT FROM orders.order_line WHERE order_id = $1 AND packed > 0)
-    RETURNING id, user_id
+    RETURNING id, user_id, ARRAY(SELECT seller_id FROM orders.order_part WHERE order_id = $1 ORDER BY seller_id) AS seller_ids
 """
 CANCEL_LINES = "UPDATE orders.order_line SET canceled = quantity WHERE order_id = $1"
 CANCEL_PARTS = "UPDATE orders.order_part SET status = 'canceled', updated_at = now() WHERE order_id = $1"
@@ -102,6 +102,10 @@ class _Placed(msgspec.Struct, frozen=True):
 class _Ended(msgspec.Struct, frozen=True):
     id: UUID
     user_id: UUID | None
+
+
+class _Canceled(_Ended, frozen=True):
+    seller_ids: tuple[UUID, ...]
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -254,12 +258,12 @@ async def settle_rejected(rejection: Rejection) -> None:
 async def mark_canceled(tx: Transaction, order_id: UUID, why: Why) -> bool:
     """Cancel a placed order of which nothing was shipped; False if it is not one."""
     await tx.run(LOCK_ORDERS, [order_id])
-    order = await tx.maybe(_Ended, MARK_CANCELED, order_id)
+    order = await tx.maybe(_Canceled, MARK_CANCELED, order_id)
     if order is None:
         return False
     await tx.run(CANCEL_LINES, order_id)
     await tx.run(CANCEL_PARTS, order_id)
-    await publish(tx, OrderCancelled(order.id, order.user_id, why.by))
+    await publish(tx, OrderCancelled(order.id, order.user_id, why.by, order.seller_ids))
     await add_to_timeline(tx, (Moment(order.id, "canceled", {"reason": why.words}, caller().principal.user_id),))
     return True
 
