@@ -43,7 +43,7 @@ from souk.kit.wire import HttpPeer
 from souk.operations.aliases import make_aliases
 from souk.operations.docs import PAGE_POLICY, swagger_pages
 
-CONTEXTS = ("users", "catalog", "inventory", "pricing", "carts", "shipping", "payments", "orders", "invoices", "reviews")
+CONTEXTS = ("users", "catalog", "inventory", "pricing", "carts", "shipping", "payments", "orders", "invoices", "reviews", "webhooks")
 EDGES = ("operations", "audit")
 
 LARGEST_BODY_BYTES = 8 * 1024 * 1024

@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "orders": {"carts", "catalog", "pricing", "inventory", "shipping", "payments"},
     "invoices": {"orders", "users"},
     "reviews": set(),
+    "webhooks": set(),
 }
 
 
