@@ -19,7 +19,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from souk import deployment
 from souk.kit.auth import TokenPolicy, Verifier
-from souk.kit.background import Work, in_background
+from souk.kit.background import WORKERS, Work, in_background
 from souk.kit.bodies import StrictRequest
 from souk.kit.brokers import check_broker_url, find_adapter
 from souk.kit.brokers.links import Link
@@ -241,6 +241,7 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
         if loop.context in lock_of:
             name = f"loop {loop.path}"
             work[name] = partial(while_only_one, lock_of[loop.context], name, loop.run_forever) if loop.alone else loop.run_forever
+    work |= {f"worker {one.path}": one.run for one in WORKERS.values() if one.context in lock_of}
     link = _find_link(shop)
     if link is not None:
         work["broker"] = link.keep_forever

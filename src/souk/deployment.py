@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 CONTEXTS = (
     "users", "catalog", "inventory", "pricing", "carts", "shipping", "payments", "orders", "invoices", "reviews", "notifications",
+    "webhooks",
 )  # fmt: skip
 
 # Without one of these nobody can buy; the front door opens when they are there, and does not wait for the others.

@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "invoices": {"orders", "users"},
     "reviews": set(),
     "notifications": {"users", "orders", "catalog"},
+    "webhooks": set(),
 }
 
 

@@ -52,6 +52,20 @@ def pay(payment: str, amount: str) -> str:
         UPDATE payments.payment SET captured = amount, status = 'captured' WHERE id = {payment};"""
 
 
+def tell_webhook(due_at: str, *deliveries: tuple[int, str]) -> str:
+    """A webhook with a secret, and deliveries at these places; those that are settled were tried once, and answered."""
+    places, statuses = ([one[column] for one in deliveries] for column in range(2))
+    return f"""
+        INSERT INTO webhooks.webhook (id, url, events, last_place, due_at) VALUES ({STRANGER}, 'https://a.example', '{{*}}', 9, {due_at});
+        INSERT INTO webhooks.secret (id, webhook_id, sealed) VALUES ({STRANGER}, {STRANGER}, '');
+        INSERT INTO webhooks.delivery (webhook_id, event_id, place, type, payload, status, attempts, settled_at)
+        SELECT {STRANGER}, gen_random_uuid(), u.place, 'planted', '', u.status, CASE u.status WHEN 'waiting' THEN 0 ELSE 1 END,
+               CASE WHEN u.status <> 'waiting' THEN now() END
+        FROM unnest(ARRAY{places}::bigint[], ARRAY{statuses}::text[]) AS u (place, status);
+        INSERT INTO webhooks.attempt (webhook_id, event_id, number, status, duration_ms)
+        SELECT webhook_id, event_id, 1, 200, 5 FROM webhooks.delivery WHERE attempts = 1;"""
+
+
 # What is done to the books behind the shop's back, and the rules that break: only that one where the others can be kept.
 FAULTS = {
     "I1.levels": f"""ALTER TABLE inventory.stock DROP CONSTRAINT stock_is_never_oversold;
@@ -187,12 +201,19 @@ FAULTS = {
     "I17.votes": "UPDATE reviews.review SET helpful = helpful + 1",
     "I17.reports": "UPDATE reviews.review SET reports = reports + 1",
     "I17.shown": "UPDATE catalog.product SET rating_average = 1 WHERE rating_count > 0",
+    "I18.queue": tell_webhook("NULL", (1, "waiting")),
+    "I18.order": tell_webhook("now()", (1, "waiting"), (2, "delivered")),
+    "I18.places": tell_webhook("now()", (1, "waiting"), (1, "waiting")),
+    "I18.attempts": tell_webhook("NULL", (1, "failed")),
+    "I18.secrets": tell_webhook("NULL") + "DELETE FROM webhooks.secret",
+    "I18.overdue": tell_webhook("now() - interval '1 hour'"),
 }
 PLANTED_AT_GATEWAYS = {"I6.read"}  # in test_gateways.py
 PATIENCE_S = comparing.AGAIN_AFTER_S
 # Rules whose fault leaves no other mark but one that a shop at work may have, too.
 SETTLED = {
     "I2.overdue", "I4.saga", "I5.overdue", "I6.open", "I6.paid", "I7.carriers", "I8.applied", "I12.planned", "I12.ended", "I12.together",
+    "I18.overdue",
 }  # fmt: skip
 
 

@@ -28,6 +28,24 @@ def take_back(status: str, **columns: object) -> str:
         VALUES ({PAID}, 'test', 'planted', 'USD', 'planted', '{status}', 'USD', {", ".join(map(str, given.values()))});"""
 
 
+def add_webhook(**columns: object) -> str:
+    """A webhook as it may be, but for these columns."""
+    given = {"id": STRANGER, "url": "'https://hooks.example'", "events": "'{*}'"} | columns
+    return f"INSERT INTO webhooks.webhook ({', '.join(given)}) VALUES ({', '.join(map(str, given.values()))});"
+
+
+def add_delivery(**columns: object) -> str:
+    """A delivery as it may be, but for these columns."""
+    given = {"webhook_id": STRANGER, "event_id": STRANGER, "place": 1, "type": "'planted'", "payload": "''"} | columns
+    return f"INSERT INTO webhooks.delivery ({', '.join(given)}) VALUES ({', '.join(map(str, given.values()))});"
+
+
+def add_attempt(**columns: object) -> str:
+    """An attempt as it may be, but for these columns."""
+    given = {"webhook_id": STRANGER, "event_id": STRANGER, "number": 1, "duration_ms": 5} | columns
+    return f"INSERT INTO webhooks.attempt ({', '.join(given)}) VALUES ({', '.join(map(str, given.values()))});"
+
+
 # What is tried behind the shop's back, and the constraint, index or trigger that refuses it.
 REFUSED = (
     (f"UPDATE inventory.stock SET reserved = on_hand + 1 {MUG}", "stock_is_never_oversold"),
@@ -154,6 +172,20 @@ REFUSED = (
     ("INSERT INTO notifications.watched_product (product_id, seen) VALUES (gen_random_uuid(), 2)", "seen_is_what_was_told"),
     (f"""INSERT INTO notifications.lowest_price (product_id, currency, since, amount)
          VALUES ({STRANGER}, 'EUR', now(), 5), ({STRANGER}, 'EUR', now() - interval '1 day', 6)""", "one_lowest_price_now"),
+    (add_webhook(status="'disabled'"), "disabled_for_a_reason"),
+    (add_webhook(disabled_reason="'gone'"), "disabled_for_a_reason"),
+    (add_webhook(events="'{}'"), "hears_of_something"),
+    (add_webhook() + 2 * f"INSERT INTO webhooks.secret (id, webhook_id, sealed) VALUES (gen_random_uuid(), {STRANGER}, '');",
+     "one_newest_secret"),
+    (2 * add_delivery(), "delivery_.*_pkey"),
+    (add_delivery(place=0), "delivery_place_check"),
+    (add_delivery(status="'delivered'", attempts=1), "settled_has_a_time"),
+    (add_delivery(settled_at="now()"), "settled_has_a_time"),
+    (add_delivery(status="'failed'", settled_at="now()"), "settled_was_tried"),
+    (add_delivery(tries=1), "tries_are_attempts"),
+    (2 * add_attempt(status=200), "attempt_.*_pkey"),
+    (add_attempt(), "answered_or_failed"),
+    (add_attempt(status=200, error="'timeout'"), "answered_or_failed"),
     ("INSERT INTO orders.consumer_position SELECT * FROM orders.consumer_position", "consumer_position_pkey"),
     *((f"{change} {context}.outbox {rest}", "append-only")
       for context in app.CONTEXTS for change, rest in (("UPDATE", "SET xid = 0"), ("DELETE FROM", ""), ("TRUNCATE", ""))),

@@ -1,6 +1,5 @@
 """The keys that sign access tokens: made, sealed, shown to whoever checks a token, and replaced before they are old."""
 
-import hashlib
 import logging
 import secrets
 from base64 import urlsafe_b64encode
@@ -8,20 +7,19 @@ from typing import Literal
 
 import jwt
 import msgspec
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from souk.kit.auth import TOKEN_TYPE, Claims, PublicKey, Revocation, TokenPolicy
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
+from souk.kit.sealing import seal
+from souk.kit.sealing import unseal as open_seal
 from souk.users.database import db
 from souk.users.settings import settings, shop_secret
 
 log = logging.getLogger(__name__)
 
-NONCE_BYTES = 12
 # A new key is shown for so long before it signs that every process has heard of it.
 SHOWN_BEFORE_S = 60
 # How far the clocks of two of our machines may be apart.
@@ -146,8 +144,7 @@ async def add_key(tx: Transaction, shown_before_s: int, *, distrust_others: bool
     """Write a new key that signs after so many seconds, and give the others their end."""
     key = Ed25519PrivateKey.generate()
     kid = secrets.token_urlsafe(12)
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    sealed = nonce + make_seal().encrypt(nonce, key.private_bytes_raw(), kid.encode())
+    sealed = seal(shop_secret(), key.private_bytes_raw(), kid.encode())
     await tx.run(KEEP_KEY, kid, key.public_key().public_bytes_raw(), sealed, float(shown_before_s))
     last_token_s = 0 if distrust_others else shown_before_s + settings.now.access_token_s + CLOCKS_APART_S
     await tx.run(RETIRE_OTHERS, kid, float(last_token_s))
@@ -156,13 +153,5 @@ async def add_key(tx: Transaction, shown_before_s: int, *, distrust_others: bool
 
 def unseal(row: SealedKey) -> Ed25519PrivateKey | None:
     """The private key; None if it was sealed under another secret (a database that was moved without its home)."""
-    try:
-        raw = make_seal().decrypt(row.sealed[:NONCE_BYTES], row.sealed[NONCE_BYTES:], row.kid.encode())
-    except InvalidTag:
-        return None
-    return Ed25519PrivateKey.from_private_bytes(raw)
-
-
-def make_seal() -> AESGCM:
-    """What private keys are sealed with."""
-    return AESGCM(hashlib.sha256(shop_secret()).digest())
+    raw = open_seal(shop_secret(), row.sealed, row.kid.encode())
+    return None if raw is None else Ed25519PrivateKey.from_private_bytes(raw)

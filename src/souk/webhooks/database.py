@@ -1,0 +1,5 @@
+"""The database of webhooks."""
+
+from souk.kit.db import Database
+
+db = Database("webhooks")
