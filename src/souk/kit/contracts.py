@@ -42,7 +42,9 @@ def describe_event(kind: type[Event]) -> Schema:
     _, parts = describe_types([kind], "#/$defs/{name}")
     own = parts.pop(kind.__name__)
     described = {"$schema": DIALECT, **own, "title": event_type(kind), "x-aggregate": kind.__struct_fields__[0]}
-    return described | ({"$defs": parts} if parts else {})
+    # As whoever reads it has it: in JSON a tuple is a list.
+    as_read: Schema = msgspec.json.decode(msgspec.json.encode(described | ({"$defs": parts} if parts else {})))
+    return as_read
 
 
 @cache

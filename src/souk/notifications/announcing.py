@@ -31,7 +31,6 @@ COUNT_WRITTEN = """
     FROM notifications.seller_message WHERE seller_id = $1 AND created_at > now() - interval '1 day'
 """
 NOTE_WRITTEN = "INSERT INTO notifications.seller_message (id, seller_id, order_id) VALUES ($1, $2, $3)"
-NOW = "SELECT now()"
 FORGET_WRITTEN = "DELETE FROM notifications.seller_message WHERE created_at < now() - interval '2 days'"
 
 

@@ -260,7 +260,7 @@ async def settle_rejected(rejection: Rejection) -> None:
 async def mark_canceled(tx: Transaction, order_id: UUID, why: Why) -> bool:
     """Cancel a placed order of which nothing was shipped; False if it is not one."""
     await tx.run(LOCK_ORDERS, [order_id])
-    order = await tx.maybe(_Canceled, MARK_CANCELED, order_id)
+    order = await tx.maybe(_Ended, MARK_CANCELED, order_id)
     if order is None:
         return False
     await tx.run(CANCEL_LINES, order_id)
