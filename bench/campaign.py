@@ -112,6 +112,7 @@ def measure(home: Path, size: Size, port: int) -> Report:
         environment = {
             "DATABASE_URL": dsn, "SOUK_LOG_LEVEL": "WARNING", "SOUK_NOTIFICATIONS_SANDBOX_URL": f"http://127.0.0.1:{port + 1}",
             "SOUK_NOTIFICATIONS_SMTP_HOST": "127.0.0.1", "SOUK_NOTIFICATIONS_SMTP_PORT": str(port + 2),
+            "SOUK_NOTIFICATIONS_SMTP_IS_SANDBOX": "true",
         }  # fmt: skip
         bare = Settings(smtp_host="127.0.0.1", smtp_port=port + 2)
         floor = uvloop.run(send_bare(home, bare, addresses[:MOST_BARE]))

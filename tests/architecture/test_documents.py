@@ -26,7 +26,7 @@ PROMISED = (
     "POST /products/{}/reviews", "GET /products/{}/reviews", "GET /products/{}/reviews/{}", "PATCH /products/{}/reviews/{}",
     "DELETE /products/{}/reviews/{}", "POST /reviews/{}/votes", "POST /reviews/{}/reply", "POST /favorites", "GET /favorites",
     "DELETE /favorites/{}", "POST /products/{}/back-in-stock",
-    "GET /notifications", "GET /notification/{}", "GET /users/{}/notifications",
+    "GET /notifications", "POST /notifications", "GET /notification/{}", "POST /notification/create", "GET /users/{}/notifications",
 )  # fmt: skip
 
 

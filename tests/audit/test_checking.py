@@ -27,6 +27,8 @@ STRANGER = "'01990000-0000-7000-8000-000000000001'"
 ACCOUNT = "(SELECT id FROM payments.account WHERE kind = '{}')"
 KINDS = ("order_funds", "gateway_clearing", "refunds_due", "platform_revenue", "wallet_held")
 FUNDS, CLEARING, DUE, REVENUE, HELD = (ACCOUNT.format(kind) for kind in KINDS)
+MESSAGE = """(SELECT * FROM notifications.message WHERE kind = 'seller_order_placed' AND channel = 'email' AND status = 'waiting'
+              ORDER BY id LIMIT 1) AS planted"""
 MUG = "WHERE sku = 'MUG'"
 REVIEW = "(SELECT id FROM reviews.review ORDER BY id LIMIT 1)"
 
@@ -149,6 +151,27 @@ FAULTS = {
     "I11.limits": """ALTER TABLE pricing.promotion DROP CONSTRAINT promotion_is_never_overused;
         UPDATE pricing.promotion SET usage_limit = 0""",
     "I11.orders": "UPDATE orders.orders SET coupon = NULL WHERE coupon IS NOT NULL",
+    "I12.planned": f"""INSERT INTO notifications.notice (id, kind, fact_id, recipient_kind, recipient_id, content, occurred_at)
+        VALUES ({STRANGER}, 'welcome', {STRANGER}, 'user', {STRANGER}, '{{}}', now())""",
+    "I12.told": "UPDATE notifications.notice SET status = 'planned', reason = NULL WHERE kind = 'order_placed' AND status = 'dropped'",
+    "I12.undropped": f"UPDATE notifications.notice SET status = 'dropped', reason = 'planted' WHERE id = (SELECT notice_id FROM {MESSAGE})",
+    "I12.once": f"""INSERT INTO notifications.message (id, letter_id, notice_id, user_id, channel, kind, topic, mandatory, content, status,
+                                                     due_at, give_up_at, decided_at)
+        SELECT {STRANGER}, {STRANGER}, notice_id, user_id, channel, kind, topic, mandatory, content, status, due_at, give_up_at, decided_at
+        FROM {MESSAGE}""",
+    "I12.ended": f"UPDATE notifications.message SET give_up_at = now() - interval '1 hour' WHERE id = (SELECT id FROM {MESSAGE})",
+    "I12.letters": f"UPDATE notifications.message SET letter_id = {STRANGER} WHERE id = (SELECT id FROM {MESSAGE})",
+    "I12.together": f"""UPDATE notifications.message AS m SET letter_id = planted.id FROM {MESSAGE}
+        WHERE m.id <> planted.id AND m.status = 'waiting'
+          AND (m.user_id, m.channel, m.topic) = (planted.user_id, planted.channel, planted.topic);
+        UPDATE notifications.message SET status = 'sent', sent_at = now()
+        WHERE id IN (SELECT letter_id FROM notifications.message WHERE id <> letter_id)""",
+    "I12.asked": f"""UPDATE notifications.message SET status = 'sent', sent_at = now(), decided_at = NULL
+        WHERE id = (SELECT id FROM {MESSAGE})""",
+    "I12.mandatory": f"""UPDATE notifications.message SET mandatory = true, status = 'suppressed', reason = 'opted_out'
+        WHERE id = (SELECT id FROM {MESSAGE})""",
+    "I12.sellers": """DELETE FROM notifications.notice
+        WHERE id = (SELECT id FROM notifications.notice WHERE kind = 'order_placed' AND status = 'dropped' ORDER BY id LIMIT 1)""",
     "I16.gaps": "UPDATE invoices.counter SET last = last + 1 WHERE series = 'invoice'",
     "I16.gaps I16.numbers": """ALTER TABLE invoices.number DISABLE TRIGGER USER;
         UPDATE invoices.number SET counter = counter + 100 WHERE series = 'invoice'""",
@@ -168,7 +191,9 @@ FAULTS = {
 PLANTED_AT_GATEWAYS = {"I6.read"}  # in test_gateways.py
 PATIENCE_S = comparing.AGAIN_AFTER_S
 # Rules whose fault leaves no other mark but one that a shop at work may have, too.
-SETTLED = {"I2.overdue", "I4.saga", "I5.overdue", "I6.open", "I6.paid", "I7.carriers", "I8.applied"}
+SETTLED = {
+    "I2.overdue", "I4.saga", "I5.overdue", "I6.open", "I6.paid", "I7.carriers", "I8.applied", "I12.planned", "I12.ended", "I12.together",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -144,6 +144,16 @@ REFUSED = (
     ("UPDATE reviews.product_rating SET stars5 = -1", "product_rating_stars5_check"),
     (f"INSERT INTO reviews.vote (review_id, user_id, helpful) SELECT {REVIEW}, user_id, true FROM reviews.vote", "vote_pkey"),
     (f"INSERT INTO reviews.report (review_id, user_id, reason) SELECT {REVIEW}, user_id, 'spam' FROM reviews.report", "report_pkey"),
+    ("INSERT INTO notifications.notice SELECT * FROM notifications.notice", "notice_.*_pkey"),
+    ("INSERT INTO notifications.message SELECT * FROM notifications.message", "message_.*_pkey"),
+    ("UPDATE notifications.notice SET status = 'dropped' WHERE status = 'planned'", "dropped_for_a_reason"),
+    ("UPDATE notifications.message SET user_id = NULL", "somebody_is_told"),
+    ("UPDATE notifications.message SET status = 'suppressed', reason = NULL WHERE status = 'waiting'", "unsent_for_a_reason"),
+    ("UPDATE notifications.message SET status = 'sending' WHERE status = 'waiting'", "sending_is_somebodys"),
+    ("UPDATE notifications.message SET status = 'sent' WHERE status = 'waiting'", "sent_at_a_time"),
+    ("INSERT INTO notifications.watched_product (product_id, seen) VALUES (gen_random_uuid(), 2)", "seen_is_what_was_told"),
+    (f"""INSERT INTO notifications.lowest_price (product_id, currency, since, amount)
+         VALUES ({STRANGER}, 'EUR', now(), 5), ({STRANGER}, 'EUR', now() - interval '1 day', 6)""", "one_lowest_price_now"),
     ("INSERT INTO orders.consumer_position SELECT * FROM orders.consumer_position", "consumer_position_pkey"),
     *((f"{change} {context}.outbox {rest}", "append-only")
       for context in app.CONTEXTS for change, rest in (("UPDATE", "SET xid = 0"), ("DELETE FROM", ""), ("TRUNCATE", ""))),

@@ -5,9 +5,14 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import pytest
 from tests.journeys.client import Client
 from tests.journeys.conftest import Shop
 from tests.journeys.market import fill_cart, open_market, order
+from tests.journeys.processes import START_WITHIN_S
+
+# Processes end and begin again here.
+pytestmark = pytest.mark.timeout(300)
 
 
 class Stream:
@@ -75,7 +80,7 @@ async def test_who_listens_goes_on_when_the_server_is_back(shop: Shop) -> None:
     buyer = await shop.buyer()
     stream = Stream(buyer)
     stream.last = (await buyer.get("/notifications")).ok["position"]
-    listening = asyncio.create_task(stream.listen("order_shipped", 60))
+    listening = asyncio.create_task(stream.listen("order_shipped", 2 * START_WITHIN_S))
     placed = (await order(buyer, await fill_cart(buyer, goods["sku"]))).ok
     parcel = (await market.seller.post("/shippings", {"order_id": placed["id"]})).ok
     front = shop.processes.processes["edge" if shop.wire else "all"]
@@ -93,7 +98,7 @@ async def test_who_listens_goes_on_when_notifications_are_back(shop: Shop) -> No
     buyer = await shop.buyer()
     ticket = (await buyer.post("/notifications/stream-tickets")).ok["ticket"]
     stream = Stream(buyer)
-    listening = asyncio.create_task(stream.listen("order_placed", 60, f"?ticket={ticket}" if shop.wire else ""))
+    listening = asyncio.create_task(stream.listen("order_placed", 2 * START_WITHIN_S, f"?ticket={ticket}" if shop.wire else ""))
     await asyncio.sleep(0.5)
     shop.kill("notifications")
     shop.restart("notifications")

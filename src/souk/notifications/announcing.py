@@ -17,7 +17,7 @@ from souk.kit.ids import derive_id, new_id
 from souk.notifications import notices
 from souk.notifications.bells import wake_campaigns
 from souk.notifications.campaign_types import Campaign, Path, PlainText, Subject, Words
-from souk.notifications.campaigns import ADD, SCHEDULE, make_content
+from souk.notifications.campaigns import ADD, NOW, SCHEDULE, make_content
 from souk.notifications.database import db
 from souk.notifications.limits import limits
 from souk.notifications.types import Content, Notice, RecipientKind
@@ -107,7 +107,7 @@ async def write_to_buyer(tx: Transaction, new: NewAnnouncement, seller_id: UUID 
 
 async def write_to_users(tx: Transaction, new: NewAnnouncement) -> Announced:
     """Write to each of these users."""
-    fact_id, now = new_id(), await tx.value("SELECT now()")
+    fact_id, now = new_id(), await tx.value(NOW)
     found = {user_id: derive_id(now, f"{fact_id}/{user_id}") for user_id in new.user_ids or ()}
     content = content_of(new)
     await write_notices(tx, [(notice_id, "announcement", "user", user_id, content) for user_id, notice_id in found.items()])
@@ -125,7 +125,7 @@ async def write_to_many(tx: Transaction, new: NewAnnouncement, who: Principal) -
 
 async def write_notices(tx: Transaction, wanted: list[tuple[UUID, str, RecipientKind, UUID, Content]]) -> None:
     """Write notices of this moment."""
-    now: datetime = await tx.value("SELECT now()")
+    now: datetime = await tx.value(NOW)
     await notices.write_notices(tx, (Notice(one, kind, one, whom, whom_id, said, now) for one, kind, whom, whom_id, said in wanted))
 
 

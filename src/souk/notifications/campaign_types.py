@@ -15,7 +15,7 @@ from souk.users import Segment
 CampaignStatus = Literal["draft", "scheduled", "sending", "paused", "sent", "cancelled"]
 
 ONE_LINE = r"^[^\x00-\x1f\x7f]+(?!\n)$"
-PLAIN_TEXT = r"^[^\x00-\x09\x0b-\x1f\x7f]+$"
+PLAIN_TEXT = r"^[^\x00-\x09\x0b-\x1f\x7f]+(?!\n)$"
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=ONE_LINE, examples=["Spring sale"])]
 Subject = Annotated[str, Meta(min_length=1, max_length=200, pattern=ONE_LINE, examples=["Everything made of linen is a fifth cheaper"])]
 PlainText = Annotated[

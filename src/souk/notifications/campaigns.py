@@ -53,6 +53,7 @@ SET_STATUS = f"""
     SET status = $2, unsettled = begun_at IS NOT NULL, finished_at = CASE WHEN $2 = 'cancelled' THEN now() END, updated_at = now()
     WHERE id = $1 RETURNING {SHOWN}
 """
+NOW = "SELECT now()"
 REMOVE = "DELETE FROM notifications.campaign WHERE id = $1"
 COUNT = """
     SELECT channel, status, reason, count(*) AS count FROM notifications.message
@@ -181,7 +182,7 @@ async def send_campaign_test(campaign_id: UUID, language: str | None) -> UUID:
     content = make_content(choose_words(found.words, language or "en"), found.path)
 
     async def work(tx: Transaction) -> UUID:
-        notice = Notice(new_id(), "campaign", campaign_id, "user", admin_id, content, await tx.value("SELECT now()"))
+        notice = Notice(new_id(), "campaign", campaign_id, "user", admin_id, content, await tx.value(NOW))
         await notices.write_notices(tx, (notice,))
         return notice.id
 

@@ -22,4 +22,4 @@ async def set_notification_preferences(data: JSONBody[SetNotifications]) -> Noti
     return await preferences.set_notification_preferences(caller().principal.require_user(), data)
 
 
-routes: list[BaseRouteHandler] = [get_notification_preferences, set_notification_preferences]
+routes: tuple[BaseRouteHandler, ...] = (get_notification_preferences, set_notification_preferences)

@@ -57,6 +57,10 @@ AT_ONCE = 500
 MEMORY = timedelta(days=1)
 
 
+# How many were planned, and the silence of a neighbour for which others were left.
+Outcome = tuple[int, Unavailable | None]
+
+
 class _Id(msgspec.Struct, frozen=True):
     id: UUID
 
@@ -78,9 +82,8 @@ async def plan_all() -> int:
     """
     planned, after, silence = 0, NOBODY, None
     while page := await db.all(Notice, FIND_NEW, after, list(KINDS), AT_ONCE):
-        known = await ask_neighbours(page)
-        silence = known.silence or silence
-        planned += await plan_carefully(known)
+        for done, silent in await plan_carefully(page):
+            planned, silence = planned + done, silent or silence
         after = page[-1].id
         if len(page) < AT_ONCE:
             break
@@ -106,24 +109,32 @@ async def ask_neighbours(notices: Sequence[Notice]) -> _Known:
     return _Known(asked, meant, known_orders, goods, silence)
 
 
-async def plan_carefully(known: _Known) -> int:
+async def plan_carefully(notices: Sequence[Notice]) -> list[Outcome]:
     """Plan notices together; if that fails one by one, so that one that cannot be planned is dropped and named, and the others are not."""
     try:
-        return await plan(known, known.notices)
+        return [await ask_and_plan(notices)]
     except (Unavailable, *NOT_NOW):
         raise
     except Exception:
-        log.exception("planning_failed", extra={"notices": len(known.notices)})
-    for notice in known.notices:
-        try:
-            await plan(known, (notice,))
-        except (Unavailable, *NOT_NOW):
-            raise
-        except Exception as failure:
-            log.exception("notice_dropped", extra={"notice_id": str(notice.id), "kind": notice.kind})
-            async with db.transaction() as tx:
-                await tx.run(MARK, [notice.id], ["dropped"], [f"cannot be planned: {type(failure).__name__}"])
-    return len(known.notices)
+        log.exception("planning_failed", extra={"notices": len(notices)})
+    return [await plan_or_drop(notice) for notice in notices]
+
+
+async def plan_or_drop(notice: Notice) -> Outcome:
+    """Plan a notice, or drop it for good if that fails for another reason than that nobody answers."""
+    try:
+        return await ask_and_plan((notice,))
+    except (Unavailable, *NOT_NOW):
+        raise
+    except Exception as failure:
+        log.exception("notice_dropped", extra={"notice_id": str(notice.id), "kind": notice.kind})
+        async with db.transaction() as tx:
+            return await tx.run(MARK, [notice.id], ["dropped"], [f"cannot be planned: {type(failure).__name__}"]), None
+
+
+async def ask_and_plan(notices: Sequence[Notice]) -> Outcome:
+    known = await ask_neighbours(notices)
+    return await plan(known, known.notices), known.silence
 
 
 async def plan(known: _Known, notices: Sequence[Notice]) -> int:

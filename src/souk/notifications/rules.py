@@ -33,9 +33,10 @@ FIND_LEFT_BEHIND = """
     FROM notifications.message AS m JOIN notifications.message AS l ON l.id = m.letter_id
     WHERE m.id <> m.letter_id AND m.status IN ('waiting', 'sending') AND l.status IN ('sent', 'failed')
 """
+# The clocks of processes and of the database are not quite the same.
 FIND_UNASKED = """
     SELECT id AS key, jsonb_build_object('topic', topic, 'decided_at', decided_at, 'sent_at', sent_at) AS found
-    FROM notifications.message WHERE status = 'sent' AND (decided_at IS NULL OR decided_at > sent_at)
+    FROM notifications.message WHERE status = 'sent' AND (decided_at IS NULL OR decided_at > sent_at + interval '1 minute')
 """
 FIND_WITHHELD = """
     SELECT id AS key, jsonb_build_object('topic', topic, 'reason', reason) AS found
