@@ -14,8 +14,8 @@ from souk.notifications.recipients import Recipient
 from souk.notifications.topics import TOPICS, Kind, Urgency
 from souk.notifications.types import DISTURBING, Channel, Content, MessageStatus, Notice, Reason
 
-# Whose, on which channel, under which topic, until when: messages that have this in common leave as one letter.
-Window = tuple[UUID, Channel, str, datetime]
+# Whose, on which channel, under which topic: messages that have this and the end of their window in common leave as one letter.
+Whose = tuple[UUID, Channel, str]
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -84,9 +84,9 @@ class Situation:
         self._leaving: defaultdict[tuple[UUID, Channel, Urgency], list[datetime]] = defaultdict(list)
         for pace in paces:
             self._leaving[pace.user_id, pace.channel, TOPICS[pace.topic].urgency].append(pace.due_at)
-        self._letters: dict[Window, UUID] = {}
+        self._gathering: defaultdict[Whose, dict[datetime, UUID]] = defaultdict(dict)
         for one in sorted(letters, key=lambda one: one.id, reverse=True):
-            self._letters[one.user_id, one.channel, one.topic, one.window_ends_at] = one.id
+            self._gathering[one.user_id, one.channel, one.topic][one.window_ends_at] = one.id
 
     def plan(self, draft: Draft) -> Planned:
         """What becomes of a draft."""
@@ -100,14 +100,13 @@ class Situation:
         if contact is None or topic.urgency == "mandatory" or draft.channel not in DISTURBING:
             return planned(draft, message_id, timing, message_id, self.now)
         leaving = self._leaving[contact.user_id, draft.channel, topic.urgency]
-        whose = (contact.user_id, draft.channel, topic.name)
-        gathering = {window[3] for window in self._letters if window[:3] == whose}
+        gathering = self._gathering[contact.user_id, draft.channel, topic.name]
         room = find_room(topic, contact, timing, Around(sorted(leaving), gathering, self.limits[topic.urgency]))
         if room is None:
             return planned(draft, message_id, Timing(self.now, "too_many"), None, self.now)
         letter_id = message_id
         if room.window_ends_at is not None:
-            letter_id = self._letters.setdefault((*whose, room.window_ends_at), message_id)
+            letter_id = gathering.setdefault(room.window_ends_at, message_id)
         if letter_id == message_id:
             leaving.append(room.due_at)
         return planned(draft, message_id, room, letter_id, self.now)
