@@ -12,7 +12,7 @@ from souk.kit.lines import Silent, Unreachable
 from souk.kit.locks import OWNER_LIVES
 from souk.kit.loops import LOOK_AGAIN_S
 from souk.notifications.bells import due_messages
-from souk.notifications.channels.carriers import CARRIED, find_carrier
+from souk.notifications.channels.carriers import find_carrier
 from souk.notifications.channels.channel import Carrier, Outcome, Refused, Unknown
 from souk.notifications.database import db
 from souk.notifications.letters import Ready, write_letters
@@ -221,10 +221,3 @@ def is_time(what: str, channel: Channel, every_s: float) -> bool:
         return False
     _looked[what, channel] = now
     return True
-
-
-async def hang_up() -> None:
-    """End the conversations of every channel."""
-    for channel in CARRIED:
-        if (carrier := find_carrier(channel)) is not None:
-            await carrier.close()

@@ -9,9 +9,6 @@ from souk.notifications.channels.sandbox import PostBook, Texts
 from souk.notifications.settings import Settings, settings
 from souk.notifications.types import Channel
 
-# Who is asked to carry what; the feed in the shop carries itself.
-CARRIED: tuple[Channel, ...] = ("email", "sms", "push")
-
 
 @lru_cache(maxsize=1)
 def _set_up(now: Settings) -> Mapping[Channel, Carrier]:
