@@ -31,7 +31,7 @@ from souk.notifications.settings import Settings, place, settings
 TEXT = "Everything made of linen is a fifth cheaper, and of wool, too.\n\nUntil Sunday, in all sizes, as long as there is some."
 WORDS = {"en": Words("The spring sale has begun", TEXT), "de": Words("Der Frühjahrsverkauf hat begonnen", TEXT)}
 # As many letters as show what the post can take.
-MOST_BARE = 20_000
+MOST_BARE = 10_000
 LOOK_S = 0.05
 COUNT_OPEN = "SELECT count(*) FROM notifications.message WHERE channel = 'email' AND status IN ('waiting', 'sending')"
 COUNT_STATES = """
@@ -112,14 +112,18 @@ def measure(home: Path, size: Size, port: int) -> Report:
         environment = {
             "DATABASE_URL": dsn, "SOUK_LOG_LEVEL": "WARNING", "SOUK_NOTIFICATIONS_SANDBOX_URL": f"http://127.0.0.1:{port + 1}",
             "SOUK_NOTIFICATIONS_SMTP_HOST": "127.0.0.1", "SOUK_NOTIFICATIONS_SMTP_PORT": str(port + 2),
+            "SOUK_NOTIFICATIONS_SMTP_IS_SANDBOX": "true",
         }  # fmt: skip
         bare = Settings(smtp_host="127.0.0.1", smtp_port=port + 2)
-        floor = uvloop.run(send_bare(home, bare, addresses[:MOST_BARE]))
+        # Before and after, for a machine is not the same all the time.
+        floors = [uvloop.run(send_bare(home, bare, addresses[:MOST_BARE]))]
         before = post.count()
         fates = run_and_kill({**os.environ, **environment}, port, post, size)
         # Sellers are told that they may sell: that is none of this.
         got = Counter({to: count for to, count in post.recipients(before).items() if to in wanted})
         states = uvloop.run(count_states(dsn))
+        floors.append(uvloop.run(send_bare(home, bare, addresses[:MOST_BARE])))
+    floor = sum(floors) / len(floors)
     per_s = sum(letters for letters, _ in fates.stretches) / sum(seconds for _, seconds in fates.stretches)
     resumes = sorted(fates.resumes) or [0.0]
     return Report(

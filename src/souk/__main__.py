@@ -112,7 +112,7 @@ def sandbox(host: str, port: int, mail_port: int, shop_url: str) -> None:
         names = (
             "SOUK_PAYMENTS_SANDBOX_URL", "SOUK_PAYMENTS_SANDBOX_BANK_URL", "SOUK_SHIPPING_SANDBOX_URL", "SOUK_NOTIFICATIONS_SANDBOX_URL",
         )  # fmt: skip
-        mail = f"SOUK_NOTIFICATIONS_SMTP_HOST={host} SOUK_NOTIFICATIONS_SMTP_PORT={mail_port}"
+        mail = f"SOUK_NOTIFICATIONS_SMTP_HOST={host} SOUK_NOTIFICATIONS_SMTP_PORT={mail_port} SOUK_NOTIFICATIONS_SMTP_IS_SANDBOX=true"
         say(f"The sandbox is at {url}; start the shop with {' '.join(f'{name}={url}' for name in names)} {mail}")
         server.run(lambda: run_sandbox(settings, host, port))
 

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
-from tests.notifications.tidings import add_person, check_books, choose, hear, kinds_of, messages_of, notices, plan
+from tests.notifications.tidings import FIND_NEW, add_person, check_books, choose, hear, kinds_of, messages_of, notices, plan
 from tests.orders.market import as_system, make_seller, put_on_sale
 from tests.torture import rounds
 from tests.users.people import as_user
@@ -17,11 +17,12 @@ from souk.kit import personal
 from souk.kit.events import Delivered, Event
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.notifications import consumers
+from souk.notifications import consumers, planning
 from souk.notifications.database import db
+from souk.notifications.types import Notice
 from souk.orders.events import OrderPlaced
 from souk.payments.events import WalletCredited
-from souk.users.events import SessionsRevoked, UserErased
+from souk.users.events import SellerApplied, SessionsRevoked, UserErased
 
 TRACES = "SELECT count(*) FROM notifications.message WHERE user_id = $1 AND (content <> '{}' OR status = 'waiting')"
 
@@ -58,6 +59,18 @@ async def test_who_leaves_while_they_are_told_is_told_nothing_afterwards(shop: S
         await asyncio.gather(plan(), erase(ada))
         await plan()
         assert await db.value(TRACES, ada) == 0
+    await check_books()
+
+
+async def test_who_was_asked_about_before_they_left_is_told_nothing(shop: Shop) -> None:
+    boss = await add_person("boss", roles=("buyer", "admin"))
+    await hear(SellerApplied(new_id(), new_id()))
+    page = await db.all(Notice, FIND_NEW)
+    with as_system():
+        known = await planning.ask_neighbours(page)
+    await erase(boss)
+    assert await planning.plan(known, page) == 1
+    assert {(row["status"], row["reason"]) for row in await messages_of(boss)} == {("suppressed", "erased")}
     await check_books()
 
 

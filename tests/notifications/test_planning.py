@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from tests.conftest import asked_by
 from tests.notifications.tidings import (
+    FIND_NEW,
     add_person,
     check_books,
     choose,
@@ -57,9 +58,6 @@ from souk.reviews.events import ReviewPosted, ReviewReplied
 from souk.shipping.events import ShipmentDispatched, ShippedLine
 from souk.users.events import PasswordResetRequested, SellerApplied, SellerSuspended, SessionsRevoked, UserRegistered
 
-FIND_NEW = """
-    SELECT id, kind, fact_id, recipient_kind, recipient_id, content, occurred_at FROM notifications.notice WHERE status = 'new' ORDER BY id
-"""
 FIND_DUE = """
     SELECT id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
     FROM notifications.message WHERE status = 'waiting' ORDER BY id

@@ -1,6 +1,7 @@
 """Who keeps a product in mind is told when it costs less than in all of the weeks before: once, and of no other change."""
 
 import asyncio
+from contextvars import copy_context
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import pytest
 from tests.notifications.tidings import add_person, check_books, live_in, messages_of, plan
 from tests.orders.market import as_system
 from tests.torture import rounds
+from tests.waiting import until
 
 from souk import catalog
 from souk.app import Shop
@@ -146,19 +148,42 @@ async def test_who_does_not_keep_it_in_mind_any_more_is_not_told(shop: Shop) -> 
 
 
 async def test_a_change_that_comes_while_we_look_is_looked_at(shop: Shop) -> None:
+    """We have read what it costs, and before we write that down it costs something else."""
     ada = await add_person("ada")
     thing = await make_thing()
     await keep(thing, ada)
-    for number in range(rounds(5, 100)):
+    await thing.cost(900, look=False)
+    with as_system():
+        outside = copy_context()
+    async with db.transaction() as tx:
+        await tx.run(prices.LOCK_WATCHED, [thing.id])
+        looking = asyncio.create_task(prices.compare_prices(), context=outside)
+        await until(is_waiting)
+        await catalog_db.pool.execute(SET_PRICE, thing.id, "USD", 800)
+        await consumers.note_prices(tx, news(PriceChanged(thing.id, "THING", (Money(800, "USD"),))))
+    await looking
+    await look_at_prices()
+    assert (await drops(ada))[-1][1] == 800
+
+
+async def is_waiting() -> bool:
+    """Whether somebody waits for a lock of ours."""
+    return bool(await db.pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+
+async def test_changes_of_any_number_at_once_end_at_the_last_price(shop: Shop) -> None:
+    ada = await add_person("ada")
+    thing = await make_thing()
+    await keep(thing, ada)
+    for number in range(rounds(3, 100)):
         amount = 900 - number * 2
         await thing.cost(amount, look=False)
         with as_system():
             await asyncio.gather(prices.compare_prices(), thing.cost(amount - 1, look=False), prices.compare_prices())
         await look_at_prices()
         assert await db.value("SELECT min(amount) FROM notifications.lowest_price WHERE currency = 'USD' AND until IS NULL") == amount - 1
-    told = await drops(ada)
-    assert told[-1][1] == 900 - (rounds(5, 100) - 1) * 2 - 1
-    assert len({now for _, now in told}) == len(told)
+    told = [now for _, now in await drops(ada)]
+    assert told == sorted(set(told), reverse=True)
 
 
 async def test_many_who_keep_it_in_mind_are_told_some_at_a_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,7 @@ async def test_what_a_dead_process_left(post: Post, kind: str, book: bool, taken
     if taken:
         await send()
     if not book:
-        settings.replace(sandbox_url="")
+        settings.replace(smtp_is_sandbox=False)
     await db.pool.execute("UPDATE notifications.message SET sent_at = NULL, status = 'waiting' WHERE status = 'sent'")
     await leave_behind(ids)
     assert await send() >= 20

@@ -7,7 +7,7 @@ import pytest
 
 from souk.kit.ids import new_id
 from souk.notifications.channels.channel import Accepted, Later, Refused, Unknown
-from souk.notifications.settling import LONGEST_PAUSE_S, NOBODYS, Settled, find_pause, keep_together, settle, settle_orphan
+from souk.notifications.settling import LONGEST_PAUSE_S, NOBODYS, Patience, Settled, find_pause, keep_together, settle, settle_orphan
 from souk.notifications.types import Message
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -50,18 +50,19 @@ def test_pauses_grow_and_three_days_are_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("topic", "accepted", "attempts", "status"),
+    ("topic", "accepted", "we_died", "status"),
     [
-        ("promotions", True, 1, "sent"), ("promotions", False, 1, "waiting"), ("promotions", None, 1, "failed"),
-        ("order_updates", None, 1, "waiting"), ("account", None, 5, "waiting"), ("account", False, 5, "waiting"),
+        ("promotions", True, True, "sent"), ("promotions", False, True, "waiting"), ("promotions", None, True, "failed"),
+        ("order_updates", None, True, "waiting"), ("account", None, False, "waiting"), ("account", False, False, "waiting"),
+        ("account", False, True, "waiting"), ("promotions", None, False, "failed"),
     ],
 )  # fmt: skip
-def test_of_what_nobody_knew(topic: str, accepted: bool | None, attempts: int, status: str) -> None:
-    settled = settle_orphan(message(topic, attempts), accepted, NOW, 60)
+def test_of_what_nobody_knew(topic: str, accepted: bool | None, we_died: bool, status: str) -> None:
+    settled = settle_orphan(message(topic, 3), accepted, NOW, Patience(60, we_died))
     assert settled.status == status
     if status == "waiting":
         assert settled.due_at is not None
-        assert (settled.due_at == NOW) == (accepted is False and attempts == 1), "nobody is asked again and again without a pause"
+        assert (settled.due_at == NOW) == (accepted is False and we_died), "nobody is asked again and again without a pause"
 
 
 def test_the_first_message_of_a_letter_ends_last() -> None:

@@ -15,6 +15,9 @@ from souk.kit.ids import new_id
 from souk.notifications import consumers, planning, rules
 from souk.notifications.database import db
 
+FIND_NEW = """
+    SELECT id, kind, fact_id, recipient_kind, recipient_id, content, occurred_at FROM notifications.notice WHERE status = 'new' ORDER BY id
+"""
 FIND = "SELECT * FROM notifications.message WHERE ($1::uuid IS NULL OR user_id = $1) ORDER BY id"
 
 

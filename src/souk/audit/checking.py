@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from souk.audit.comparing import compare_contexts
 from souk.audit.deliveries import check_deliveries
+from souk.audit.letters import compare_letters
 from souk.audit.ratings import compare_ratings
 from souk.audit.readings import read_gateway_books
 from souk.audit.reporting import Report, make_report
@@ -29,6 +30,8 @@ async def check_books(*, settled: bool) -> Report:
     verdicts += await check_deliveries(settled=settled)
     verdicts += await compare_contexts(settled=settled)
     verdicts.append(await compare_ratings())
+    if settled:
+        verdicts.append(await compare_letters())
     report = make_report(checked_at, verdicts)
     for rule in report.rules:
         AUDIT_FINDINGS.labels(rule.id).set(rule.count)

@@ -1,6 +1,7 @@
 """Notifications knows what people are told, on which channel, what they want to hear of, and what became of each message."""
 
 from souk.notifications.announcing import Announced, NewAnnouncement, send_announcement
+from souk.notifications.books import LetterDifference, check_letters
 from souk.notifications.campaign_types import (
     Campaign,
     CampaignChange,
@@ -68,6 +69,7 @@ __all__ = [
     "FeedChange",
     "FeedFilter",
     "FeedRow",
+    "LetterDifference",
     "MarkedAll",
     "MessageCount",
     "MessageFilter",
@@ -86,6 +88,7 @@ __all__ = [
     "Words",
     "cancel_campaign",
     "change_campaign",
+    "check_letters",
     "count_unread",
     "create_campaign",
     "describe_campaign",

@@ -1,13 +1,14 @@
 """Messages written out: subject, text and page of a letter, or one line; escaped for where it is read, whole or not at all."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 from jinja2 import Template, TemplateError
 
 from souk.notifications.formats import direction_of, write_day, write_money, write_time
-from souk.notifications.settings import settings
+from souk.notifications.settings import Settings, settings
 from souk.notifications.types import Content
 from souk.notifications.wording import Compiled, Unrenderable, compile_text, find_layout, find_phrases, find_words, forms
 
@@ -61,31 +62,39 @@ class Part(msgspec.Struct, frozen=True):
     url: str
 
 
+class Core(msgspec.Struct, frozen=True):
+    """What of a letter of one message is the same for everybody who reads it in a language and a zone."""
+
+    subject: str
+    short: str
+    part: Part
+
+
 def render_letter(told: Sequence[Told], reader: Reader, unsubscribe_url: str | None = None) -> Rendered:
     """A letter of one message, or of several in short. Raises Unrenderable, so that nothing half written leaves."""
-    language = reader.language
     for one in told:
         require_content(one.kind, one.content)
-    words = [find_words(one.kind, language) for one in told]
-    used = words[0].language
+    used = find_words(told[0].kind, reader.language).language
     phrases = find_phrases(used)
-    around = {"shop": settings.now.shop_name, "name": reader.name, "count": len(told)}
+    around = {"name": reader.name, "count": len(told)}
     if len(told) == 1:
-        subject = one_line(fill(words[0].subject, told[0].content, reader), LONGEST_SUBJECT)
-        parts: tuple[Part, ...] = (write_part(told[0], words[0], reader),)
+        core = find_core(told[0], reader)
+        subject, short = core.subject, core.short
+        parts: tuple[Part, ...] = (core.part,)
     else:
         subject = one_line(fill(compile_text(phrases.digest), around, reader), LONGEST_SUBJECT)
-        parts = tuple(write_short_part(one, its, reader) for one, its in zip(told, words, strict=True))
+        parts = tuple(write_short_part(one, find_words(one.kind, reader.language), reader) for one in told)
+        short = parts[0].title
     page: dict[str, object] = {
         "language": used,
         "direction": direction_of(used),
         "start": "right" if direction_of(used) == "rtl" else "left",
         "subject": subject,
-        "short": render_short(told[0].kind, language, told[0].content, reader),
+        "short": short,
         "shop": settings.now.shop_name,
         "greeting": one_line(fill(compile_text(phrases.greeting), around, reader), LONGEST_SUBJECT) if reader.name else "",
         "parts": parts,
-        "footer": fill(compile_text(phrases.footer), around, reader),
+        "footer": find_footer(used, settings.now),
         "unsubscribe": phrases.unsubscribe,
         "unsubscribe_url": unsubscribe_url or "",
     }
@@ -97,6 +106,29 @@ def render_letter(told: Sequence[Told], reader: Reader, unsubscribe_url: str | N
     if len(html.encode()) + len(text.encode()) > LARGEST_LETTER_BYTES:
         raise Unrenderable("larger than a megabyte")
     return Rendered(subject, text, html)
+
+
+def find_core(told: Told, reader: Reader) -> Core:
+    """The message written out. What many are told, as in a campaign, is written once; what has a token in it is not kept."""
+    if "token" in told.content:
+        return write_core(told, reader)
+    return _find_core(told.kind, reader.language, reader.timezone, msgspec.json.encode(told.content), settings.now)
+
+
+@lru_cache(maxsize=200)
+def _find_core(kind: str, language: str, timezone: str, content: bytes, _settings: Settings) -> Core:
+    return write_core(Told(kind, msgspec.json.decode(content)), Recipient(language, timezone))
+
+
+def write_core(told: Told, reader: Reader) -> Core:
+    words = find_words(told.kind, reader.language)
+    subject = one_line(fill(words.subject, told.content, reader), LONGEST_SUBJECT)
+    return Core(subject, render_short(told.kind, reader.language, told.content, reader), write_part(told, words, reader))
+
+
+@lru_cache(maxsize=200)
+def find_footer(language: str, _settings: Settings) -> str:
+    return fill(compile_text(find_phrases(language).footer), {}, Recipient(language))
 
 
 def render_short(kind: str, language: str, content: Content, contact: Reader | None = None) -> str:

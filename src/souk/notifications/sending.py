@@ -12,12 +12,12 @@ from souk.kit.lines import Silent, Unreachable
 from souk.kit.locks import OWNER_LIVES
 from souk.kit.loops import LOOK_AGAIN_S
 from souk.notifications.bells import due_messages
-from souk.notifications.channels.carriers import CARRIED, find_carrier
+from souk.notifications.channels.carriers import find_carrier
 from souk.notifications.channels.channel import Carrier, Outcome, Refused, Unknown
 from souk.notifications.database import db
 from souk.notifications.letters import Ready, write_letters
 from souk.notifications.settings import settings
-from souk.notifications.settling import NOBODYS, UNKNOWN, Settled, keep_together, settle, settle_orphan, try_later
+from souk.notifications.settling import NOBODYS, UNKNOWN, Patience, Settled, keep_together, settle, settle_orphan, try_later
 from souk.notifications.suppressions import Bad, suppress
 from souk.notifications.types import Channel, Message
 
@@ -37,7 +37,7 @@ TAKE = f"""
     WHERE letter_id = ANY($1) AND status = 'waiting' RETURNING {FIELDS}
 """
 LOCK_ORPHANS = f"""
-    SELECT id FROM notifications.message
+    SELECT id, owner FROM notifications.message
     WHERE channel = $1 AND status = 'sending' AND updated_at < now() - make_interval(secs => $2)
       AND NOT {OWNER_LIVES.format("owner")}
     ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
@@ -189,14 +189,17 @@ async def look_after_orphans(channel: Channel, carrier: Carrier) -> int:
     if not orphans:
         return 0
     now = datetime.now(UTC)
+    owners = {row["id"]: row["owner"] for row in found}
     try:
         accepted = await carrier.find_accepted(sorted({one.letter_id for one in orphans}))
     except (Silent, Unreachable) as silence:
         log.warning("book_not_read", extra={"channel": channel, "reason": str(silence)})
-        await write_down([Settled(one, "sending", UNKNOWN, owner=NOBODYS) for one in orphans], (), owner)
+        await write_down([Settled(one, "sending", UNKNOWN, owner=owners[one.id]) for one in orphans], (), owner)
         return 0
+    pause_s = settings.now.retry_after_s
     settled = [
-        settle_orphan(one, None if accepted is None else one.letter_id in accepted, now, settings.now.retry_after_s) for one in orphans
+        settle_orphan(one, None if accepted is None else one.letter_id in accepted, now, Patience(pause_s, owners[one.id] != NOBODYS))
+        for one in orphans
     ]
     log.info("orphans_settled", extra={"channel": channel, "count": len(orphans)})
     await write_down(settled, (), owner)
@@ -218,10 +221,3 @@ def is_time(what: str, channel: Channel, every_s: float) -> bool:
         return False
     _looked[what, channel] = now
     return True
-
-
-async def hang_up() -> None:
-    """End the conversations of every channel."""
-    for channel in CARRIED:
-        if (carrier := find_carrier(channel)) is not None:
-            await carrier.close()

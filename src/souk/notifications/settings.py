@@ -1,4 +1,4 @@
-"""What a shop decides about its messages: SOUK_NOTIFICATIONS_SMTP_URL and so on."""
+"""What a shop decides about its messages: SOUK_NOTIFICATIONS_SMTP_HOST and so on."""
 
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
     dkim_selector: str = "souk"
     dkim_key: str = ""  # a file with an RSA key in PEM
 
+    smtp_is_sandbox: bool = False  # the relay is the sandbox's post: what it has taken stands in its book
     sandbox_url: str = ""
     sandbox_api_key: str = ""
     sandbox_webhook_secrets: tuple[str, ...] = ()

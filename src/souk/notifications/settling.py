@@ -41,7 +41,14 @@ def settle(message: Message, outcome: Outcome, now: datetime, first_pause_s: flo
     return Settled(message, "sending", f"{UNKNOWN}: {outcome.reason}", owner=NOBODYS)
 
 
-def settle_orphan(message: Message, accepted: bool | None, now: datetime, first_pause_s: float) -> Settled:
+class Patience(msgspec.Struct, frozen=True):
+    """How long to wait before a message of which nobody knew is sent again: not at all if it was we who died, else as after a failure."""
+
+    first_pause_s: float
+    we_died: bool
+
+
+def settle_orphan(message: Message, accepted: bool | None, now: datetime, patience: Patience) -> Settled:
     """After nobody knew whether it was taken, and the other side's book says so; or there is no book.
 
     Then what somebody has to know is sent once more, as the same letter, and what only advertises is not.
@@ -50,8 +57,7 @@ def settle_orphan(message: Message, accepted: bool | None, now: datetime, first_
         return Settled(message, "sent")
     if accepted is None and TOPICS[message.topic].urgency == "promotion":
         return Settled(message, "failed", UNKNOWN)
-    # The first time it may have been us who were lost; if it happens again they do not answer.
-    pause_s = 0.0 if accepted is False and message.attempts <= 1 else find_pause(message.attempts, first_pause_s)
+    pause_s = 0.0 if accepted is False and patience.we_died else find_pause(message.attempts, patience.first_pause_s)
     return try_later(message, UNKNOWN, now + timedelta(seconds=pause_s))
 
 

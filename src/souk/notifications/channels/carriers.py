@@ -9,15 +9,12 @@ from souk.notifications.channels.sandbox import PostBook, Texts
 from souk.notifications.settings import Settings, settings
 from souk.notifications.types import Channel
 
-# Who is asked to carry what; the feed in the shop carries itself.
-CARRIED: tuple[Channel, ...] = ("email", "sms", "push")
-
 
 @lru_cache(maxsize=1)
 def _set_up(now: Settings) -> Mapping[Channel, Carrier]:
     found: dict[Channel, Carrier] = {}
     if now.smtp_host:
-        found["email"] = Email(now, PostBook(now) if now.sandbox_url else None)
+        found["email"] = Email(now, PostBook(now) if now.smtp_is_sandbox else None)
     if now.sandbox_url:
         found["sms"] = Texts("sms", now)
         found["push"] = Texts("push", now)
@@ -27,3 +24,13 @@ def _set_up(now: Settings) -> Mapping[Channel, Carrier]:
 def find_carrier(channel: Channel) -> Carrier | None:
     """Who carries what leaves on a channel; None if the shop has nobody for that."""
     return _set_up(settings.now).get(channel)
+
+
+def find_book() -> PostBook | None:
+    """The book of who takes the shop's letters; None if there is none that we can read."""
+    return PostBook(settings.now) if settings.now.sandbox_url else None
+
+
+def booked_channels() -> tuple[Channel, ...]:
+    """The channels on which what was taken stands in that book."""
+    return ("email", "sms", "push") if settings.now.smtp_is_sandbox else ("sms", "push")

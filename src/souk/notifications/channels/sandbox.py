@@ -1,6 +1,7 @@
 """The sandbox's post: texts to phones over HTTP, and the book in which it keeps what it has taken, letters too."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -11,10 +12,20 @@ from souk.notifications.channels.channel import Accepted, Later, Letter, Outcome
 from souk.notifications.settings import Settings
 
 IN_FLIGHT = 20
+PAGE = 10_000
 
 
 class _Ids(msgspec.Struct, frozen=True):
     ids: tuple[str, ...]
+
+
+class _Letter(msgspec.Struct, frozen=True):
+    letter_id: str
+
+
+class _Page(msgspec.Struct, frozen=True):
+    items: tuple[_Letter, ...]
+    next: int | None
 
 
 class _Detail(msgspec.Struct, frozen=True):
@@ -38,6 +49,20 @@ class PostBook:
         if answer.status != 200:
             raise Silent(f"it answered {answer.status}")
         return frozenset(map(UUID, msgspec.json.decode(answer.body, type=_Ids).ids))
+
+
+    async def count_letters(self) -> Counter[str]:
+        """How often each letter stands in it. Raises Silent or Unreachable."""
+        found: Counter[str] = Counter()
+        after: int | None = 0
+        while after is not None:
+            answer = await self._line.ask("GET", f"/v1/letters?after={after}&limit={PAGE}", self._headers)
+            if answer.status != 200:
+                raise Silent(f"it answered {answer.status}")
+            page = msgspec.json.decode(answer.body, type=_Page)
+            found.update(one.letter_id for one in page.items)
+            after = page.next
+        return found
 
 
 class Texts:
