@@ -41,7 +41,6 @@ from souk.kit.http import admit
 from souk.kit.internal import Internal
 from souk.kit.jobs import SWEEPERS
 from souk.kit.locks import SessionLocks, while_only_one
-from souk.kit.loops import LOOPS
 from souk.kit.migrations import migrate
 from souk.kit.outbox import expose_outbox
 from souk.kit.overload import overload
@@ -237,11 +236,10 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
         if sweeper.context in lock_of:
             name = f"job {sweeper.path}"
             work[name] = partial(while_only_one, lock_of[sweeper.context], name, sweeper.run_forever)
-    for loop in LOOPS.values():
-        if loop.context in lock_of:
-            name = f"loop {loop.path}"
-            work[name] = partial(while_only_one, lock_of[loop.context], name, loop.run_forever) if loop.alone else loop.run_forever
-    work |= {f"worker {one.path}": one.run for one in WORKERS.values() if one.context in lock_of}
+    for one in WORKERS.values():
+        if one.context in lock_of:
+            name = f"worker {one.path}"
+            work[name] = partial(while_only_one, lock_of[one.context], name, one.run_forever) if one.alone else one.run_forever
     link = _find_link(shop)
     if link is not None:
         work["broker"] = link.keep_forever

@@ -1,7 +1,7 @@
 """What notifications does by the clock, and whenever there is something to tell."""
 
+from souk.kit.background import whenever
 from souk.kit.jobs import every
-from souk.kit.loops import whenever
 from souk.notifications import announcing, fanning_out, forgetting, in_app, planning, prices, sending, streaming
 from souk.notifications.bells import campaign_moves, due_messages, new_notices
 
