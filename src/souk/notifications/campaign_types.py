@@ -12,6 +12,8 @@ from souk.kit.errors import Conflict
 from souk.notifications.types import Channel, MessageStatus
 from souk.users import Segment
 
+# What is told: words that somebody wrote, or what is recommended to each of the recipients. Messages of a campaign are of its kind.
+CampaignKind = Literal["campaign", "recommendations"]
 CampaignStatus = Literal["draft", "scheduled", "sending", "paused", "sent", "cancelled"]
 
 ONE_LINE = r"^[^\x00-\x1f\x7f]+(?!\n)$"
@@ -92,6 +94,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     created_by: UUID
     created_at: datetime
     updated_at: datetime
+    kind: CampaignKind = "campaign"
 
 
 class MessageCount(msgspec.Struct, frozen=True):
