@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -135,7 +135,10 @@ class CampaignHasBegun(Conflict, code="notifications.campaign_has_begun"):
     stands: str
 
 
-def choose_words(words: Mapping[str, Words], language: str) -> Words:
+Said = TypeVar("Said")
+
+
+def choose_words(words: Mapping[str, Said], language: str) -> Said:
     """What somebody who reads this language is told: the language itself, the one that it is a kind of, English, or the first."""
     primary = language.partition("-")[0]
     return next((words[one] for one in (language, primary, "en") if one in words), next(iter(words.values())))

@@ -93,7 +93,8 @@ class Situation:
         message_id = message_id_of(draft)
         topic, contact = draft.kind.topic, draft.recipient.contact
         if draft.recipient.user_id in self.gone:
-            return planned(draft, message_id, Timing(self.now, "erased"), None, self.now)
+            unsaid = msgspec.structs.replace(draft, content=None)
+            return planned(unsaid, message_id, Timing(self.now, "erased"), None, self.now)
         if (objection := find_objection(topic, draft.channel, contact)) is not None:
             return planned(draft, message_id, Timing(self.now, objection), None, self.now)
         if draft.content is None:
