@@ -1,9 +1,8 @@
 """Puts a process together: settings, databases, peers, routes, consumers and jobs. The only file that knows all contexts."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import tzinfo
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,38 +18,33 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from souk import deployment
 from souk.kit.auth import TokenPolicy, Verifier
-from souk.kit.background import WORKERS, Work, in_background
+from souk.kit.background import in_background
 from souk.kit.bodies import StrictRequest
 from souk.kit.brokers import check_broker_url, find_adapter
 from souk.kit.brokers.links import Link
-from souk.kit.brokers.relays import Relay
 from souk.kit.cache import cache
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.config import BadSettings, find_zone, read_sections, read_settings
 from souk.kit.cors import Cors
 from souk.kit.db import Database, Pool, open_pool
 from souk.kit.deadletters import expose_dead_letters
-from souk.kit.delivery import Delivery, deliver_forever, expose_positions, tell_memory
+from souk.kit.delivery import expose_positions
+from souk.kit.duties import Hosted, find_duties
 from souk.kit.errors import Unavailable
-from souk.kit.events import CONSUMERS
 from souk.kit.fastpath import FastRoutes
-from souk.kit.feeds import Feed
 from souk.kit.front import Front
 from souk.kit.housekeeping import schedule_housekeeping
 from souk.kit.http import admit
 from souk.kit.internal import Internal
-from souk.kit.jobs import SWEEPERS
-from souk.kit.locks import SessionLocks, while_only_one
-from souk.kit.loops import LOOPS
+from souk.kit.locks import SessionLocks
 from souk.kit.migrations import migrate
 from souk.kit.outbox import expose_outbox
 from souk.kit.overload import overload
 from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
-from souk.kit.schedules import follow_clock
 from souk.kit.separation import find_separate, separate
 from souk.kit.wire import HttpPeer
-from souk.kit.workload import expose_workload, tell_of_sweepers
+from souk.kit.workload import expose_workload
 from souk.operations.aliases import make_aliases
 from souk.operations.docs import PAGE_POLICY, swagger_pages
 
@@ -203,16 +197,29 @@ async def at_work(shop: Shop) -> AsyncIterator[Verifier]:
     async with opened(shop), AsyncExitStack() as stack:
         locks: dict[str, SessionLocks] = {}
         for dsn in dict.fromkeys(shop.dsns.values()):
-            databases = [database_of(context) for context, its in shop.dsns.items() if its == dsn]
-            locks[dsn] = SessionLocks(dsn, partial(_tell_owner, databases))
+            locks[dsn] = SessionLocks(dsn, partial(_tell_owner, tuple(_databases_at(shop, dsn).values())))
             await locks[dsn].open()
             stack.push_async_callback(locks[dsn].close)
         verifier = Verifier()
-        await stack.enter_async_context(in_background(_find_work(shop, locks, verifier)))
+        hosted = [Hosted(dsn, lock, _databases_at(shop, dsn)) for dsn, lock in locks.items()]
+        duties = find_duties(hosted, tuple(shop.peers), _find_link(shop.settings), find_zone(shop.settings.timezone))
+        duties["overload"] = overload.watch
+        if "users/get_token_policy" in EXPOSED:
+            duties["token policy"] = partial(verifier.follow, _fetch_token_policy)
+        await stack.enter_async_context(in_background(duties))
         yield verifier
 
 
-def _tell_owner(databases: list[Database], owner: int) -> None:
+def _databases_at(shop: Shop, dsn: str) -> dict[str, Database]:
+    return {context: database_of(context) for context, its in shop.dsns.items() if its == dsn}
+
+
+def _find_link(settings: Settings) -> Link | None:
+    """The connection to the broker, if one is set."""
+    return Link(find_adapter(settings.broker_url), settings.internal_secrets) if settings.broker_url else None
+
+
+def _tell_owner(databases: Sequence[Database], owner: int) -> None:
     for database in databases:
         database.owner = owner
 
@@ -221,65 +228,6 @@ async def _fetch_token_policy() -> TokenPolicy:
     function = EXPOSED["users/get_token_policy"]
     policy: TokenPolicy = await function.ask(function.argument_type())
     return policy
-
-
-def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -> dict[str, Work]:
-    """What this process does beside answering requests, by name."""
-    work: dict[str, Work] = {f"locks {number}": one.keep_connected for number, one in enumerate(locks.values())}
-    work["overload"] = overload.watch
-    if "users/get_token_policy" in EXPOSED:
-        work["token policy"] = partial(verifier.follow, _fetch_token_policy)
-    lock_of = {context: locks[dsn] for context, dsn in shop.dsns.items()}
-    for number, (dsn, lock) in enumerate(locks.items()):
-        databases = {context: database_of(context) for context, its in shop.dsns.items() if its == dsn}
-        work |= _find_queue_work(number, dsn, lock, databases, find_zone(shop.settings.timezone))
-    for sweeper in SWEEPERS.values():
-        if sweeper.context in lock_of:
-            name = f"job {sweeper.path}"
-            work[name] = partial(while_only_one, lock_of[sweeper.context], name, sweeper.run_forever)
-    for loop in LOOPS.values():
-        if loop.context in lock_of:
-            name = f"loop {loop.path}"
-            work[name] = partial(while_only_one, lock_of[loop.context], name, loop.run_forever) if loop.alone else loop.run_forever
-    work |= {f"worker {one.path}": one.run for one in WORKERS.values() if one.context in lock_of}
-    link = _find_link(shop)
-    if link is not None:
-        work["broker"] = link.keep_forever
-        for context, lock in lock_of.items():
-            work[f"relay {context}"] = partial(while_only_one, lock, f"relay {context}", Relay(database_of(context), link).run_forever)
-    reachable = shop.dsns.keys() | shop.peers.keys()
-    feeds: dict[str, Feed] = {}
-    for consumer in CONSUMERS.values():
-        for source in reachable.intersection(consumer.sources) if consumer.context in lock_of else ():
-            if source not in feeds:
-                # A source of this process is read where it lies: nothing is nearer.
-                feeds[source] = Feed(source, link.listen(source) if link and source in shop.peers else None)
-            feed = feeds[source]
-            work[f"feed {source}"] = feed.follow_forever
-            name = f"consumer {consumer.path} of {source}"
-            if consumer.kind == "memory":
-                work[name] = partial(tell_memory, consumer, source, feed)
-                continue
-            delivery = Delivery(consumer, source, database_of(consumer.context), feed)
-            work[name] = partial(while_only_one, lock_of[consumer.context], name, partial(deliver_forever, delivery))
-    return work
-
-
-def _find_queue_work(number: int, dsn: str, lock: SessionLocks, databases: dict[str, Database], zone: tzinfo) -> dict[str, Work]:
-    """What this process does for the queue that these contexts share."""
-    # A process that hosts no context has no queue, and is smaller by the library.
-    from souk.kit.worker import Worker  # noqa: PLC0415
-
-    one, contexts = next(iter(databases.values())), tuple(databases)
-    return {
-        f"queue {number}": Worker(dsn, lock, databases).work_forever,
-        f"schedules {number}": partial(follow_clock, one, contexts, zone),
-        f"sweepers {number}": partial(tell_of_sweepers, one, contexts),
-    }
-def _find_link(shop: Shop) -> Link | None:
-    """The connection to the broker, if one is set."""
-    settings = shop.settings
-    return Link(find_adapter(settings.broker_url), settings.internal_secrets) if settings.broker_url else None
 
 
 def make_public_app(shop: Shop, verifier: Verifier) -> Front:

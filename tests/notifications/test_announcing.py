@@ -8,13 +8,14 @@ from tests.conftest import asked_by
 from tests.notifications.feeds import as_system, deliver, make_people, make_person, read_feed
 from tests.orders.market import buy, fill_cart, make_seller, open_market, put_on_sale
 
-from souk import notifications, orders
+from souk import notifications, orders, users
 from souk.app import Shop
 from souk.kit.callers import Caller, Principal, asking
 from souk.kit.errors import Forbidden, InvalidField, NotFound, TooMany, Unauthenticated
 from souk.kit.ids import new_id
 from souk.notifications import announcing, fanning_out, planning
 from souk.notifications.announcing import NewAnnouncement
+from souk.notifications.campaign_types import Words
 from souk.notifications.database import db
 from souk.notifications.limits import limits
 
@@ -80,6 +81,43 @@ async def test_everybody_is_a_campaign_that_begins_now() -> None:
     assert made.campaign_id is not None
     for one in people:
         assert [item.message for item in (await read_feed(one)).items] == ["New hours"]
+
+
+async def test_everybody_is_told_in_their_own_language_however_they_are_chosen() -> None:
+    ada, bob, eve = await make_people(3)
+    for person, language in ((ada, "de-AT"), (bob, "fr")):
+        with asked_by("buyer", user_id=person):
+            await users.set_preferences(person, users.SetPreferences(language=language))
+    words = {"de": Words("Neue Zeiten", "Montags eine Stunde später."), "en": Words("New hours", "An hour later on Mondays.")}
+    for whom in ({"user_ids": (ada, bob, eve)}, {"everybody": True}):
+        with as_admin():
+            await notifications.send_announcement(NewAnnouncement(words=words, path="/shop", **whom))
+        await bring()
+        for person, message in ((ada, "Neue Zeiten"), (bob, "New hours"), (eve, "New hours")):
+            item = (await read_feed(person)).items[0]
+            assert (item.message, item.link, item.data["text"]) == (message, "/shop", words["de" if person == ada else "en"].text)
+            assert "words" not in item.data
+
+
+async def test_a_seller_writes_to_a_buyer_in_both_of_their_languages(market: Market) -> None:
+    ada = await make_person()
+    with asked_by("buyer", user_id=ada):
+        await users.set_preferences(ada, users.SetPreferences(language="de"))
+    order_id = await market.sell(ada)
+    words = {"en": Words("Engraving", "Which name?"), "de": Words("Gravur", "Welcher Name?")}
+    with asked_by("seller", sells_for=(market.seller,)):
+        await notifications.send_announcement(NewAnnouncement(words=words, order_id=order_id))
+    await bring()
+    (item,) = (await read_feed(ada)).items
+    assert item.message.endswith(": Gravur")
+
+
+async def test_an_announcement_has_words_of_one_kind() -> None:
+    words = {"en": Words(**SAID)}
+    with as_admin():
+        for said in ({}, {"subject": "No text"}, {"text": "No subject"}, {"words": words, **SAID}, {"words": words, "text": "More"}):
+            with pytest.raises(InvalidField):
+                await notifications.send_announcement(NewAnnouncement(**said, everybody=True))
 
 
 async def test_a_seller_writes_to_the_buyer_of_an_order_about_it(market: Market) -> None:

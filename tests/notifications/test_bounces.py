@@ -98,7 +98,7 @@ async def test_what_anybody_could_have_written_is_not_believed(web: Web, post: P
     guessed = [
         make(letter, raw, forged=True),  # type: ignore[operator]
         make(letter, raw).replace(sender.encode(), swapped.encode()),  # type: ignore[operator]
-        make(letter, raw).replace(sender.encode(), (sender[:-30] + "0" + sender[-29:]).encode()),  # type: ignore[operator]
+        make(letter, raw).replace(sender.encode(), (sender[:-30] + ("1" if sender[-30] == "0" else "0") + sender[-29:]).encode()),  # type: ignore[operator]
         # Who got a letter says that another address does not exist.
         make(letter, raw).replace(letter.recipient.encode(), other.recipient.encode()),  # type: ignore[operator]
         b"", b"nonsense", raw, b"\xff\xfe" * 100, sender.encode(),

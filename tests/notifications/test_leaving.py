@@ -4,12 +4,13 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
+from tests.conftest import asked_by
 from tests.notifications.tidings import FIND_NEW, add_person, check_books, choose, hear, kinds_of, messages_of, notices, plan
-from tests.orders.market import as_system, make_seller, put_on_sale
+from tests.orders.market import as_buyer, as_system, buy, fill_cart, make_seller, open_market, put_on_sale
 from tests.torture import rounds
 from tests.users.people import as_user
 
-from souk import users
+from souk import orders, users
 from souk.app import Shop
 from souk.carts.events import CartAbandoned
 from souk.carts.types import CartLine
@@ -18,6 +19,7 @@ from souk.kit.events import Delivered, Event
 from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.notifications import consumers, planning
+from souk.notifications.announcing import NewAnnouncement, send_announcement
 from souk.notifications.database import db
 from souk.notifications.types import Notice
 from souk.orders.events import OrderPlaced
@@ -71,6 +73,45 @@ async def test_who_was_asked_about_before_they_left_is_told_nothing(shop: Shop) 
     await erase(boss)
     assert await planning.plan(known, page) == 1
     assert {(row["status"], row["reason"]) for row in await messages_of(boss)} == {("suppressed", "erased")}
+
+
+async def test_what_a_seller_wrote_about_an_order_goes_with_its_buyer(shop: Shop) -> None:
+    await open_market()
+    seller_id = await make_seller()
+    await put_on_sale("MUG", 1200, 10, seller_id)
+    orders_of: dict[UUID, UUID] = {}
+    for person in (ada := await add_person("ada"), ben := await add_person("ben")):
+        cart_id = await fill_cart(person, ("MUG", 1))
+        with as_buyer(person):
+            orders_of[person] = (await orders.place_order(buy(cart_id))).id
+
+    async def write(text: str) -> None:
+        for order_id in orders_of.values():
+            with asked_by("seller", sells_for=(seller_id,)):
+                await send_announcement(NewAnnouncement(subject="Dear you", text=text, order_id=order_id))
+
+    await write("planned")
+    await plan()
+    await write("not planned")
+    await erase(ada)
+    await plan()
+    rows = await db.pool.fetch("SELECT recipient_id, status, reason, content FROM notifications.notice ORDER BY id")
+    kept = {person: [row for row in rows if row["recipient_id"] == order_id] for person, order_id in orders_of.items()}
+    assert [(row["status"], row["reason"], row["content"]) for row in kept[ada]] == [("planned", None, {}), ("dropped", "nobody", {})]
+    assert [row["content"]["words"]["en"]["text"] for row in kept[ben]] == ["planned", "not planned"]
+    assert await db.value(TRACES, ada) == 0
+    await check_books()
+
+
+async def test_who_has_left_before_it_is_planned_leaves_nothing(shop: Shop) -> None:
+    ada = await add_person("ada")
+    await hear(WalletCredited(ada, Money(5, "USD")))
+    async with db.transaction() as tx:
+        # We have heard it between asking how she is reached and writing what she is told.
+        await tx.run("INSERT INTO notifications.departure (user_id) VALUES ($1)", ada)
+    await plan()
+    assert await db.value("SELECT jsonb_agg(content) FROM notifications.notice") == [{}]
+    assert [(row["status"], row["reason"], row["content"]) for row in await messages_of(ada)] == [("suppressed", "erased", {})]
     await check_books()
 
 

@@ -215,7 +215,7 @@ async def are_planned(user_id: UUID, kind: str) -> bool:
 
 async def test_a_notice_is_planned_as_soon_as_it_is_there(working_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks by the clock: it is the bell that is heard."""
-    monkeypatch.setattr("souk.kit.loops.LOOK_AGAIN_S", 3600.0)
+    monkeypatch.setattr("souk.kit.background.LOOK_AGAIN_S", 3600.0)
     ada = await add_person("ada")
     await until(is_waited_for)
     await hear(SessionsRevoked(ada))

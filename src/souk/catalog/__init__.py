@@ -10,6 +10,7 @@ from souk.catalog.ratings import ShownRating, read_shown_ratings
 from souk.catalog.reading import get_products
 from souk.catalog.rows import UnreadableFile
 from souk.catalog.selling import get_variants
+from souk.catalog.shelves import Shelf, ShelfProduct, list_shelves
 from souk.catalog.suggestions import Suggestion, suggest
 from souk.catalog.types import (
     Category,
@@ -44,6 +45,8 @@ __all__ = [
     "Rating",
     "RecordView",
     "RowReport",
+    "Shelf",
+    "ShelfProduct",
     "ShownRating",
     "Suggestion",
     "UnreadableFile",
@@ -55,6 +58,7 @@ __all__ = [
     "import_file",
     "list_categories",
     "list_products",
+    "list_shelves",
     "read_shown_ratings",
     "record_view",
     "suggest",

@@ -54,12 +54,16 @@ class Schedule(msgspec.Struct, frozen=True):
     """When a job is to run, in the cron format (minute, hour, day of month, month, day of week), and what is done about missed ticks."""
 
     job: Job[Any]
-    expression: str
+    times: str | Callable[[], str]
     missed: Missed
 
     @property
     def name(self) -> str:
         return self.job.path
+
+    @property
+    def expression(self) -> str:
+        return self.times if isinstance(self.times, str) else self.times()
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -68,20 +72,27 @@ class _Place(msgspec.Struct, frozen=True):
     now: datetime
 
 
-def scheduled(expression: str, *, missed: Missed = "once") -> Callable[[Job[Any]], Job[Any]]:
+def check_times(expression: str) -> None:
+    """Raises ValueError for what is no cron expression, or for times that never come."""
+    if len(expression.split()) < 5 or not croniter.is_valid(expression):
+        raise ValueError(f"{expression!r} is no cron expression")
+    next(_walls(expression, datetime(2000, 1, 1)))  # noqa: DTZ001
+
+
+def scheduled(times: str | Callable[[], str], *, missed: Missed = "once") -> Callable[[Job[Any]], Job[Any]]:
     """Put this job, which takes nothing or a Tick, into the queue at these times of the shop's zone (SOUK_TIMEZONE).
 
     A time that a clock leaves out in spring is when it would have been by the clock of before; one that it has twice in autumn counts
     the first time. An hour of `*` goes by hours that pass, so it runs in both. Ticks that nobody saw for a minute are missed.
+    Times that a shop decides are asked for when its settings are read, which check them (`check_times`).
     """
-    if len(expression.split()) < 5 or not croniter.is_valid(expression):
-        raise ValueError(f"{expression!r} is no cron expression")
-    next(_walls(expression, datetime(2000, 1, 1)))  # noqa: DTZ001  raises for what never comes
+    if isinstance(times, str):
+        check_times(times)
 
     def register(job: Job[Any]) -> Job[Any]:
         if job.payload not in (None, Tick):
             raise TypeError(f"The job {job.path} is scheduled, and takes neither nothing nor a Tick")
-        SCHEDULES[job.path] = Schedule(job, expression, missed)
+        SCHEDULES[job.path] = Schedule(job, times, missed)
         return job
 
     return register

@@ -16,8 +16,8 @@ from souk.kit.idempotency import once
 from souk.kit.ids import derive_id, new_id
 from souk.notifications import notices
 from souk.notifications.bells import wake_campaigns
-from souk.notifications.campaign_types import Campaign, Path, PlainText, Subject, Words
-from souk.notifications.campaigns import ADD, NOW, SCHEDULE, make_content
+from souk.notifications.campaign_types import AllWords, Campaign, Path, PlainText, Subject, Words, choose_words
+from souk.notifications.campaigns import ADD, NOW, SCHEDULE
 from souk.notifications.database import db
 from souk.notifications.limits import limits
 from souk.notifications.types import Content, Notice, RecipientKind
@@ -37,8 +37,9 @@ FORGET_WRITTEN = "DELETE FROM notifications.seller_message WHERE created_at < no
 class NewAnnouncement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What somebody is told, and who: these users, all of a role or everybody (admins), or the buyer of an order (its sellers, too)."""
 
-    subject: Subject
-    text: PlainText
+    subject: Subject | None = None
+    text: PlainText | None = None
+    words: Annotated[AllWords | None, Meta(description="By language, in place of `subject` and `text`")] = None
     path: Path | None = None
     user_ids: Annotated[tuple[UUID, ...], Meta(min_length=1, max_length=1_000)] | None = None
     role: Role | None = None
@@ -72,6 +73,7 @@ async def send_announcement(new: NewAnnouncement) -> Announced:
     who.require_user()
     if sum((new.user_ids is not None, new.role is not None, new.everybody, new.order_id is not None)) != 1:
         raise InvalidField("order_id", "give one of user_ids, role, everybody and order_id")
+    words_of(new)
     if new.order_id is not None:
         seller_id = await find_writer(who, new.order_id, new.seller_id)
         return await once(db, new, lambda tx: write_to_buyer(tx, new, seller_id))
@@ -116,7 +118,8 @@ async def write_to_users(tx: Transaction, new: NewAnnouncement) -> Announced:
 
 async def write_to_many(tx: Transaction, new: NewAnnouncement, who: Principal) -> Announced:
     """Write to all of a role, or to everybody: that is a campaign which begins now."""
-    values = (new.subject, {"en": Words(new.subject, new.text)}, new.path, Segment(role=new.role), who.user_id)
+    words = words_of(new)
+    values = (choose_words(words, "en").subject, words, new.path, Segment(role=new.role), who.user_id)
     campaign = await tx.one(Campaign, ADD, new_id(), *values)
     await tx.run(SCHEDULE, campaign.id, None, False)
     wake_campaigns(tx)
@@ -130,8 +133,18 @@ async def write_notices(tx: Transaction, wanted: list[tuple[UUID, str, Recipient
 
 
 def content_of(new: NewAnnouncement) -> Content:
-    """What an announcement says."""
-    return make_content(Words(new.subject, new.text), new.path)
+    """What an announcement says, in each of its languages."""
+    content: Content = {"words": msgspec.to_builtins(words_of(new))}
+    return content if new.path is None else {**content, "path": new.path}
+
+
+def words_of(new: NewAnnouncement) -> dict[str, Words]:
+    """The words of an announcement by language; raises InvalidField if there are none, or two kinds of them."""
+    if new.words is not None and new.subject is None and new.text is None:
+        return new.words
+    if new.words is None and new.subject is not None and new.text is not None:
+        return {"en": Words(new.subject, new.text)}
+    raise InvalidField("words", "give either these, or subject and text")
 
 
 async def forget_written() -> int:

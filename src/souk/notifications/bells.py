@@ -2,9 +2,6 @@
 
 from souk.kit.db import Bell, Transaction
 
-# A bell is heard in its own process only; what another process did is found after this time.
-LOOK_AGAIN_S = 0.25
-
 new_notices = Bell()
 due_messages = Bell()
 campaign_moves = Bell()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,8 @@ from souk.kit.errors import Conflict
 from souk.notifications.types import Channel, MessageStatus
 from souk.users import Segment
 
+# What is told: words that somebody wrote, or what is recommended to each of the recipients. Messages of a campaign are of its kind.
+CampaignKind = Literal["campaign", "recommendations"]
 CampaignStatus = Literal["draft", "scheduled", "sending", "paused", "sent", "cancelled"]
 
 ONE_LINE = r"^[^\x00-\x1f\x7f]+(?!\n)$"
@@ -92,6 +94,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     created_by: UUID
     created_at: datetime
     updated_at: datetime
+    kind: CampaignKind = "campaign"
 
 
 class MessageCount(msgspec.Struct, frozen=True):
@@ -132,7 +135,10 @@ class CampaignHasBegun(Conflict, code="notifications.campaign_has_begun"):
     stands: str
 
 
-def choose_words(words: Mapping[str, Words], language: str) -> Words:
+Said = TypeVar("Said")
+
+
+def choose_words(words: Mapping[str, Said], language: str) -> Said:
     """What somebody who reads this language is told: the language itself, the one that it is a kind of, English, or the first."""
     primary = language.partition("-")[0]
     return next((words[one] for one in (language, primary, "en") if one in words), next(iter(words.values())))

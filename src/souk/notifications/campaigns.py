@@ -32,8 +32,11 @@ from souk.notifications.rendering import Recipient, Told, render_letter, render_
 from souk.notifications.types import Content, Notice
 
 SHOWN = """id, name, words, path, segment, status, scheduled_at, local_time, begun_at, after_user_id, recipients, planned_at, finished_at,
-           created_by, created_at, updated_at"""
+           created_by, created_at, updated_at, kind"""
+# Its messages, as their index knows them.
+OF_CAMPAIGN = "kind IN ('campaign', 'recommendations')"
 FIND = f"SELECT {SHOWN} FROM notifications.campaign WHERE id = $1"
+FIND_WRITTEN = f"{FIND} AND kind = 'campaign'"
 LOCK = f"{FIND} FOR UPDATE"
 LIST = f"""
     SELECT {SHOWN} FROM notifications.campaign WHERE id < $1 AND ($2::text IS NULL OR status = $2) ORDER BY id DESC LIMIT $3
@@ -53,11 +56,10 @@ SET_STATUS = f"""
     SET status = $2, unsettled = begun_at IS NOT NULL, finished_at = CASE WHEN $2 = 'cancelled' THEN now() END, updated_at = now()
     WHERE id = $1 RETURNING {SHOWN}
 """
-NOW = "SELECT now()"
 REMOVE = "DELETE FROM notifications.campaign WHERE id = $1"
-COUNT = """
+COUNT = f"""
     SELECT channel, status, reason, count(*) AS count FROM notifications.message
-    WHERE notice_id = $1 AND kind = 'campaign' GROUP BY channel, status, reason ORDER BY channel, status, reason
+    WHERE notice_id = $1 AND {OF_CAMPAIGN} GROUP BY channel, status, reason ORDER BY channel, status, reason
 """
 NOW = "SELECT now()"
 
@@ -166,7 +168,7 @@ async def cancel_campaign(campaign_id: UUID) -> Campaign:
 @exposed(timeout=15.0)
 async def describe_campaign(campaign_id: UUID, language: str) -> CampaignPreview:
     """A campaign as somebody gets it who reads this language. Changes nothing; raises NotFound, Forbidden."""
-    found = await _find(campaign_id)
+    found = await _find_written(campaign_id)
     content = make_content(choose_words(found.words, language), found.path)
     letter = render_letter((Told("campaign", content),), Recipient(language))
     return CampaignPreview(language, letter.subject, letter.text, letter.html, render_short("campaign", language, content))
@@ -179,7 +181,7 @@ async def send_campaign_test(campaign_id: UUID, language: str | None) -> UUID:
     Their own preferences and limits count. Again with the same key sends nothing more. Raises NotFound, Forbidden.
     """
     admin_id = _require_admin()
-    found = await _find(campaign_id)
+    found = await _find_written(campaign_id)
     content = make_content(choose_words(found.words, language or "en"), found.path)
 
     async def work(tx: Transaction) -> UUID:
@@ -216,9 +218,10 @@ async def _move(campaign_id: UUID, allowed: Statuses, to: CampaignStatus) -> Cam
         return await tx.one(Campaign, SET_STATUS, campaign_id, to)
 
 
-async def _find(campaign_id: UUID) -> Campaign:
+async def _find_written(campaign_id: UUID) -> Campaign:
+    """A campaign whose words somebody wrote; raises NotFound, Forbidden."""
     _require_admin()
-    found = await db.maybe(Campaign, FIND, campaign_id)
+    found = await db.maybe(Campaign, FIND_WRITTEN, campaign_id)
     if found is None:
         raise NotFound
     return found

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from souk import catalog, orders
+from souk.notifications.campaign_types import choose_words
 from souk.notifications.types import Content, Notice
 from souk.users import Contact
 
@@ -108,7 +109,13 @@ def describe_order(order: orders.Order, content: Content) -> Content:
 
 
 def narrow(content: Content, contact: Contact | None) -> Content | None:
-    """What the message to one person says: of prices in several currencies the one in theirs. None if nothing is left to say."""
+    """What the message to one person says: the words in their language, the price in their currency; None if nothing is left to say.
+
+    A guest's language is not known.
+    """
+    if isinstance(words := content.get("words"), dict):
+        said = choose_words(words, contact.language if contact else "en")
+        content = {**{name: value for name, value in content.items() if name != "words"}, **said}
     prices = lines_of(content, "prices")
     if not prices:
         return content

@@ -1,7 +1,7 @@
 """Campaigns on their way: begun in time, told page by page, held or withdrawn where nobody has it yet, ended when all of it is out."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,17 +9,18 @@ import msgspec
 
 from souk import users
 from souk.kit.db import Transaction
-from souk.notifications import planning
+from souk.kit.errors import Unavailable
+from souk.notifications import picks, planning
 from souk.notifications.bells import wake_senders
 from souk.notifications.campaign_types import Campaign, choose_words
-from souk.notifications.campaigns import SHOWN, make_content
+from souk.notifications.campaigns import OF_CAMPAIGN, SHOWN, make_content
 from souk.notifications.database import db
 from souk.notifications.deciding import channels_for
 from souk.notifications.hours import zone_of
 from souk.notifications.messages import Draft, Planned, Situation, plan_drafts
 from souk.notifications.recipients import Recipient
 from souk.notifications.topics import KINDS
-from souk.notifications.types import NOBODY, Notice
+from souk.notifications.types import NOBODY, Content, Notice
 from souk.users import Contact
 
 # On the first clock of the world it is fourteen hours later than in UTC.
@@ -39,26 +40,26 @@ ADVANCE = """
         updated_at = now()
     WHERE id = $1
 """
-FINISH = """
+FINISH = f"""
     UPDATE notifications.campaign AS c SET status = 'sent', finished_at = now(), updated_at = now()
     WHERE id = $1 AND status = 'sending' AND planned_at IS NOT NULL AND NOT unsettled AND NOT EXISTS (
-        SELECT FROM notifications.message WHERE notice_id = c.id AND kind = 'campaign' AND status IN ('waiting', 'sending')
+        SELECT FROM notifications.message WHERE notice_id = c.id AND {OF_CAMPAIGN} AND status IN ('waiting', 'sending')
     )
 """
 LOCK_STATUS = "SELECT status FROM notifications.campaign WHERE id = $1 FOR UPDATE"
 # What is held is put off by a thousand years, so that the time at which it was due is not lost.
-LOCK_TO_HOLD = """
+LOCK_TO_HOLD = f"""
     SELECT id FROM notifications.message
-    WHERE notice_id = $1 AND kind = 'campaign' AND status = 'waiting' AND reason IS DISTINCT FROM 'paused' ORDER BY id LIMIT $2 FOR UPDATE
+    WHERE notice_id = $1 AND {OF_CAMPAIGN} AND status = 'waiting' AND reason IS DISTINCT FROM 'paused' ORDER BY id LIMIT $2 FOR UPDATE
 """
 HOLD = """
     UPDATE notifications.message
     SET reason = 'paused', due_at = due_at + interval '1000 years', give_up_at = give_up_at + interval '1000 years', updated_at = now()
     WHERE id = ANY($1) AND status = 'waiting'
 """
-LOCK_TO_RELEASE = """
+LOCK_TO_RELEASE = f"""
     SELECT id FROM notifications.message
-    WHERE notice_id = $1 AND kind = 'campaign' AND status = 'waiting' AND reason = 'paused' ORDER BY id LIMIT $2 FOR UPDATE
+    WHERE notice_id = $1 AND {OF_CAMPAIGN} AND status = 'waiting' AND reason = 'paused' ORDER BY id LIMIT $2 FOR UPDATE
 """
 RELEASE = """
     UPDATE notifications.message
@@ -66,9 +67,9 @@ RELEASE = """
         give_up_at = greatest(due_at - interval '1000 years', now()) + (give_up_at - due_at)
     WHERE id = ANY($1) AND status = 'waiting'
 """
-LOCK_TO_WITHDRAW = """
+LOCK_TO_WITHDRAW = f"""
     SELECT id FROM notifications.message
-    WHERE notice_id = $1 AND kind = 'campaign' AND status = 'waiting' ORDER BY id LIMIT $2 FOR UPDATE
+    WHERE notice_id = $1 AND {OF_CAMPAIGN} AND status = 'waiting' ORDER BY id LIMIT $2 FOR UPDATE
 """
 WITHDRAW = """
     UPDATE notifications.message SET status = 'suppressed', reason = 'campaign_cancelled', updated_at = now()
@@ -84,6 +85,10 @@ PAGE = 500
 CHANGED_AT_ONCE = 2_000
 
 
+# By user; who is not among them is told nothing.
+Contents = Mapping[UUID, Content]
+
+
 class OpenCampaign(Campaign, frozen=True, kw_only=True):
     """A campaign in which something is left to do."""
 
@@ -95,41 +100,63 @@ class _Id(msgspec.Struct, frozen=True):
 
 
 async def move_campaigns() -> int:
-    """Take every campaign a step further; how many steps that were. It may be broken off and repeated anywhere."""
+    """Take every campaign a step further; how many steps that were. It may be broken off and repeated anywhere.
+
+    Raises Unavailable when all the others have gone on, if one could not because a neighbour did not answer.
+    """
+    silence: Unavailable | None = None
     async with db.transaction() as tx:
         done = await tx.run(BEGIN)
     for one in await db.all(OpenCampaign, FIND_OPEN):
-        if one.unsettled:
-            done += await settle(one.id)
-        elif one.planned_at is None:
-            done += await plan_page(one)
-        else:
-            async with db.transaction() as tx:
-                done += await tx.run(FINISH, one.id)
+        try:
+            done += await move_on(one)
+        except Unavailable as silent:
+            silence = silent
+    if silence is not None:
+        raise silence
     return done
+
+
+async def move_on(one: OpenCampaign) -> int:
+    """Take a campaign a step further; 0 if nothing is to be done."""
+    if one.unsettled:
+        return await settle(one.id)
+    if one.planned_at is None:
+        return await plan_page(one)
+    async with db.transaction() as tx:
+        return await tx.run(FINISH, one.id)
 
 
 async def plan_page(seen: Campaign) -> int:
     """Write the messages of the next recipients, and how far that is, in one transaction; 0 if somebody else has done it, or stopped it."""
     page = await users.list_contacts(seen.segment, seen.after_user_id, PAGE)
+    contents = await find_contents(seen, page)
     async with db.transaction() as tx:
         found = await tx.maybe(Campaign, LOCK_SENDING, seen.id)
         if found is None or found.after_user_id != seen.after_user_id:
             return 0
         if page:
             situation = await planning.look_around(tx, sorted(one.user_id for one in page))
-            await planning.write_messages(tx, tuple(plan_messages(found, page, situation)))
+            await planning.write_messages(tx, tuple(plan_messages(found, page, contents, situation)))
         await tx.run(ADVANCE, found.id, page[-1].user_id if page else None, len(page), len(page) < PAGE)
     return 1
 
 
-def plan_messages(campaign: Campaign, page: Sequence[Contact], situation: Situation) -> Iterator[Planned]:
+async def find_contents(campaign: Campaign, page: Sequence[Contact]) -> Contents:
+    """What a campaign says to each of these people."""
+    if campaign.kind == "recommendations":
+        return await picks.find_picks([one.user_id for one in page]) if page else {}
+    return {one.user_id: make_content(choose_words(campaign.words, one.language), campaign.path) for one in page}
+
+
+def plan_messages(campaign: Campaign, page: Sequence[Contact], contents: Contents, situation: Situation) -> Iterator[Planned]:
     """What becomes of a campaign for each of these people on each channel: decided as for any other message."""
     now = situation.now
     for due_at, those in group_by_moment(campaign, page, now):
         # Decided as if it were that moment, and looked at once more when it has come.
         situation.now = due_at
-        for one in plan_drafts([draft for contact in those for draft in draft_messages(campaign, contact)], situation):
+        drafts = [draft for contact in those for draft in draft_messages(campaign, contact, contents.get(contact.user_id))]
+        for one in plan_drafts(drafts, situation):
             yield msgspec.structs.replace(one, decided_at=now)
     situation.now = now
 
@@ -146,12 +173,11 @@ def group_by_moment(campaign: Campaign, page: Iterable[Contact], now: datetime) 
         yield max(now, campaign.scheduled_at.replace(tzinfo=zone_of(zone)).astimezone(UTC)), those
 
 
-def draft_messages(campaign: Campaign, contact: Contact) -> Iterator[Draft]:
+def draft_messages(campaign: Campaign, contact: Contact, content: Content | None) -> Iterator[Draft]:
     """What somebody may be told of a campaign, channel by channel. Its ids come from the campaign, the person and the channel."""
-    kind = KINDS["campaign"]
-    content = make_content(choose_words(campaign.words, contact.language), campaign.path)
+    kind = KINDS[campaign.kind]
     begun_at = campaign.begun_at or campaign.created_at
-    notice = Notice(campaign.id, kind.name, campaign.id, "user", NOBODY, content, begun_at)
+    notice = Notice(campaign.id, kind.name, campaign.id, "user", NOBODY, content or {}, begun_at)
     recipient = Recipient(contact.user_id, contact=contact)
     return (Draft(notice, kind, recipient, channel, content) for channel in channels_for(kind.topic, contact))
 

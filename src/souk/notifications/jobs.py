@@ -1,9 +1,13 @@
 """What notifications does by the clock, and whenever there is something to tell."""
 
+from souk.kit.background import whenever
+from souk.kit.db import Transaction
 from souk.kit.jobs import every
-from souk.kit.loops import whenever
-from souk.notifications import announcing, fanning_out, forgetting, in_app, planning, prices, sending, streaming
+from souk.kit.queue import job
+from souk.kit.schedules import Tick, scheduled
+from souk.notifications import announcing, fanning_out, forgetting, in_app, planning, prices, recommending, sending, streaming
 from souk.notifications.bells import campaign_moves, due_messages, new_notices
+from souk.notifications.settings import settings
 
 
 @whenever(new_notices, alone=True)
@@ -46,6 +50,13 @@ async def tell_of_prices() -> int:
 async def move_campaigns() -> int:
     """Begin campaigns in time, tell their recipients page by page, and end them."""
     return await fanning_out.move_campaigns()
+
+
+@scheduled(lambda: settings.now.recommendations_at)
+@job()
+async def begin_recommendations(tx: Transaction, tick: Tick) -> None:
+    """Recommend something to everybody who says what they like, once a week."""
+    await recommending.begin_recommendations(tx, tick.at)
 
 
 @every(60.0)

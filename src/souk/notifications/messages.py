@@ -25,7 +25,7 @@ class Draft(msgspec.Struct, frozen=True):
     kind: Kind
     recipient: Recipient
     channel: Channel
-    content: Content
+    content: Content | None  # None: there is nothing to say to them
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -93,9 +93,12 @@ class Situation:
         message_id = message_id_of(draft)
         topic, contact = draft.kind.topic, draft.recipient.contact
         if draft.recipient.user_id in self.gone:
-            return planned(draft, message_id, Timing(self.now, "erased"), None, self.now)
+            unsaid = msgspec.structs.replace(draft, content=None)
+            return planned(unsaid, message_id, Timing(self.now, "erased"), None, self.now)
         if (objection := find_objection(topic, draft.channel, contact)) is not None:
             return planned(draft, message_id, Timing(self.now, objection), None, self.now)
+        if draft.content is None:
+            return planned(draft, message_id, Timing(self.now, "nothing_to_say"), None, self.now)
         timing = find_timing(topic, draft.channel, contact, self.now)
         if contact is None or topic.urgency == "mandatory" or draft.channel not in DISTURBING:
             return planned(draft, message_id, timing, message_id, self.now)
@@ -132,7 +135,7 @@ def planned(draft: Draft, message_id: UUID, timing: Timing, letter_id: UUID | No
         kind=draft.kind.name,
         topic=topic.name,
         mandatory=topic.urgency == "mandatory",
-        content=draft.content,
+        content=draft.content or {},
         status="suppressed" if letter_id is None else "waiting",
         reason=timing.reason,
         due_at=timing.due_at,

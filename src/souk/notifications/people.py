@@ -19,8 +19,14 @@ LOCK_PEOPLE = """
 FIND_DEPARTED = "SELECT user_id FROM notifications.departure WHERE user_id = ANY($1)"
 REMEMBER = "INSERT INTO notifications.departure (user_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING"
 DROP_NOTICES = """
-    UPDATE notifications.notice SET status = 'dropped', reason = 'erased', updated_at = now()
+    UPDATE notifications.notice SET status = 'dropped', reason = 'erased', content = '{}', updated_at = now()
     WHERE recipient_kind = 'user' AND recipient_id = ANY($1) AND status = 'new'
+"""
+# What was told to them, or about an order of theirs, perhaps in somebody's own words. What was told to a team stays the others'.
+EMPTY_NOTICES = """
+    UPDATE notifications.notice SET content = '{}', updated_at = now()
+    WHERE recipient_kind IN ('user', 'order') AND content <> '{}'
+      AND id IN (SELECT notice_id FROM notifications.message WHERE user_id = ANY($1))
 """
 # Locked first, in their order (decision 7). What is just being sent has left us; its content goes as well.
 LOCK_MESSAGES = "SELECT id FROM notifications.message WHERE user_id = ANY($1) ORDER BY id FOR UPDATE"
@@ -92,8 +98,14 @@ async def forget_people(tx: Transaction, user_ids: Sequence[UUID]) -> None:
     """Forget what people who are gone were told, and do not tell them what was on its way. That there were messages stays."""
     await lock_people(tx, user_ids)
     await tx.run(REMEMBER, user_ids)
-    for statement in (DROP_NOTICES, LOCK_MESSAGES, EMPTY_MESSAGES, LOCK_FEED, FORGET_FEED, FORGET_TICKETS, FORGET_FAVORITES):
+    for statement in (DROP_NOTICES, EMPTY_NOTICES, LOCK_MESSAGES, EMPTY_MESSAGES, LOCK_FEED, FORGET_FEED, FORGET_TICKETS, FORGET_FAVORITES):
         await tx.run(statement, user_ids)
+
+
+async def empty_notices(tx: Transaction, user_ids: Sequence[UUID]) -> None:
+    """Forget what people were told who were gone before it was planned, and whom we have locked."""
+    if user_ids:
+        await tx.run(EMPTY_NOTICES, user_ids)
 
 
 @exports_user_data

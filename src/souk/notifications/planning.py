@@ -46,8 +46,10 @@ WRITE = """
                          $16::timestamptz[], $17::timestamptz[])
     ON CONFLICT (id) DO NOTHING
 """
+# What was for nobody, for they are gone, is not kept for anybody.
 MARK = """
-    UPDATE notifications.notice AS n SET status = u.status, reason = u.reason, updated_at = now()
+    UPDATE notifications.notice AS n
+    SET status = u.status, reason = u.reason, content = CASE u.reason WHEN 'nobody' THEN '{}' ELSE n.content END, updated_at = now()
     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u (id, status, reason)
     WHERE n.id = u.id AND n.status = 'new'
 """
@@ -145,6 +147,7 @@ async def plan(known: _Known, notices: Sequence[Notice]) -> int:
         ours = {row.id for row in await tx.all(_Id, LOCK_NEW, [notice.id for notice in notices])}
         situation = await look_around(tx, whom)
         await write_messages(tx, plan_drafts([draft for draft in drafts if draft.notice.id in ours], situation))
+        await people.empty_notices(tx, sorted(situation.gone))
         reasons = [dropped.get(notice_id) for notice_id in ours]
         await tx.run(MARK, list(ours), ["dropped" if reason else "planned" for reason in reasons], reasons)
     return len(ours)

@@ -10,10 +10,12 @@ from jinja2 import Template, TemplateError
 from souk.notifications.formats import direction_of, write_day, write_money, write_time
 from souk.notifications.settings import Settings, settings
 from souk.notifications.types import Content
-from souk.notifications.wording import Compiled, Unrenderable, compile_text, find_layout, find_phrases, find_words, forms
+from souk.notifications.wording import LINK, Compiled, Unrenderable, compile_text, find_layout, find_phrases, find_words, forms
 
 LARGEST_LETTER_BYTES = 1_000_000
 LONGEST_SUBJECT, LONGEST_SHORT = 200, 300
+PRICE = compile_text("{{ money(price) }}")
+PRODUCT_PATH = LINK.from_string("/shop/products/{{ product_id }}")
 
 
 class Reader(Protocol):
@@ -52,12 +54,21 @@ class Rendered(msgspec.Struct, frozen=True):
     html: str
 
 
+class Row(msgspec.Struct, frozen=True):
+    """One of the goods that a message names: how many of it or what it costs, and where it is shown, or nothing."""
+
+    name: str
+    count: str = ""
+    price: str = ""
+    url: str = ""
+
+
 class Part(msgspec.Struct, frozen=True):
     """A message within the layout."""
 
     title: str
     paragraphs: tuple[str, ...]
-    rows: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
     action: str
     url: str
 
@@ -150,7 +161,7 @@ def write_part(told: Told, words: Compiled, reader: Reader) -> Part:
     """A message at length."""
     body = fill(words.body, told.content, reader)
     paragraphs = tuple(" ".join(one.split()) for one in body.split("\n\n") if one.strip())
-    return Part("", paragraphs, write_rows(told.content), fill(words.action, told.content, reader), url_of(told))
+    return Part("", paragraphs, write_rows(told.content, reader), fill(words.action, told.content, reader), url_of(told))
 
 
 def write_short_part(told: Told, words: Compiled, reader: Reader) -> Part:
@@ -161,15 +172,26 @@ def write_short_part(told: Told, words: Compiled, reader: Reader) -> Part:
 
 def url_of(told: Told) -> str:
     path = find_link(told.kind, told.content)
-    return settings.now.public_url.rstrip("/") + path if path else ""
+    return in_shop(path) if path else ""
 
 
-def write_rows(content: Content) -> tuple[tuple[str, str], ...]:
-    """The goods that a message names, and how many of each."""
+def in_shop(path: str) -> str:
+    return settings.now.public_url.rstrip("/") + path
+
+
+def write_rows(content: Content, reader: Reader) -> tuple[Row, ...]:
+    """The goods that a message names. Raises Unrenderable for a price that is none."""
     items = content.get("items")
-    if not isinstance(items, Sequence):
-        return ()
-    return tuple((one_line(str(item["name"]), LONGEST_SHORT), f"{item.get('quantity', 1)}") for item in items if "name" in item)
+    return tuple(write_row(item, reader) for item in items if "name" in item) if isinstance(items, Sequence) else ()
+
+
+def write_row(item: Mapping[str, object], reader: Reader) -> Row:
+    """Goods that somebody has ordered are counted, those that are for sale have a price."""
+    name = one_line(str(item["name"]), LONGEST_SHORT)
+    if "price" not in item:
+        return Row(name, count=str(item.get("quantity", 1)))
+    url = in_shop(fill(PRODUCT_PATH, item, reader)) if "product_id" in item else ""
+    return Row(name, price=fill(PRICE, item, reader), url=url)
 
 
 def write_text(page: Mapping[str, object], parts: Sequence[Part]) -> str:
@@ -179,13 +201,20 @@ def write_text(page: Mapping[str, object], parts: Sequence[Part]) -> str:
         if part.title:
             lines += [part.title, ""]
         lines += [line for paragraph in part.paragraphs for line in (paragraph, "")]
-        lines += [f"{right} x {left}" for left, right in part.rows] + [""] * bool(part.rows)
+        lines += [write_line(row) for row in part.rows] + [""] * bool(part.rows)
         if part.url:
             lines += [f"{part.action}: {part.url}", ""]
     lines += ["-- ", str(page["footer"])]
     if page["unsubscribe_url"]:
         lines.append(f"{page['unsubscribe']}: {page['unsubscribe_url']}")
     return "\n".join(lines) + "\n"
+
+
+def write_line(row: Row) -> str:
+    """Some goods for who reads no pages."""
+    if row.count:
+        return f"{row.count} x {row.name}"
+    return f"{row.name}, {row.price}" + f": {row.url}" * bool(row.url)
 
 
 def require_content(kind: str, content: Content) -> None:

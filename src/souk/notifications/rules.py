@@ -51,13 +51,15 @@ FIND_UNTOLD_SELLERS = """
 """
 FIND_UNFINISHED = """
     SELECT c.id AS key, jsonb_build_object('open', count(*)) AS found
-    FROM notifications.campaign AS c JOIN notifications.message AS m ON m.notice_id = c.id AND m.kind = 'campaign'
+    FROM notifications.campaign AS c JOIN notifications.message AS m ON m.notice_id = c.id
+        AND m.kind = c.kind AND m.kind IN ('campaign', 'recommendations')
     WHERE c.status = 'sent' AND m.status IN ('waiting', 'sending') GROUP BY c.id
 """
 # As long as none of its messages is old enough to be gone.
 FIND_MISCOUNTED = """
     SELECT c.id AS key, jsonb_build_object('recipients', c.recipients, 'told', count(DISTINCT m.user_id)) AS found
-    FROM notifications.campaign AS c LEFT JOIN notifications.message AS m ON m.notice_id = c.id AND m.kind = 'campaign'
+    FROM notifications.campaign AS c LEFT JOIN notifications.message AS m ON m.notice_id = c.id
+        AND m.kind = c.kind AND m.kind IN ('campaign', 'recommendations')
     WHERE c.begun_at > now() - interval '30 days' GROUP BY c.id HAVING count(DISTINCT m.user_id) <> c.recipients
 """
 

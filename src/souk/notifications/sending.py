@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from souk.kit.background import LOOK_AGAIN_S
 from souk.kit.db import Transaction, columns
 from souk.kit.errors import Unavailable
 from souk.kit.lines import Silent, Unreachable
 from souk.kit.locks import OWNER_LIVES
-from souk.kit.loops import LOOK_AGAIN_S
 from souk.notifications.bells import due_messages
 from souk.notifications.channels.carriers import find_carrier
 from souk.notifications.channels.channel import Carrier, Outcome, Refused, Unknown

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from souk.kit.config import Section, find_secret
+from souk.kit.schedules import check_times
 
 Security = Literal["none", "starttls", "tls"]
 
@@ -43,10 +44,18 @@ class Settings(msgspec.Struct, frozen=True):
     sandbox_webhook_secrets: tuple[str, ...] = ()
     webhook_secrets: tuple[str, ...] = ()  # of a provider that tells of bounces as Standard Webhooks
 
+    recommendations: bool = True
+    recommendations_at: str = "0 9 * * 4"  # by the shop's clock; once a week at the most
+    recommendations_most: Annotated[int, Meta(ge=1, le=20)] = 6  # products in a letter
+    recommendations_weeks: Annotated[int, Meta(ge=1, le=26)] = 8  # for how long nothing is recommended that was bought, or recommended
+
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200
     batches: Annotated[int, Meta(ge=1, le=16)] = 3
     retry_after_s: float = 60.0  # the first pause; each one is twice as long, up to six hours
     orphan_grace_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_times(self.recommendations_at)
 
     @property
     def from_domain(self) -> str:

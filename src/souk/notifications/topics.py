@@ -61,7 +61,6 @@ KINDS: dict[str, Kind] = {
         Kind("order_cancelled", ORDER_UPDATES),
         Kind("items_cancelled", ORDER_UPDATES),
         Kind("order_refunded", ORDER_UPDATES),
-        Kind("payment_failed", ORDER_UPDATES),
         Kind("order_message", ORDER_UPDATES),
         Kind("return_approved", RETURNS),
         Kind("return_refused", RETURNS),

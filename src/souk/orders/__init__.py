@@ -7,7 +7,7 @@ from souk.orders.invoicing import InvoiceFacts, SoldLine, SoldShipping, read_inv
 from souk.orders.parcels import pack_parcel
 from souk.orders.placing import place_order, resume_order
 from souk.orders.quoting import quote_cart
-from souk.orders.reading import get_order, get_orders, get_timeline, list_orders
+from souk.orders.reading import Bought, get_order, get_orders, get_timeline, list_bought, list_orders
 from souk.orders.receiving import change_return, record_return
 from souk.orders.recording import RecordedLine, RecordOrder, Revenue, find_fulfilled, record_order, sum_revenue
 from souk.orders.return_policies import list_return_policies, remove_return_policy, set_return_policy
@@ -46,6 +46,7 @@ from souk.orders.types import (
 
 __all__ = [
     "Address",
+    "Bought",
     "CancelOrder",
     "CartQuote",
     "ChangeOrder",
@@ -89,6 +90,7 @@ __all__ = [
     "get_return",
     "get_returns_of",
     "get_timeline",
+    "list_bought",
     "list_orders",
     "list_return_policies",
     "list_returns",

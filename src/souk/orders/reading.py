@@ -10,6 +10,7 @@ from souk.kit.callers import Caller, caller
 from souk.kit.calls import exposed
 from souk.kit.errors import NotFound
 from souk.kit.http import Page, make_page, read_cursor
+from souk.kit.ids import first_id
 from souk.kit.money import Money
 from souk.orders.database import db
 from souk.orders.drafts import DraftPart
@@ -46,6 +47,11 @@ LIST_OF_SELLER = f"""
     ORDER BY o.id DESC
 """
 LIST_ALL = f"{SELECT_ORDERS} WHERE o.id < $1 AND ($2::text IS NULL OR o.status = $2) ORDER BY o.id DESC LIMIT $3"
+# The lines are narrowed as well, so that months that lie before are not looked at.
+FIND_BOUGHT = """
+    SELECT DISTINCT o.user_id, l.product_id FROM orders.orders AS o JOIN orders.order_line AS l ON l.order_id = o.id
+    WHERE o.user_id = ANY($1) AND o.id >= $2 AND l.order_id >= $2 AND o.status = 'placed'
+"""
 IS_KNOWN = "SELECT EXISTS (SELECT FROM orders.orders WHERE id = $1)"
 READ_TIMELINE = "SELECT id, type, data, actor_id, created_at FROM orders.timeline WHERE order_id = $1 ORDER BY id LIMIT 500"
 
@@ -116,6 +122,20 @@ class StoredOrder(msgspec.Struct, frozen=True):
     updated_at: datetime
     lines: tuple[StoredLine, ...]
     parts: tuple[StoredPart, ...]
+
+
+class Bought(msgspec.Struct, frozen=True):
+    """Somebody has bought a product."""
+
+    user_id: UUID
+    product_id: UUID
+
+
+@exposed()
+async def list_bought(user_ids: tuple[UUID, ...], since: datetime) -> tuple[Bought, ...]:
+    """Which products each of these users has in a placed order since then. Changes nothing; raises Forbidden for anybody but admins."""
+    caller().principal.require_admin()
+    return await db.all(Bought, FIND_BOUGHT, list(user_ids), first_id(since.timestamp()))
 
 
 @exposed()

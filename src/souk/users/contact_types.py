@@ -33,4 +33,5 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     language: Annotated[Language | None, Meta(description="With all that begins with it: de is de-AT, too")] = None
     registered_from: datetime | None = None
     registered_before: datetime | None = None
+    has_likings: Annotated[bool | None, Meta(description="Who say which categories or brands they like")] = None
     user_ids: Annotated[tuple[UUID, ...], Meta(max_length=10_000)] | None = None

@@ -27,6 +27,7 @@ LIST = """
       AND ($5::timestamptz IS NULL OR u.created_at >= $5)
       AND ($6::timestamptz IS NULL OR u.created_at < $6)
       AND ($7::uuid[] IS NULL OR u.id = ANY ($7))
+      AND ($8::boolean IS NULL OR $8 = coalesce(cardinality(p.categories) + cardinality(p.brands) > 0, false))
     ORDER BY u.id LIMIT $2
 """
 FIND_TEAMS = "SELECT * FROM users.seller_member WHERE seller_id = ANY($1) ORDER BY seller_id, user_id"
@@ -49,7 +50,8 @@ async def list_contacts(segment: Segment, after: UUID | None, limit: int) -> tup
     caller().principal.require_admin()
     chosen = None if segment.user_ids is None else list(segment.user_ids)
     registered = (segment.registered_from, segment.registered_before)
-    return await db.search(Contact, LIST, after or UUID(int=0), limit, segment.role, segment.language, *registered, chosen)
+    wanted = (segment.role, segment.language, *registered, chosen, segment.has_likings)
+    return await db.search(Contact, LIST, after or UUID(int=0), limit, *wanted)
 
 
 @exposed()

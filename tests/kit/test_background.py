@@ -5,17 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from souk.kit.background import WORKERS, whenever
 from souk.kit.db import Bell
 from souk.kit.errors import Unavailable
-from souk.kit.loops import LOOPS, whenever
 
 
 @pytest.fixture(autouse=True)
-def own_loops() -> Iterator[None]:
-    before = dict(LOOPS)
+def own_workers() -> Iterator[None]:
+    before = dict(WORKERS)
     yield
-    LOOPS.clear()
-    LOOPS.update(before)
+    WORKERS.clear()
+    WORKERS.update(before)
 
 
 class Desk:
@@ -42,7 +42,7 @@ class Desk:
                 self.done.put_nowait(found)
             return found
 
-        self.loop = next(reversed(LOOPS.values()))
+        self.worker = next(reversed(WORKERS.values()))
 
     def add(self, count: int) -> None:
         self.left += count
@@ -50,11 +50,11 @@ class Desk:
 
 
 async def run(desk: Desk) -> "asyncio.Task[None]":
-    return asyncio.create_task(desk.loop.run_forever())
+    return asyncio.create_task(desk.worker.run_forever())
 
 
 async def test_a_bell_that_rings_between_looking_and_waiting_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("souk.kit.loops.LOOK_AGAIN_S", 3600.0)
+    monkeypatch.setattr("souk.kit.background.LOOK_AGAIN_S", 3600.0)
     desk = Desk()
     desk.comes_meanwhile = 3
     running = await run(desk)
@@ -75,7 +75,7 @@ async def test_what_nobody_rings_for_is_found_all_the_same() -> None:
 
 
 async def test_after_trouble_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("souk.kit.loops.PAUSE_S", 0.01)
+    monkeypatch.setattr("souk.kit.background.PAUSE_S", 0.01)
     desk = Desk()
     desk.trouble, desk.left = 3, 5
     running = await run(desk)
@@ -83,7 +83,7 @@ async def test_after_trouble_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
     running.cancel()
 
 
-def test_two_loops_of_one_name_are_a_mistake() -> None:
+def test_two_workers_of_one_name_are_a_mistake() -> None:
     Desk()
     with pytest.raises(TypeError):
         Desk()
