@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from souk import app
-from souk.deployment import NEEDED_TO_BUY, PARTS, Part, peers_of
+from souk.deployment import NEEDED_TO_BUY, OWNED_SECRETS, PARTS, Part, peers_of
 from souk.kit.config import Section
 
 ROOT = Path(__file__).parents[1]
@@ -165,7 +165,7 @@ OTHERS = {
     "setup": "DATABASE_URL=postgresql://souk:change-me-postgres@postgres:5432/souk\n",
 }
 DATABASE = "SOUK_DATABASE_{upper}=postgresql://souk_{name}:change-me-{name}@postgres:5432/souk_{name}\n"
-OWNED = {"users": "SOUK_SECRET_USERS_SIGNING_KEY=change-me-signing\n"}
+OWNED = "{name}=change-me-{lower}\n"
 
 
 def write_compose() -> str:
@@ -205,9 +205,15 @@ def write_examples() -> dict[str, str]:
     texts = {"shop": SHOP + comment(shared), **OTHERS}
     for context, known in settings.items():
         own = {name: value for name, value in known.items() if name not in shared}
-        texts[context] = DATABASE.format(name=context, upper=context.upper()) + OWNED.get(context, "") + comment(own)
+        texts[context] = DATABASE.format(name=context, upper=context.upper()) + write_owned(context) + comment(own)
     texts["edge"] = comment({"SOUK_CORS_ORIGINS": ""} | {name: every[name] for name in READ_AT_THE_EDGE})
     return {f"{name}.env.example": f"{TOP.format(file=f'{name}.env')}\n{text}" for name, text in texts.items()}
+
+
+def write_owned(context: str) -> str:
+    """The secrets of the shop that only this part is told."""
+    owned = [name for name, owner in OWNED_SECRETS.items() if owner == context]
+    return "".join(OWNED.format(name=name, lower=name.removeprefix("SOUK_").lower()) for name in owned)
 
 
 def find_settings(context: str) -> Iterator[tuple[str, str]]:

@@ -13,8 +13,12 @@ NEEDED_TO_BUY = ("users", "catalog", "inventory", "pricing", "carts", "shipping"
 
 PUBLIC_PORT = 8000
 FIRST_INTERNAL_PORT = 9001
-# Only the part that owns a secret of the shop is told it.
-OWNED_SECRETS = {"SOUK_SECRET_USERS_SIGNING_KEY": "users"}
+# Only the part that owns a secret of the shop is told it; one that made its own would know another after each start without a folder.
+OWNED_SECRETS = {
+    "SOUK_SECRET_USERS_SIGNING_KEY": "users",
+    "SOUK_SECRET_NOTIFICATIONS_KEY": "notifications",
+    "SOUK_SECRET_WEBHOOKS": "webhooks",
+}
 
 
 @dataclass(frozen=True)

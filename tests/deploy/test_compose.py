@@ -1,5 +1,6 @@
 """compose.yaml: it is valid, agrees with the table of parts, keeps no secret, and is a shop when it is run without containers."""
 
+import ast
 import asyncio
 import graphlib
 import os
@@ -25,7 +26,7 @@ from tests.ports import find_free_port
 from tests.waiting import until
 
 from souk import app
-from souk.deployment import NEEDED_TO_BUY, PARTS
+from souk.deployment import NEEDED_TO_BUY, OWNED_SECRETS, PARTS
 from souk.kit.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
@@ -84,10 +85,25 @@ def test_it_keeps_no_secret_and_each_context_is_told_its_own() -> None:
         assert SERVICES[name]["env_file"] == ["deploy/env/shop.env", f"deploy/env/{name}.env"]
         example = (ROOT / f"deploy/env/{name}.env.example").read_text()
         assert set(re.findall(r"^(SOUK_DATABASE_\w+)=", example, re.MULTILINE)) == {f"SOUK_DATABASE_{name.upper()}"}
-    holders = [path.name for path in (ROOT / "deploy/env").iterdir() if "SIGNING_KEY=" in path.read_text()]
-    assert sorted(holders) == ["users.env.example"]
+    for secret, owner in OWNED_SECRETS.items():
+        holders = [path.name for path in (ROOT / "deploy/env").glob("*.example") if f"{secret}=" in path.read_text()]
+        assert holders == [f"{owner}.env.example"]
     ignored = subprocess.run(["git", "check-ignore", "deploy/env/users.env"], cwd=ROOT, capture_output=True, check=False)
     assert ignored.returncode in (0, 128)  # 128: this is no checkout
+
+
+def find_secrets_of(context: str) -> set[str]:
+    """The secrets of the shop that the source of a context asks for."""
+    nodes = [node for file in (ROOT / "src/souk" / context).rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "find_secret"]
+    return {f"SOUK_SECRET_{ast.literal_eval(call.args[1]).upper()}" for call in calls}
+
+
+def test_a_secret_that_a_part_asks_for_is_handed_to_it_because_what_it_made_itself_would_not_outlive_it() -> None:
+    assert "/data" in SERVICES["notifications"]["tmpfs"]
+    asked = {(name, context) for context in app.CONTEXTS for name in find_secrets_of(context)}
+    assert len(asked) > 2
+    assert asked == set(OWNED_SECRETS.items())
 
 
 def variables_of(example: Path) -> list[str]:

@@ -26,7 +26,7 @@ from tests.replay.test_history import FILE
 from tests.waiting import until
 
 from souk import app, health, splitting
-from souk.deployment import PARTS
+from souk.deployment import OWNED_SECRETS, PARTS
 from souk.kit import cache_server
 from souk.kit.postgres import EmbeddedPostgres
 from souk.kit.separation import find_separate
@@ -143,7 +143,8 @@ def test_what_a_process_is_told_is_its_own(shop: SplitShop) -> None:
             told = family.environment_of(pid)
             assert "DATABASE_URL" not in told
             assert {name for name in told if name.startswith("SOUK_DATABASE_")} == ({part.setting} if not part.is_edge else set())
-            assert ("SOUK_SECRET_USERS_SIGNING_KEY" in told) == (part.name == "users")
+            owned = {name for name, owner in OWNED_SECRETS.items() if owner == part.name}
+            assert {name for name in told if name.startswith("SOUK_SECRET_")} == owned
     for secret in (shop.home / "secrets").iterdir():
         assert secret.stat().st_mode & 0o777 == 0o600, secret
 

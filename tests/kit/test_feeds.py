@@ -109,3 +109,31 @@ async def test_what_history_contradicts_is_read_anew(here: str, asked: list[Posi
         tell(ear, [second], (first.xid, 0))
         assert await take(feed, 2) == [first.event_id, second.event_id]
         assert first.position in asked
+
+
+async def test_who_reads_slowly_while_the_feed_begins_after_the_news_does_not_lose_it(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody is answered that there is nothing; before that arrives there is something, and another asks from there on."""
+    feed = Feed("kit")
+    read, arrived = asyncio.Event(), asyncio.Event()
+
+    async def answer_slowly(source: str, after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
+        facts = await read_outbox(source, after, limit, wait_s)
+        if after == START and not read.is_set():
+            read.set()
+            await arrived.wait()
+        return facts
+
+    monkeypatch.setattr(feeds, "read_outbox", answer_slowly)
+    first = asyncio.create_task(feed.after(START, 5.0))
+    await read.wait()
+    await publish_notes(1)
+    (missed,) = await read_all()
+    task = asyncio.create_task(feed.follow_forever())
+    await feed.after(missed.position, 0.01)
+    arrived.set()
+    await publish_notes(2)
+    found = list(await first)
+    if not found:
+        found = list(await feed.after(START, 5.0))
+    assert found[0].event_id == missed.event_id
+    task.cancel()

@@ -42,17 +42,21 @@ class Feed:
 
     async def after(self, position: Position, wait_s: float) -> tuple[Fact, ...]:
         """Facts after a position, at most a batch of them; none if nothing came within `wait_s`."""
-        if self._start is None or position < self._start:
+        start = self._start
+        if start is None or position < start:
             # Far behind the others, or the first to ask: a read of one's own.
             if facts := await read_outbox(self.source, position, self.BATCH, 0):
                 return facts
             if self._start is None:
-                self._start = self._end = position
+                start = self._start = self._end = position
                 self._begun.set()
         try:
             async with asyncio.timeout(wait_s), self._more:
                 await self._more.wait_for(lambda: bool(self._facts) and self._facts[-1].position > position)
         except TimeoutError:
+            return ()
+        if self._start is not None and self._start != start and self._start > position:
+            # What is kept begins later by now, and between may lie what became final after our read: to be asked again.
             return ()
         return self._kept_after(position)
 
