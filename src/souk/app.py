@@ -226,9 +226,8 @@ async def _fetch_token_policy() -> TokenPolicy:
 def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -> dict[str, Work]:
     """What this process does beside answering requests, by name."""
     work: dict[str, Work] = {f"locks {number}": one.keep_connected for number, one in enumerate(locks.values())}
-    work["overload"] = overload.watch
-    if "users/get_token_policy" in EXPOSED:
-        work["token policy"] = partial(verifier.follow, _fetch_token_policy)
+    if shop.settings.port:
+        work |= _find_public_work(verifier)
     lock_of = {context: locks[dsn] for context, dsn in shop.dsns.items()}
     for number, (dsn, lock) in enumerate(locks.items()):
         databases = {context: database_of(context) for context, its in shop.dsns.items() if its == dsn}
@@ -263,6 +262,12 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
             delivery = Delivery(consumer, source, database_of(consumer.context), feed)
             work[name] = partial(while_only_one, lock_of[consumer.context], name, partial(deliver_forever, delivery))
     return work
+
+
+def _find_public_work(verifier: Verifier) -> dict[str, Work]:
+    """What this process does for whoever comes to its public listener: who they are, and whether they have to be sent away."""
+    asked = {"token policy": partial(verifier.follow, _fetch_token_policy)} if "users/get_token_policy" in EXPOSED else {}
+    return {"overload": overload.watch, **asked}
 
 
 def _find_queue_work(number: int, dsn: str, lock: SessionLocks, databases: dict[str, Database], zone: tzinfo) -> dict[str, Work]:
