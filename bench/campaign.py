@@ -17,7 +17,8 @@ from urllib.request import Request, urlopen
 import msgspec
 import uvloop
 
-from bench.shop import Stock, filled, wait_until_listening
+from bench.load import wait_until_listening
+from bench.shop import Stock, filled
 from souk import app, notifications, users
 from souk.kit.callers import SYSTEM, Caller, Principal, asking
 from souk.kit.config import find_secret

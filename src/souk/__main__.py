@@ -148,7 +148,8 @@ async def serve_shop(shop: app.Shop, *, seed: bool) -> None:
     await app.migrate_all(shop.dsns, lambda line: say(f"Migrating {line}"))
     stopping = asyncio.Event()
     async with app.at_work(shop) as verifier:
-        await app.learn_token_policy(verifier)
+        if settings.port:
+            await app.learn_token_policy(verifier)
         if seed:
             await fill_demo(settings.home)
         listeners: list[server.Listener] = []

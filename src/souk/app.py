@@ -18,7 +18,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from souk import deployment
 from souk.kit.auth import TokenPolicy, Verifier
-from souk.kit.background import in_background
+from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest
 from souk.kit.brokers import check_broker_url, find_adapter
 from souk.kit.brokers.links import Link
@@ -203,15 +203,20 @@ async def at_work(shop: Shop) -> AsyncIterator[Verifier]:
         verifier = Verifier()
         hosted = [Hosted(dsn, lock, _databases_at(shop, dsn)) for dsn, lock in locks.items()]
         duties = find_duties(hosted, tuple(shop.peers), _find_link(shop.settings), find_zone(shop.settings.timezone))
-        duties["overload"] = overload.watch
-        if "users/get_token_policy" in EXPOSED:
-            duties["token policy"] = partial(verifier.follow, _fetch_token_policy)
+        if shop.settings.port:
+            duties |= _find_public_duties(verifier)
         await stack.enter_async_context(in_background(duties))
         yield verifier
 
 
 def _databases_at(shop: Shop, dsn: str) -> dict[str, Database]:
     return {context: database_of(context) for context, its in shop.dsns.items() if its == dsn}
+
+
+def _find_public_duties(verifier: Verifier) -> dict[str, Work]:
+    """What this process does for whoever comes to its public listener: who they are, and whether they have to be sent away."""
+    asked = {"token policy": partial(verifier.follow, _fetch_token_policy)} if "users/get_token_policy" in EXPOSED else {}
+    return {"overload": overload.watch, **asked}
 
 
 def _find_link(settings: Settings) -> Link | None:

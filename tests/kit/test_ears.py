@@ -94,7 +94,7 @@ async def test_a_gap_is_told_at_once_and_once() -> None:
 
 async def test_what_is_not_believed_may_stand_for_what_is_missing() -> None:
     ear = Ear("kit", (SECRET,))
-    ear.hear([Message("", "", b"{}", "")])
+    ear.hear([Message(b"{}", "")])
     assert not ear.trusted
     assert await ear.take_after(START, 60.0) == ()
 

@@ -93,7 +93,7 @@ async def test_a_flood_of_lies_does_not_become_a_flood_of_questions(here: str, a
         await take(feed, 1)
         asked.clear()
         for _ in range(50):
-            ear.hear([Message("", "", b"lies", "lies")])
+            ear.hear([Message(b"lies", "lies")])
             await asyncio.sleep(0.01)
         assert len(asked) < 10
 

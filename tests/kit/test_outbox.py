@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -18,7 +19,7 @@ from souk.kit.errors import Unavailable
 from souk.kit.events import event_type, publish
 from souk.kit.feeds import Feed
 from souk.kit.ids import new_id
-from souk.kit.outbox import START, Fact, Position, read_outbox
+from souk.kit.outbox import START, Fact, Position, Tail, read_outbox
 
 NAIVE = "SELECT id, event_id FROM kit.outbox WHERE id > $1 ORDER BY id LIMIT 500"
 
@@ -240,3 +241,67 @@ async def test_a_feed_goes_on_after_the_database_was_away(here: str) -> None:
                 continue
             break
         assert len(await feed.after(START, 5.0)) == 1
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Position]:
+    """The positions after which the table was read."""
+    found: list[Position] = []
+    read = notebook.db.all
+
+    async def note(kind: type[Any], sql: str, *values: Any) -> Any:
+        if kind is Fact:
+            found.append(values[:2])
+        return await read(kind, sql, *values)
+
+    monkeypatch.setattr(notebook.db, "all", note)
+    return found
+
+
+async def test_those_who_wait_at_the_end_look_once_for_all(here: str, looks: list[Position]) -> None:
+    await publish_notes(1)
+    end = (await read_all())[-1].position
+    await read_outbox("kit", end, 10, 0)
+    looks.clear()
+    readers = [asyncio.create_task(read_outbox("kit", end, 10, 20.0)) for _ in range(20)]
+    await asyncio.sleep(1.0)
+    assert len(looks) < 20
+    await publish_notes(2)
+    told = await asyncio.gather(*readers)
+    assert [[json.loads(fact.payload)["number"] for fact in facts] for facts in told] == [[2]] * 20
+    assert len(looks) < 40
+
+
+async def test_who_is_behind_misses_nothing_however_little_is_kept(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tail, "KEEP", 3)
+    await publish_notes(0)
+    end = (await read_all())[-1].position
+    for number in range(1, 10):
+        waiting = asyncio.create_task(read_outbox("kit", end, 10, 5.0))
+        await publish_notes(number)
+        end = (await waiting)[-1].position
+        assert [json.loads(fact.payload)["number"] for fact in await read_all()] == list(range(number + 1))
+
+
+async def test_who_was_told_of_a_place_that_is_not_there_yet_holds_up_nobody(here: str) -> None:
+    assert await read_outbox("kit", (2**40, 1), 10, 0) == ()
+    await publish_notes(1)
+    (fact,) = await read_all()
+    assert await read_outbox("kit", fact.position, 10, 0) == ()
+    await publish_notes(2)
+    assert len(await read_outbox("kit", fact.position, 10, 5.0)) == 1
+
+
+async def test_who_waits_in_vain_for_a_database_that_is_cut_off_hears_so_and_reads_on(here: str) -> None:
+    await publish_notes(1)
+    (fact,) = await read_all()
+    assert await read_outbox("kit", fact.position, 10, 0) == ()
+    waiting = [asyncio.create_task(read_outbox("kit", fact.position, 10, 20.0)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    other = await asyncpg.connect(here)
+    await other.execute(CUT_OFF)
+    await asyncio.sleep(0.6)
+    await publish_notes(2)
+    assert all(isinstance(one, Unavailable) or len(one) == 1 for one in await asyncio.gather(*waiting, return_exceptions=True))
+    assert len(await read_outbox("kit", fact.position, 10, 5.0)) == 1
+    await other.close()

@@ -14,6 +14,7 @@ from tests.kit import notebook
 from tests.kit.conftest import SECRET, Process
 from tests.kit.notebook import Note
 from tests.ports import find_free_port
+from tests.waiting import until
 
 from souk.kit.calls import topology
 from souk.kit.errors import Unavailable
@@ -79,6 +80,16 @@ def test_a_token_of_the_last_secret_is_good_while_secrets_change() -> None:
     assert check_service_token((OTHER_SECRET, SECRET), "kit", token)
     assert not check_service_token((OTHER_SECRET,), "kit", token)
     assert not check_service_token((), "kit", token)
+
+
+async def test_a_token_is_good_for_its_time_however_often_it_came() -> None:
+    token = sign(exp=int(time.time()) + 2)
+    assert check_service_token((SECRET,), "kit", token)
+
+    async def refused() -> bool:
+        return not check_service_token((SECRET,), "kit", token)
+
+    await until(refused)
 
 
 async def test_a_peer_that_refuses_our_token_is_unavailable(neighbour: str) -> None:

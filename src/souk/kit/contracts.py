@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from souk.kit.brokers.messages import CONTENT_TYPE
 from souk.kit.events import Event, event_type, source_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
 
-# What goes around an event on its way: CloudEvents 1.0, as one JSON document.
+# What goes around an event on its way: CloudEvents 1.0, of which a message is a JSON batch.
 ENVELOPE: Schema = {
     "specversion": {"const": "1.0"},
     "id": {"type": "string", "format": "uuid", "description": "the same whenever the event is sent again"},
@@ -49,10 +50,10 @@ def describe_event(kind: type[Event]) -> Schema:
 
 @cache
 def describe_all_events() -> Schema:
-    """The AsyncAPI 3.0 document of this shop: a channel per context, a message per event."""
+    """The AsyncAPI 3.0 document of this shop: a channel per context, whose messages are batches of its events."""
     events = find_events()
     places, schemas = describe_types(events, "#/components/schemas/{name}")
-    messages = {event_type(kind): describe_message(kind, place) for kind, place in zip(events, places, strict=True)}
+    schemas |= {event_type(kind): describe_envelope(kind, place) for kind, place in zip(events, places, strict=True)}
     contexts = sorted({source_of(kind) for kind in events})
     return {
         "asyncapi": "3.0.0",
@@ -60,10 +61,10 @@ def describe_all_events() -> Schema:
             "title": "Souk's events",
             "version": "0.1.0",
             "description": "What the contexts of the shop announce: on Kafka or on RabbitMQ, where the shop has one of them. "
-            "Events of one thing come in order; each may come more than once, with the same id.",
+            "Those of a context come in order, some in each message; each may come more than once, with the same id.",
         },
-        "defaultContentType": "application/cloudevents+json",
-        "channels": {context: describe_channel(context, events) for context in contexts},
+        "defaultContentType": CONTENT_TYPE,
+        "channels": {context: describe_channel(context) for context in contexts},
         "operations": {
             f"announce_{context}": {
                 "action": "send",
@@ -72,20 +73,18 @@ def describe_all_events() -> Schema:
             }
             for context in contexts
         },
-        "components": {"messages": messages, "schemas": schemas},
+        "components": {"messages": {context: describe_message(context, events) for context in contexts}, "schemas": schemas},
     }
 
 
-def describe_channel(context: str, events: tuple[type[Event], ...]) -> Schema:
-    """Where the events of a context go: a topic of Kafka, an exchange of RabbitMQ with the event's name as routing key."""
+def describe_channel(context: str) -> Schema:
+    """Where the events of a context go: a topic of Kafka, an exchange of RabbitMQ with the context's name as routing key."""
     address = f"souk.{context}"
     return {
         "address": address,
         "title": context,
-        "description": f"The Kafka topic `{address}`, or the RabbitMQ exchange `souk` with routing keys `{context}.#`, the events' names.",
-        "messages": {
-            kind.__name__: {"$ref": f"#/components/messages/{event_type(kind)}"} for kind in events if source_of(kind) == context
-        },
+        "description": f"The Kafka topic `{address}`, or the RabbitMQ exchange `souk` with the routing key `{context}`.",
+        "messages": {"events": {"$ref": f"#/components/messages/{context}"}},
         "bindings": {
             "kafka": {"topic": address, "bindingVersion": "0.5.0"},
             "amqp": {
@@ -97,21 +96,27 @@ def describe_channel(context: str, events: tuple[type[Event], ...]) -> Schema:
     }
 
 
-def describe_message(kind: type[Event], place: Schema) -> Schema:
-    """An event in its envelope."""
-    name = event_type(kind)
+def describe_message(context: str, events: tuple[type[Event], ...]) -> Schema:
+    """Some events of a context, in the order in which they became final."""
+    kinds = [event_type(kind) for kind in events if source_of(kind) == context]
     return {
-        "name": name,
-        "title": kind.__name__,
-        "summary": (kind.__doc__ or "").partition("\n")[0],
-        "contentType": "application/cloudevents+json",
+        "name": context,
+        "title": f"Events of {context}",
+        "contentType": CONTENT_TYPE,
         "headers": {"type": "object", "properties": SIGNED},
-        "payload": {
-            "type": "object",
-            "properties": ENVELOPE | {"source": {"const": f"/souk/{source_of(kind)}"}, "type": {"const": name}, "data": place},
-            "required": list(ALWAYS_THERE),
-        },
-        "bindings": {"kafka": {"key": {"type": "string", "format": "uuid"}, "bindingVersion": "0.5.0"}},
+        "payload": {"type": "array", "items": {"oneOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in kinds]}},
+        "bindings": {"kafka": {"key": {"const": context}, "bindingVersion": "0.5.0"}},
+    }
+
+
+def describe_envelope(kind: type[Event], place: Schema) -> Schema:
+    """An event in its envelope."""
+    return {
+        "type": "object",
+        "title": kind.__name__,
+        "description": (kind.__doc__ or "").partition("\n")[0],
+        "properties": ENVELOPE | {"source": {"const": f"/souk/{source_of(kind)}"}, "type": {"const": event_type(kind)}, "data": place},
+        "required": list(ALWAYS_THERE),
     }
 
 

@@ -1,13 +1,14 @@
 """Reading a context's outbox: facts in the order in which they became final, from any position, here or over HTTP."""
 
 import asyncio
+from bisect import bisect_right
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from souk.kit.calls import EXPOSED, ExposedFunction
-from souk.kit.db import Database
+from souk.kit.db import Database, Pool
 
 # `WHERE id > last_id` would lose events: ids become visible out of order. Below the oldest running transaction nothing
 # new can appear any more, so (xid, id) below that horizon is a position that never has to look back.
@@ -74,22 +75,100 @@ class _Place(msgspec.Struct, frozen=True):
     id: int
 
 
-def expose_outbox(database: Database) -> None:
-    """Make `read_outbox` of this context callable, like a front-door function, by every process of the shop."""
-    read_facts = READ_FACTS.format(schema=database.context)
+class Tail:
+    """The end of an outbox that lies here, looked at once for all who wait there. Who is further behind reads alone.
 
-    async def read_outbox(after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
+    `_facts` are all that come after `_start`, up to the last of them.
+    """
+
+    KEEP = 1_000
+    BATCH = 500
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = READ_FACTS.format(schema=database.context)
+        self._pool: Pool | None = None
+        self._start: Position | None = None
+        self._facts: list[Fact] = []
+        self._looking: asyncio.Task[None] | None = None
+        self._looked_at = 0.0
+        self._heard = 0
+
+    async def read(self, after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
         """Up to `limit` facts after a position; waits up to `wait_s` seconds for the first one."""
         loop = asyncio.get_running_loop()
         end = loop.time() + wait_s
         pause_s = QUIET_S
         while True:
-            facts = await database.all(Fact, read_facts, *after, limit)
+            facts, heard = await self._read_now(after, limit, pause_s if wait_s else 0.0)
             left_s = end - loop.time()
             if facts or left_s <= 0:
                 return facts
-            rang = await database.bell.wait(min(pause_s, left_s))
+            rang = await self._database.bell.wait(min(pause_s, left_s), heard)
             pause_s = SOON_S if rang else min(pause_s * 2, QUIET_S)
+
+    async def _read_now(self, after: Position, limit: int, fresh_s: float) -> tuple[tuple[Fact, ...], int]:
+        """Facts after a position, of which some may be kept, and how often the bell had rung when they were looked for."""
+        if self._database.pool is not self._pool:
+            self._pool = self._database.pool
+            self._forget()
+        if self._start is not None and after >= self._start:
+            if not (facts := self._kept_after(after, limit)):
+                await self._look(fresh_s)
+                facts = self._kept_after(after, limit)
+            return facts, self._heard
+        heard = self._database.bell.rings
+        facts = await self._database.all(Fact, self._sql, *after, limit)
+        if not facts and not self._facts:
+            self._start = after
+        return facts, heard
+
+    def _kept_after(self, position: Position, limit: int) -> tuple[Fact, ...]:
+        first = bisect_right(self._facts, position, key=lambda fact: fact.position)
+        return tuple(self._facts[first : first + limit])
+
+    async def _look(self, fresh_s: float) -> None:
+        """Look for what is new, with whoever does so now; not at all if somebody has just done so and the bell has not rung since."""
+        now = asyncio.get_running_loop().time()
+        if self._looking is None:
+            if self._heard == self._database.bell.rings and now - self._looked_at < fresh_s:
+                return
+            self._looked_at, self._heard = now, self._database.bell.rings
+            self._looking = asyncio.create_task(self._look_once())
+            # Whoever waits for it may be gone by then.
+            self._looking.add_done_callback(lambda one: one.cancelled() or one.exception())
+        await asyncio.shield(self._looking)
+
+    async def _look_once(self) -> None:
+        try:
+            end = self._end()
+            facts = await self._database.all(Fact, self._sql, *end, self.BATCH)
+            if facts and end == self._end():
+                self._facts.extend(facts)
+            if len(self._facts) > self.KEEP:
+                self._start = self._facts[-self.KEEP - 1].position
+                self._facts = self._facts[-self.KEEP :]
+        except BaseException:
+            # The database may be another when it is back.
+            self._forget()
+            raise
+        finally:
+            self._looking = None
+
+    def _end(self) -> Position:
+        return self._facts[-1].position if self._facts else self._start or START
+
+    def _forget(self) -> None:
+        self._start, self._facts = None, []
+
+
+def expose_outbox(database: Database) -> None:
+    """Make `read_outbox` of this context callable, like a front-door function, by every process of the shop."""
+    tail = Tail(database)
+
+    async def read_outbox(after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
+        """Up to `limit` facts after a position; waits up to `wait_s` seconds for the first one."""
+        return await tail.read(after, limit, wait_s)
 
     async def find_horizon() -> Position:
         """A position with nothing new before it: every fact that becomes final from now on comes after it."""

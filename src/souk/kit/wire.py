@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,8 @@ from souk.kit.errors import DomainError, Unavailable, refusal_from_wire, refusal
 log = logging.getLogger(__name__)
 
 TOKEN_LIFE_S = 60
+# Each process that calls makes two a minute.
+KNOWN_TOKENS = 1_000
 # How long a call without a deadline of its own may take on the wire.
 LONGEST_CALL_S = 60.0
 ISSUER = "souk-process"
@@ -57,13 +60,21 @@ def make_service_token(secret: str, context: str) -> str:
 
 def check_service_token(secrets: tuple[str, ...], context: str, token: str) -> bool:
     """Whether a process that knows one of our secrets made this token for this context within the last minute."""
+    return time.time() < _find_end(secrets, context, token)
+
+
+@lru_cache(maxsize=KNOWN_TOKENS)
+def _find_end(secrets: tuple[str, ...], context: str, token: str) -> float:
+    """When a token's time is over; long ago if it is none of ours. To look at it costs a fifth of a small call: that is done once."""
     for secret in secrets:
         try:
-            jwt.decode(token, secret, algorithms=["HS256"], audience=context, issuer=ISSUER, options={"require": ["exp", "aud", "iss"]})
+            claims = jwt.decode(
+                token, secret, algorithms=["HS256"], audience=context, issuer=ISSUER, options={"require": ["exp", "aud", "iss"]}
+            )
         except jwt.PyJWTError:
             continue
-        return True
-    return False
+        return float(claims["exp"])
+    return 0.0
 
 
 class HttpPeer:

@@ -56,10 +56,10 @@ def write_page() -> str:
 def _write_channel(name: str, channel: Schema, document: Schema) -> str:
     messages, schemas = document["components"]["messages"], document["components"]["schemas"]
     shown = [f'<h2 id="{name}">{name}</h2><p>{escape(channel["description"])}</p>']
-    for place in channel["messages"].values():
-        message = messages[_name_in(place)]
-        fields = schemas[_name_in(message["payload"]["properties"]["data"])]
-        shown.append(f'<h3 id="{message["name"]}">{message["title"]}</h3><p>{escape(fields["description"])}</p>')
+    for place in messages[_name_in(channel["messages"]["events"])]["payload"]["items"]["oneOf"]:
+        event = schemas[_name_in(place)]
+        fields = schemas[_name_in(event["properties"]["data"])]
+        shown.append(f'<h3 id="{_name_in(place)}">{event["title"]}</h3><p>{escape(fields["description"])}</p>')
         shown.append(_write_fields(fields, schemas))
     return "".join(shown)
 

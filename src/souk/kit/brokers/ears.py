@@ -42,7 +42,7 @@ class Ear:
         """Take what the broker brings; what is not believed may have taken the place of what is missing."""
         for message in messages:
             try:
-                self._heard.append(read_message(self.source, message, self._secrets))
+                self._heard.extend(read_message(self.source, message, self._secrets))
                 self.trusted = True
             except Refused as refused:
                 MESSAGES_REFUSED.labels(self.source, str(refused)).inc()

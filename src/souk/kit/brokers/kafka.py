@@ -72,7 +72,7 @@ class Kafka:
             sent = await self._broker.publish(
                 message.body,
                 topic.name,
-                key=message.key.encode(),
+                key=source.encode(),
                 partition=0,
                 headers={SIGNATURE: message.signature, "content-type": CONTENT_TYPE},
                 no_confirm=True,
@@ -98,7 +98,7 @@ async def _parse(records: Any) -> KafkaMessage:
 
 
 async def _decode(message: KafkaMessage) -> list[Message]:
-    return [Message("", "", record.value or b"", _signature(record.headers)) for record in message.raw_message]
+    return [Message(record.value or b"", _signature(record.headers)) for record in message.raw_message]
 
 
 def _signature(headers: Sequence[tuple[str, bytes]]) -> str:

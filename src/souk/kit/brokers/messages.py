@@ -1,4 +1,4 @@
-"""A fact as a message: a CloudEvent that says which fact comes before it, signed by the shop."""
+"""Facts as messages: batches of CloudEvents, each of which says which fact comes before it, signed by the shop."""
 
 import hmac
 from collections.abc import Sequence
@@ -10,18 +10,17 @@ import msgspec
 
 from souk.kit.outbox import Fact, Position
 
-CONTENT_TYPE = "application/cloudevents+json"
+CONTENT_TYPE = "application/cloudevents-batch+json"
 SIGNATURE = "souk-signature"
 
-# Larger ones are not sent: whoever listens sees that one is missing and reads it from the outbox.
+# A message has no more, as far as Kafka takes it without being told to. Facts that are larger by themselves are not sent: whoever
+# listens sees that one is missing and reads it from the outbox.
 LARGEST_BYTES = 512 * 1024
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What goes over a broker: key and type are for whoever routes it, the rest is in the body."""
+    """What goes over a broker: some facts of one source, which follow each other."""
 
-    key: str
-    type: str
     body: bytes
     signature: str
 
@@ -54,45 +53,60 @@ class Refused(Exception):
     """A message is not believed; the text is the reason, in one word."""
 
 
-_read = msgspec.json.Decoder(CloudEvent).decode
+_read = msgspec.json.Decoder(tuple[CloudEvent, ...]).decode
 
 
 def write_messages(source: str, previous: Position, facts: Sequence[Fact], secret: str) -> list[Message]:
-    """Facts that follow `previous` one after the other, as messages; without those that are too large to be sent."""
-    messages: list[Message] = []
+    """Facts that follow `previous` one after the other, in few messages; without those that are too large to be sent."""
+    batches: list[list[bytes]] = [[]]
+    size = 0
     for fact in facts:
-        event = CloudEvent(
-            id=fact.event_id,
-            source=f"/souk/{source}",
-            type=fact.type,
-            subject=fact.aggregate_id,
-            time=fact.occurred_at,
-            position=_write(fact.position),
-            previous=_write(previous),
-            requestid=fact.request_id or msgspec.UNSET,
-            data=msgspec.Raw(fact.payload.encode()),
-        )
+        event = _write_event(source, previous, fact)
         previous = fact.position
-        body = msgspec.json.encode(event)
-        if len(body) <= LARGEST_BYTES:
-            messages.append(Message(str(fact.aggregate_id), fact.type, body, sign(body, secret) if secret else ""))
-    return messages
+        if len(event) > LARGEST_BYTES:
+            continue
+        if size + len(event) > LARGEST_BYTES:
+            batches.append([])
+            size = 0
+        batches[-1].append(event)
+        size += len(event)
+    bodies = [b"[" + b",".join(batch) + b"]" for batch in batches if batch]
+    return [Message(body, sign(body, secret) if secret else "") for body in bodies]
 
 
-def read_message(source: str, message: Message, secrets: Sequence[str]) -> Heard:
+def _write_event(source: str, previous: Position, fact: Fact) -> bytes:
+    event = CloudEvent(
+        id=fact.event_id,
+        source=f"/souk/{source}",
+        type=fact.type,
+        subject=fact.aggregate_id,
+        time=fact.occurred_at,
+        position=_write(fact.position),
+        previous=_write(previous),
+        requestid=fact.request_id or msgspec.UNSET,
+        data=msgspec.Raw(fact.payload.encode()),
+    )
+    return msgspec.json.encode(event)
+
+
+def read_message(source: str, message: Message, secrets: Sequence[str]) -> tuple[Heard, ...]:
     """What a message tells of a source; raises Refused. It must be signed with one of these secrets, if there are any."""
     given = message.signature.encode(errors="replace")
     if secrets and not any(hmac.compare_digest(sign(message.body, secret).encode(), given) for secret in secrets):
         raise Refused("forged")
     try:
-        event = _read(message.body)
-        position, previous = _position(event.position), _position(event.previous)
+        events = _read(message.body)
+        heard = tuple(_hear(event) for event in events)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise Refused("unreadable") from None
-    if event.source != f"/souk/{source}":
+    if any(event.source != f"/souk/{source}" for event in events):
         raise Refused("forged")
-    fact = Fact(*position, event.id, event.type, event.subject, bytes(event.data).decode(), event.requestid or "", event.time)
-    return Heard(fact, previous)
+    return heard
+
+
+def _hear(event: CloudEvent) -> Heard:
+    position, data, request_id = _position(event.position), bytes(event.data).decode(), event.requestid or ""
+    return Heard(Fact(*position, event.id, event.type, event.subject, data, request_id, event.time), _position(event.previous))
 
 
 def sign(body: bytes, secret: str) -> str:

@@ -14,7 +14,7 @@ from souk.kit.brokers.messages import CONTENT_TYPE, SIGNATURE, Message
 
 EXCHANGE = RabbitExchange("souk", type=ExchangeType.TOPIC, durable=True)
 # What a process that listens and does not read costs the broker.
-LONGEST_QUEUE = 10_000
+LONGEST_QUEUE_BYTES = 16 * 1024 * 1024
 CONNECT_WITHIN_S = 5.0
 HEARTBEAT_S = 10
 
@@ -49,11 +49,11 @@ class RabbitMQ:
 
         queue = RabbitQueue(
             f"souk.{source}.{secrets.token_hex(8)}",
-            routing_key=f"{source}.#",
+            routing_key=source,
             durable=False,
             exclusive=True,
             auto_delete=True,
-            arguments={"x-max-length": LONGEST_QUEUE, "x-overflow": "drop-head"},
+            arguments={"x-max-length-bytes": LONGEST_QUEUE_BYTES, "x-overflow": "drop-head"},
         )
         self._broker.subscriber(queue, EXCHANGE, parser=_parse, decoder=_decode, ack_policy=AckPolicy.ACK_FIRST, no_reply=True)(take)
 
@@ -64,17 +64,16 @@ class RabbitMQ:
     async def publish(self, source: str, messages: Sequence[Message]) -> None:
         async with asyncio.TaskGroup() as group:
             for message in messages:
-                group.create_task(self._publish(message))
+                group.create_task(self._publish(source, message))
 
-    async def _publish(self, message: Message) -> None:
+    async def _publish(self, source: str, message: Message) -> None:
         await self._broker.publish(
             message.body,
             exchange=EXCHANGE,
-            routing_key=message.type,
+            routing_key=source,
             mandatory=False,
             headers={SIGNATURE: message.signature},
             content_type=CONTENT_TYPE,
-            message_type=message.type,
         )
 
     async def answers(self) -> bool:
@@ -89,4 +88,4 @@ async def _parse(message: Any) -> RabbitMessage:
 
 
 async def _decode(message: RabbitMessage) -> Message:
-    return Message("", "", message.body, str(message.headers.get(SIGNATURE, "")))
+    return Message(message.body, str(message.headers.get(SIGNATURE, "")))

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 BEGIN_AT = "INSERT INTO {schema}.consumer_position (consumer, source, xid, id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 
 CONSUMER = "relay"
-BATCH = 200
+BATCH = 500
 WAIT_S = 2.0
 # News that come one shortly after the other go out together.
 REST_S = 0.02
