@@ -26,7 +26,7 @@ MAY_READ_FLOAT_MONEY = {"souk.catalog.columns", "souk.replay.history"}
 MONEY = re.compile(r"amount|price|total|money|balance|\bfee|\btax|discount|refund|commission|shipping_cost")
 STATEMENT = re.compile(r"\s*(SELECT\s|INSERT INTO\s|UPDATE\s|DELETE FROM\s|WITH \w+ AS)")
 # A list of products is put together from the filters that were asked for; its tests run every part.
-MAY_BUILD_STATEMENTS = {"souk.catalog.browsing.write_statement"}
+MAY_BUILD_STATEMENTS = {"souk.catalog.browsing.write_statement", "souk.catalog.shelves.fill"}
 # Where the environment is read; everywhere else it comes as settings.
 MAY_READ_ENVIRONMENT = {
     "souk.kit.config", "souk.kit.supervisor", "souk.app", "souk.__main__", "souk.supervising", "souk.splitting", "souk.health",
