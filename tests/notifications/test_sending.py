@@ -77,6 +77,23 @@ async def test_several_messages_in_one_letter(post: Post) -> None:
     assert (await post.read(letter["seq"]))["Subject"] == "3 news from Souk"
 
 
+@pytest.mark.parametrize("channel", ["email", "push"])
+async def test_a_thousand_messages_in_one_letter_leave(post: Post, channel: str) -> None:
+    (person,) = await make_people()
+    with asked_by("buyer", user_id=person):
+        await users.change_notifications(person, users.ChangeNotifications(notifications={"price_drops": {channel: True}}))
+    await intend([person] * 1_000, "price_dropped", channel, letter_id=new_id())
+    await send(channel)
+    assert await count_statuses() == {"sent": 1_000}
+    (letter,) = await post.letters()
+    assert letter["letter_id"] == str(min(await rows()))
+    if channel == "email":
+        message = await post.read(letter["seq"])
+        assert message["Subject"] == "1000 news from Souk"
+        assert "And 950 more" in message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+        assert "And 950 more" in message.get_body(("html",)).get_content()  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("tag", "status", "reason", "kept"),
     [

@@ -13,7 +13,7 @@ from souk import orders, users
 from souk.kit.errors import NotFound
 from souk.notifications.channels.channel import Letter
 from souk.notifications.deciding import decide_again
-from souk.notifications.rendering import Recipient, Told, render_letter, render_short
+from souk.notifications.rendering import Recipient, Told, render_letter, render_lines, write_short_part
 from souk.notifications.sealing import Wish, hide_address, write_unsubscribe_token
 from souk.notifications.settings import settings
 from souk.notifications.settling import Settled, try_later
@@ -127,7 +127,7 @@ def write_one(
         reader = addressees[message.id].reader
         try:
             if len(messages) > 1:
-                render_letter([Told(message.kind, content)], reader)
+                write_short_part(Told(message.kind, content), reader)
         except Unrenderable as reason:
             blocked.append(Settled(message, "failed", f"template: {reason}"))
         else:
@@ -145,8 +145,7 @@ def write_one(
 def compose(letter_id: UUID, first: Message, told: Sequence[Told], addressee: Addressee) -> Letter:
     """A letter on the channel of its messages, which are all on one topic."""
     if first.channel != "email":
-        lines = [render_short(one.kind, addressee.reader.language, one.content, addressee.reader) for one in told]
-        return Letter(letter_id, addressee.to, "", "\n".join(lines))
+        return Letter(letter_id, addressee.to, "", render_lines(told, addressee.reader))
     url = find_unsubscribe_url(first)
     rendered = render_letter(told, addressee.reader, url)
     return Letter(letter_id, addressee.to, rendered.subject, rendered.text, rendered.html, url)
