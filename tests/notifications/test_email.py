@@ -81,6 +81,13 @@ async def test_what_a_reply_means(post: Post, habit: str, outcome: object) -> No
     await email.close()
 
 
+async def test_a_relay_that_looks_at_a_letter_for_long_is_not_asked_twice(post: Post) -> None:
+    email = Email(post.settings(smtp_timeout_s=0.4, smtp_answer_timeout_s=30.0))
+    assert await email.deliver([letter("ada+slow@x.test")]) == [Accepted()]
+    assert len(await post.letters()) == 1
+    await email.close()
+
+
 async def test_a_relay_that_is_down_is_another_ones_work_after_a_while(open_post: OpenPost) -> None:
     first, second = open_post(), open_post()
     email = Email(first.settings(smtp_fallback=(f"127.0.0.1:{second.port}",), smtp_fallback_after_s=0.3, smtp_connections=1))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
+import msgspec
 import pytest
 from tests.conftest import asked_by
 from tests.notifications.conftest import Post
@@ -14,11 +16,14 @@ from tests.waiting import until
 
 from souk import app, users
 from souk.app import Shop
+from souk.kit.errors import Unavailable
 from souk.kit.ids import new_id
 from souk.notifications import sending
+from souk.notifications.channels.email import FRESH_S
 from souk.notifications.database import db
-from souk.notifications.settings import settings
+from souk.notifications.settings import Settings, settings
 from souk.notifications.suppressions import list_suppressions, release_address
+from souk.notifications.types import Channel, Message
 
 OpenPost = Callable[..., Post]
 
@@ -104,7 +109,7 @@ async def test_a_thousand_messages_in_one_letter_leave(post: Post, channel: str)
     ],
 )  # fmt: skip
 async def test_what_each_habit_comes_to(post: Post, tag: str, status: str, reason: str | None, kept: int) -> None:
-    settings.replace(orphan_grace_s=0.0)
+    settings.replace(orphan_grace_s=0.001)
     await intend(await named(tag))
     # Of what is unknown the book is asked, it is sent once more, and then with pauses.
     for _ in range(3):
@@ -189,7 +194,7 @@ async def test_a_book_that_cannot_be_read_is_asked_later(post: Post) -> None:
     settings.replace(sandbox_url="http://127.0.0.1:9")
     assert await send() == 0
     assert await count_statuses() == {"sending": 2}
-    settings.replace(sandbox_url=post.sandbox.url, orphan_grace_s=0.0)
+    settings.replace(sandbox_url=post.sandbox.url, orphan_grace_s=0.001)
     await send()
     await send()
     assert await count_statuses() == {"sent": 2}
@@ -291,6 +296,59 @@ async def test_a_process_that_is_told_to_stop_finishes_what_is_in_flight(post: P
     with pytest.raises(asyncio.CancelledError):
         await sender
     assert await count_statuses() == {"sent": 8}
+
+
+@pytest.mark.parametrize("trouble", [OSError("odd"), Unavailable("gone")])
+async def test_when_no_more_can_be_claimed_what_is_in_flight_is_finished(
+    post: Post, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(sending, "FINISH_WITHIN_S", 0.0)
+    await intend(await named("slow", 3))
+    claimed = sending.claim
+
+    async def claim_once(channel: Channel, owner: int) -> tuple[Message, ...]:
+        if await count_statuses() == {"waiting": 3}:
+            return await claimed(channel, owner)
+        raise trouble
+
+    monkeypatch.setattr(sending, "claim", claim_once)
+    with pytest.raises(type(trouble)):
+        await send()
+    assert await count_statuses() == {"sent": 3}
+
+
+async def test_what_a_failure_of_ours_has_dropped_is_taken_up_again_and_what_is_under_way_is_not(post: Post) -> None:
+    settings.replace(orphan_grace_s=0.001)
+    dropped, under_way = await intend(await make_people(2))
+    db.owner = 4711
+    await leave_behind([dropped, under_way])
+    await db.pool.execute("UPDATE notifications.message SET owner = 4711")
+    sending._in_flight.add(under_way)
+    await send()
+    assert {one: row.status for one, row in (await rows()).items()} == {dropped: "sent", under_way: "sending"}
+    sending._in_flight.clear()
+
+
+async def test_an_outcome_is_written_though_the_database_was_in_its_own_way(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, failures = sending.write, [asyncpg.DeadlockDetectedError("in a circle"), Unavailable("gone")]
+
+    async def write_later(*told: object) -> None:
+        if failures:
+            # Another connection says that we live.
+            db.owner = 4712
+            raise failures.pop()
+        await write(*told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sending, "write", write_later)
+    await intend(await make_people())
+    await send()
+    assert await count_statuses() == {"sent": 1}
+
+
+def test_nobody_asks_for_a_letter_while_its_conversation_may_last() -> None:
+    known = Settings()
+    assert known.grace_s > FRESH_S + 4 * known.smtp_timeout_s + known.smtp_answer_timeout_s
+    assert msgspec.structs.replace(known, orphan_grace_s=5.0).grace_s == 5.0
 
 
 async def test_a_working_shop_sends_by_itself(shop: Shop, post: Post, whole_shop: Shop) -> None:

@@ -1,3 +1,5 @@
+# RFC 3463: there is no such mailbox, or it is closed. What is full or does not like our words today may be there tomorrow.
+GONE = ("5.1.", "5.2.1", "5.0.0")
 """Letters that came back or were called spam: believed if the report names a letter of ours as only its recipient's side can."""
 
 from collections.abc import Iterator, Mapping
@@ -22,8 +24,6 @@ FIND_RECIPIENT = """
     SELECT user_id, order_id FROM notifications.message
     WHERE letter_id = $1 AND channel = 'email' AND status IN ('sending', 'sent') LIMIT 1
 """
-# RFC 3463: there is no such mailbox, or it is closed. What is full or does not like our words today may be there tomorrow.
-GONE = ("5.1.", "5.2.1", "5.0.0")
 
 
 class MailReport(msgspec.Struct, frozen=True):

@@ -5,8 +5,9 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
-from souk.kit.db import Transaction, columns
+from souk.kit.db import TRY_AGAIN, Transaction, columns
 from souk.kit.errors import Unavailable
 from souk.kit.lines import Silent, Unreachable
 from souk.kit.locks import OWNER_LIVES
@@ -36,10 +37,11 @@ TAKE = f"""
     UPDATE notifications.message SET status = 'sending', owner = $2, attempts = attempts + 1, reason = NULL, updated_at = now()
     WHERE letter_id = ANY($1) AND status = 'waiting' RETURNING {FIELDS}
 """
+# Of those who are gone, and of ours ($4) what no task of ours has in its hands ($5): it was dropped by a failure.
 LOCK_ORPHANS = f"""
     SELECT id, owner FROM notifications.message
     WHERE channel = $1 AND status = 'sending' AND updated_at < now() - make_interval(secs => $2)
-      AND NOT {OWNER_LIVES.format("owner")}
+      AND (owner = $4 OR NOT {OWNER_LIVES.format("owner")}) AND id <> ALL($5)
     ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
 """
 ADOPT = f"""
@@ -71,18 +73,21 @@ SILENCE_S = 2.0
 MOST_ORPHANS = 500
 
 _looked: dict[tuple[str, str], float] = {}
+# What this process is sending right now, whoever it is to the database.
+_in_flight: set[UUID] = set()
 
 
 async def send_due(channel: Channel) -> int:
     """Send what is due on a channel, several batches at a time, until nothing is; how many messages. Raises Unavailable.
 
-    When it is cancelled, what is in flight is finished first.
+    Whether it fails or is cancelled, what is in flight is finished first.
     """
     carrier = find_carrier(channel)
     if carrier is None:
         return await fail_late(channel)
     done = await look_after_orphans(channel, carrier)
     in_flight: set[asyncio.Task[int]] = set()
+    patience_s: float | None = None
     try:
         while True:
             heard = due_messages.rings
@@ -94,9 +99,12 @@ async def send_due(channel: Channel) -> int:
                 return done
             finished, in_flight = await wait_for_some(in_flight, heard)
             done += sum(task.result() for task in finished)
+    except asyncio.CancelledError:
+        patience_s = FINISH_WITHIN_S
+        raise
     finally:
         if in_flight:
-            await asyncio.wait(in_flight, timeout=FINISH_WITHIN_S)
+            await asyncio.wait(in_flight, timeout=patience_s)
             for task in in_flight:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
@@ -119,6 +127,15 @@ async def claim(channel: Channel, owner: int) -> tuple[Message, ...]:
 
 async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int:
     """Send messages that are ours, and write down what became of them."""
+    ids = {one.id for one in messages}
+    _in_flight.update(ids)
+    try:
+        return await send_all(messages, carrier, owner)
+    finally:
+        _in_flight.difference_update(ids)
+
+
+async def send_all(messages: Sequence[Message], carrier: Carrier, owner: int) -> int:
     now = datetime.now(UTC)
     try:
         written = await write_letters(messages)
@@ -156,7 +173,7 @@ async def carry(ready: Sequence[Ready], carrier: Carrier) -> list[tuple[Ready, O
 async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int, decided_at: datetime | None = None) -> None:
     """Write what became of messages, however long the database takes: until then they are ours and nobody else's.
 
-    When the connection that says so is lost they are anybody's, who will ask what became of them.
+    When the connection that says so is lost they are still written, unless somebody else has begun to ask what became of them.
     """
     while settled:
         try:
@@ -164,9 +181,7 @@ async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int,
                 await write(tx, keep_together(settled), owner, decided_at)
                 await suppress(tx, bad)
             return
-        except Unavailable as silence:
-            if db.owner != owner:
-                return
+        except (Unavailable, *TRY_AGAIN) as silence:
             log.warning("outcomes_not_written", extra={"reason": str(silence)})
             await asyncio.sleep(WRITE_AGAIN_S)
 
@@ -184,7 +199,7 @@ async def look_after_orphans(channel: Channel, carrier: Carrier) -> int:
         return 0
     owner = db.owner
     async with db.transaction() as tx:
-        found = await tx.connection.fetch(LOCK_ORPHANS, channel, settings.now.orphan_grace_s, MOST_ORPHANS)
+        found = await tx.connection.fetch(LOCK_ORPHANS, channel, settings.now.grace_s, MOST_ORPHANS, owner, list(_in_flight))
         orphans = await tx.all(Message, ADOPT, [row["id"] for row in found], owner) if found else ()
     if not orphans:
         return 0

@@ -98,5 +98,13 @@ def _other_places(settings: Settings) -> list[Place]:
 
 def _place(settings: Settings, host: str, port: int) -> Place:
     return Place(
-        host, port, settings.smtp_security, settings.smtp_username, settings.smtp_password, settings.smtp_verify, settings.smtp_timeout_s
+        host,
+        port,
+        settings.smtp_security,
+        settings.smtp_username,
+        settings.smtp_password,
+        settings.smtp_verify,
+        settings.smtp_timeout_s,
+        settings.smtp_answer_timeout_s,
+        settings.from_domain,
     )

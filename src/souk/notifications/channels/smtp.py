@@ -46,15 +46,18 @@ class Place(msgspec.Struct, frozen=True):
     password: str
     verify: bool
     timeout_s: float
+    answer_timeout_s: float
+    hello: str = "localhost"
 
 
 class Conversation(asyncio.Protocol):
     """A connection to a relay that has greeted us. aiosmtplib opens it; it waits for each answer, and we need not (RFC 2920)."""
 
-    def __init__(self, client: SMTP, transport: asyncio.Transport, timeout_s: float) -> None:
+    def __init__(self, client: SMTP, transport: asyncio.Transport, place: Place) -> None:
         self._client = client  # closes the connection when it is forgotten
         self._transport = transport
-        self._timeout_s = timeout_s
+        self._timeout_s = place.timeout_s
+        self._answer_timeout_s = place.answer_timeout_s
         self._pipelining = client.supports_extension("pipelining")
         self._buffer = b""
         self._waiting: deque[asyncio.Future[Reply]] = deque()
@@ -87,12 +90,13 @@ class Conversation(asyncio.Protocol):
         except Closed as closed:
             return refused or Later(str(closed))
         try:
-            (reply,) = await self._ask(stuff(raw), 1)
+            # The relay may look at it for long: who does not wait for it sends it twice.
+            (reply,) = await self._ask(stuff(raw), 1, self._answer_timeout_s)
         except Closed as closed:
             return Later(str(closed)) if closed.said else Unknown(f"no answer to the letter: {closed}")
         return judge("letter", reply) or Accepted()
 
-    async def _ask(self, said: bytes, answers: int) -> list[Reply]:
+    async def _ask(self, said: bytes, answers: int, timeout_s: float | None = None) -> list[Reply]:
         """Say something and hear so many answers; raises Closed."""
         if not self.open:
             raise Closed("they have hung up")
@@ -102,7 +106,7 @@ class Conversation(asyncio.Protocol):
         self._transport.write(said)
         replies = []
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s or self._timeout_s):
                 for one in waiting:
                     replies.append(await one)
                     if replies[-1].code == 421:
@@ -172,18 +176,19 @@ async def open_conversation(place: Place) -> Conversation:
         password=place.password if place.username else None,
         validate_certs=place.verify,
         timeout=place.timeout_s,
-        local_hostname="localhost",
+        local_hostname=place.hello,
     )
     try:
-        await client.connect()
-        await client.ehlo()
+        async with asyncio.timeout(place.timeout_s):
+            await client.connect()
+            await client.ehlo()
     except (SMTPException, OSError, ValueError) as failure:
         client.close()
         raise Closed(f"cannot be reached: {type(failure).__name__}") from failure
     if client.transport is None:
         raise Closed("cannot be reached: they hung up")
     # The loop's transports are written in C and are no subclasses.
-    return Conversation(client, cast(asyncio.Transport, client.transport), place.timeout_s)
+    return Conversation(client, cast(asyncio.Transport, client.transport), place)
 
 
 def read_reply(line: bytes) -> Reply:
