@@ -1,7 +1,7 @@
 """Messages that are due leave once, whatever the other side does and whoever dies meanwhile; what does not leave says why."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,11 +18,11 @@ from souk import app, users
 from souk.app import Shop
 from souk.kit.errors import Unavailable
 from souk.kit.ids import new_id
-from souk.notifications import sending
+from souk.notifications import letters, sending
 from souk.notifications.channels.email import FRESH_S
 from souk.notifications.database import db
 from souk.notifications.settings import Settings, settings
-from souk.notifications.suppressions import list_suppressions, release_address
+from souk.notifications.suppressions import SuppressionReason, list_suppressions, release_address
 from souk.notifications.types import Channel, Message
 
 OpenPost = Callable[..., Post]
@@ -241,6 +241,24 @@ async def test_a_token_is_in_the_letter_and_nowhere_else(post: Post) -> None:
     stored = await db.pool.fetch("SELECT content::text AS content FROM notifications.message")
     assert all(token not in row["content"] for row in stored)
     assert "List-Unsubscribe" not in message
+
+
+async def test_a_token_goes_to_the_mailbox_that_it_proves_and_to_no_other(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    (person,) = await make_people()
+    await intend([person], "reset_password", content={})
+    find_suppressed = letters.find_suppressed
+
+    async def move_meanwhile(hashes: Sequence[bytes]) -> dict[bytes, SuppressionReason]:
+        await db.pool.execute("UPDATE users.users SET email = 'new@x.test' WHERE id = $1", person)
+        return await find_suppressed(hashes)
+
+    monkeypatch.setattr(letters, "find_suppressed", move_meanwhile)
+    await send()
+    assert await count_statuses() == {"waiting": 1}
+    await hurry()
+    await send()
+    (letter,) = await post.letters()
+    assert letter["recipient"] == "new@x.test"
 
 
 async def test_mail_of_one_has_nothing_of_another(post: Post) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -24,6 +24,8 @@ from souk.users import Contact
 
 # What these say is good for a while only, and for whoever has it: it is made when it is written, and kept nowhere.
 TOKENS: dict[str, Literal["verify_email", "reset_password"]] = {"verify_email": "verify_email", "reset_password": "reset_password"}
+# Until somebody is looked for again whose address was changed just now.
+MOVED_S = 1.0
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -74,15 +76,17 @@ async def write_letters(messages: Sequence[Message]) -> Written:
     hidden = {one.to: hide_address(one.to) for one in addressees.values()}
     suppressed = await find_suppressed(list(hidden.values()))
     ready: list[Ready] = []
-    tokens = await issue_tokens([message for those in wanted.values() for message in those])
+    tokens = await issue_tokens([message for those in wanted.values() for message in those], addressees)
     for letter_id, those in wanted.items():
         left: list[Message] = []
         for message in those:
             reason = suppressed.get(hidden[addressees[message.id].to])
-            if reason is None or (reason == "complained" and message.mandatory):
-                left.append(message)
-            else:
+            if reason is not None and (reason != "complained" or not message.mandatory):
                 settled.append(Settled(message, "suppressed", f"address_{reason}"))
+            elif tokens.get(message.id, "") is None:
+                settled.append(try_later(message, "another address", now + timedelta(seconds=MOVED_S), untried=True))
+            else:
+                left.append(message)
         one, blocked = write_one(letter_id, left, addressees, tokens)
         settled += blocked
         if one is not None:
@@ -102,15 +106,16 @@ def find_addressee(message: Message, contacts: Mapping[UUID, Contact], emails: M
     return Addressee(to, Recipient(contact.language, contact.timezone, contact.name)) if to else None
 
 
-async def issue_tokens(messages: Sequence[Message]) -> dict[UUID, str | None]:
-    """What proves that a mailbox is somebody's, for the messages that bring it; None for a user who is gone."""
+async def issue_tokens(messages: Sequence[Message], addressees: Mapping[UUID, Addressee]) -> dict[UUID, str | None]:
+    """What proves that a mailbox is somebody's, for the messages that bring it; None for a user who is gone, or has another by now."""
     wanting = [message for message in messages if message.kind in TOKENS]
-    return dict(zip((one.id for one in wanting), await asyncio.gather(*map(issue_token, wanting)), strict=True))
+    issued = await asyncio.gather(*(issue_token(one, addressees[one.id].to) for one in wanting))
+    return dict(zip((one.id for one in wanting), issued, strict=True))
 
 
-async def issue_token(message: Message) -> str | None:
+async def issue_token(message: Message, to: str) -> str | None:
     try:
-        return await users.issue_token(message.user_id, TOKENS[message.kind]) if message.user_id is not None else None
+        return await users.issue_token(message.user_id, TOKENS[message.kind], to) if message.user_id is not None else None
     except NotFound:
         return None
 
