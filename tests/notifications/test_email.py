@@ -13,6 +13,7 @@ from souk.kit.ids import new_id
 from souk.notifications.channels.channel import Accepted, Later, Letter, Refused, Unknown
 from souk.notifications.channels.email import Email
 from souk.notifications.channels.sandbox import PostBook, Texts
+from souk.notifications.channels.smtp import Phase, judge, read_reply
 from souk.notifications.sealing import find_letter_in
 
 OpenPost = Callable[..., Post]
@@ -123,6 +124,31 @@ async def test_letters_are_encrypted_and_we_sign_in(open_post: OpenPost, securit
         assert isinstance((await broken.deliver([letter()]))[0], Later), "never in the clear instead"
     assert len(await post.letters()) == 2
     await email.close()
+
+
+LATER, REFUSED, GONE = "later", "refused", "gone"
+
+
+@pytest.mark.parametrize(
+    ("phase", "line", "meaning"),
+    [
+        ("recipient", b"550 5.1.1 no", GONE), ("recipient", b"550 5.1.2 no", GONE), ("recipient", b"553 5.1.3 no", GONE),
+        ("recipient", b"551 5.1.6 no", GONE), ("recipient", b"556 5.1.10 no", GONE), ("recipient", b"550 5.2.1 no", GONE),
+        ("letter", b"550 5.1.1 no", GONE),
+        ("recipient", b"550 5.0.0 no", REFUSED), ("recipient", b"550 5.1.7 sender", REFUSED), ("recipient", b"550 5.1.8 sender", REFUSED),
+        ("recipient", b"552 5.2.2 full", REFUSED), ("recipient", b"550 5.1.11 no", REFUSED),
+        ("recipient", b"550 No such user here", GONE), ("recipient", b"550 <x>: Recipient address unknown", GONE),
+        ("recipient", b"553 mailbox does not exist", GONE), ("recipient", b"550 blocked by our list", REFUSED),
+        ("recipient", b"550 relaying denied", REFUSED), ("letter", b"550 unknown user", REFUSED), ("recipient", b"450 unknown user", LATER),
+        ("recipient", b"554 5.7.1 relay access denied", LATER), ("recipient", b"550 5.7.1 unknown user", LATER),
+        ("recipient", b"550 5.7.26 not authenticated", LATER), ("letter", b"554 5.7.1 spam", REFUSED),
+        ("sender", b"550 5.7.1 no", LATER), ("sender", b"550 5.1.8 no", LATER), ("sender", b"550 unknown user", LATER),
+    ],
+)  # fmt: skip
+def test_only_an_address_that_is_not_there_is_left_alone(phase: Phase, line: bytes, meaning: str) -> None:
+    outcome = judge(phase, read_reply(line))
+    known = {LATER: (Later, False), REFUSED: (Refused, False), GONE: (Refused, True)}
+    assert (type(outcome), getattr(outcome, "bad_address", False)) == known[meaning]
 
 
 @pytest.mark.parametrize("to", ["", "ada@x.test>\r\nRCPT TO:<bob@x.test", "ada@x.test> SIZE=1", "äda@x.test"])

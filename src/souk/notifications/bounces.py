@@ -1,5 +1,3 @@
-# RFC 3463: there is no such mailbox, or it is closed. What is full or does not like our words today may be there tomorrow.
-GONE = ("5.1.", "5.2.1", "5.0.0")
 """Letters that came back or were called spam: believed if the report names a letter of ours as only its recipient's side can."""
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +13,7 @@ from souk.kit.callers import SYSTEM, Caller, asking, caller
 from souk.kit.calls import exposed
 from souk.kit.errors import Unauthenticated
 from souk.kit.signatures import find_signed_id
+from souk.notifications.channels.smtp import GONE
 from souk.notifications.database import db
 from souk.notifications.sealing import find_letter_in
 from souk.notifications.settings import settings
@@ -115,7 +114,7 @@ def read_mail(body: bytes) -> Told | None:
     for part in mail.walk():
         if part.get_content_type() == "message/delivery-status":
             for fields in groups_of(part):
-                if fields.get("action", "").lower() == "failed" and fields.get("status", "").startswith(GONE):
+                if fields.get("action", "").lower() == "failed" and status_in(fields) in GONE:
                     return Told(letter_id, address_in(fields.get("final-recipient")), "bounced")
         if part.get_content_type() == "message/feedback-report":
             for fields in groups_of(part):
@@ -133,6 +132,11 @@ def groups_of(part: Mail) -> Iterator[Mapping[str, str]]:
             yield {name.lower(): str(value).strip() for name, value in group.items()}
             if isinstance(inner, str) and ":" in inner:
                 yield {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in inner.splitlines())}
+
+
+def status_in(fields: Mapping[str, str]) -> str:
+    """The code of `5.1.1 (no such user)`."""
+    return next(iter(fields.get("status", "").split()), "")
 
 
 def address_in(field: str | None) -> str | None:

@@ -13,7 +13,15 @@ from souk.notifications.settings import Security
 
 ENHANCED = re.compile(r"^[245]\.\d{1,3}\.\d{1,3}")
 LARGEST_REPLY_BYTES = 64 * 1024
+# RFC 3463: there is no such mailbox or domain, it has moved, takes no mail, or is closed. Not that they dislike us or our words.
+GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+# Of servers that give no such code, and say it in words.
 NO_SUCH_MAILBOX = (550, 551, 553)
+UNKNOWN_MAILBOX = re.compile(
+    r"(no such|unknown|invalid|non-?existent) (user|recipient|mailbox|address|account)"
+    r"|(user|recipient|mailbox|address|account)( address)?( is)? (unknown|not found|does not exist|doesn't exist|unavailable|disabled)",
+    re.IGNORECASE,
+)
 
 Phase = Literal["sender", "recipient", "content", "letter"]
 
@@ -31,6 +39,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     code: int
     enhanced: str = ""
+    unknown_mailbox: bool = False  # as far as their words say so
 
     def __str__(self) -> str:
         return f"{self.code} {self.enhanced}".strip()
@@ -192,19 +201,21 @@ async def open_conversation(place: Place) -> Conversation:
 
 
 def read_reply(line: bytes) -> Reply:
-    found = ENHANCED.match(line[4:].decode(errors="replace"))
-    return Reply(int(line[:3]), found[0] if found else "")
+    words = line[4:].decode(errors="replace")
+    found = ENHANCED.match(words)
+    return Reply(int(line[:3]), found[0] if found else "", UNKNOWN_MAILBOX.search(words) is not None)
 
 
 def judge(phase: Phase, reply: Reply) -> Outcome | None:
     """What a reply means for the letter; None if it goes on."""
     if reply.code == (354 if phase == "content" else 250) or (phase == "recipient" and reply.code == 251):
         return None
-    # What they have against the sender they have against the shop, whose owner can do something about it.
-    if reply.code < 500 or phase == "sender":
+    # What they have against the sender, or against carrying letters for us, they have against the shop, whose owner can do something about it.
+    policy = phase == "recipient" and reply.enhanced.startswith("5.7.")
+    if reply.code < 500 or phase == "sender" or policy:
         return Later(str(reply))
-    gone = reply.code in NO_SUCH_MAILBOX and reply.enhanced.startswith("5.1.")
-    return Refused(str(reply), bad_address=gone or (phase == "recipient" and reply.code in NO_SUCH_MAILBOX and not reply.enhanced))
+    said = phase == "recipient" and reply.code in NO_SUCH_MAILBOX and not reply.enhanced and reply.unknown_mailbox
+    return Refused(str(reply), bad_address=reply.enhanced in GONE or said)
 
 
 def stuff(raw: bytes) -> bytes:
