@@ -108,7 +108,13 @@ async def test_what_anybody_could_have_written_is_not_believed(web: Web, post: P
     assert await suppressed() == []
 
 
-@pytest.mark.parametrize(("was", "becomes"), [(b"5.1.1", b"4.2.2"), (b"5.1.1", b"5.2.2"), (b"5.1.1", b"5.7.1"), (b"5.1.1", b"5.0.0"), (b"5.1.1", b"5.1.8"), (b"failed", b"delayed")])
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b"5.1.1", b"4.2.2"), (b"5.1.1", b"5.2.2"), (b"5.1.1", b"5.7.1"), (b"5.1.1", b"5.0.0"), (b"5.1.1", b"5.1.8"),
+        (b"failed", b"delayed"),
+    ],
+)  # fmt: skip
 async def test_what_may_be_there_tomorrow_is_not_left_alone(web: Web, post: Post, was: bytes, becomes: bytes) -> None:
     _, letter, raw = await send_one(post)
     assert await tell(web, make_bounce(letter, raw).replace(was, becomes), MAIL) == (200, "ignored")

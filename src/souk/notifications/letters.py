@@ -17,6 +17,7 @@ from souk.notifications.rendering import Recipient, Told, render_letter, render_
 from souk.notifications.sealing import Wish, hide_address, write_unsubscribe_token
 from souk.notifications.settings import settings
 from souk.notifications.settling import Settled, try_later
+from souk.notifications.standing import find_stopped, settle_stopped
 from souk.notifications.suppressions import find_suppressed
 from souk.notifications.types import Message
 from souk.notifications.wording import Unrenderable
@@ -61,11 +62,14 @@ async def write_letters(messages: Sequence[Message]) -> Written:
     wanted: dict[UUID, list[Message]] = defaultdict(list)
     addressees: dict[UUID, Addressee] = {}
     again = decide_again(contacts, messages, now)
+    stopped = await find_stopped(messages)
     for message in messages:
         decided = again[message.id]
         addressee = find_addressee(message, contacts, emails)
         if message.give_up_at <= now:
             settled.append(Settled(message, "failed", "given_up: too late"))
+        elif message.notice_id in stopped:
+            settled.append(settle_stopped(message, stopped[message.notice_id], now))
         elif decided.what == "wait" and decided.until is not None:
             settled.append(try_later(message, decided.reason or "", decided.until, untried=True))
         elif decided.what == "suppress" or addressee is None:

@@ -19,6 +19,7 @@ from souk.notifications.database import db
 from souk.notifications.letters import Ready, write_letters
 from souk.notifications.settings import settings
 from souk.notifications.settling import NOBODYS, UNKNOWN, Patience, Settled, keep_together, settle, settle_orphan, try_later
+from souk.notifications.standing import hold_again
 from souk.notifications.suppressions import Bad, suppress
 from souk.notifications.types import Channel, Message
 
@@ -57,9 +58,15 @@ WRITE = """
         AS u (id, status, reason, due_at, owner, untried)
     WHERE m.id = u.id AND m.status = 'sending' AND m.owner = $7
 """
+# By the first messages of letters, for which there is an index; what has waited for too long was due before.
+LOCK_LATE = """
+    SELECT id FROM notifications.message
+    WHERE channel = $1 AND status = 'waiting' AND id = letter_id AND due_at <= now() AND give_up_at <= now()
+    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+"""
 FAIL_LATE = """
     UPDATE notifications.message SET status = 'failed', reason = 'given_up: the channel is not set up', updated_at = now()
-    WHERE channel = $1 AND status = 'waiting' AND give_up_at <= now()
+    WHERE letter_id = ANY($1) AND status = 'waiting'
 """
 
 ORPHANS_EVERY_S, LATE_EVERY_S = 1.0, 60.0
@@ -71,6 +78,7 @@ PAUSE_S = 60.0
 # After a neighbour has kept silent.
 SILENCE_S = 2.0
 MOST_ORPHANS = 500
+MOST_LATE = 5_000
 
 _looked: dict[tuple[str, str], float] = {}
 # What this process is sending right now, whoever it is to the database.
@@ -155,6 +163,7 @@ async def send_all(messages: Sequence[Message], carrier: Carrier, owner: int) ->
         if isinstance(outcome, Refused) and outcome.bad_address:
             bad.append(Bad(ready.letter.to, "bounced", ready.letter.id))
     await write_down(settled, bad, owner, now)
+    await hold_again(settled)
     return len(messages)
 
 
@@ -226,7 +235,8 @@ async def fail_late(channel: Channel) -> int:
     if not is_time("late", channel, LATE_EVERY_S):
         return 0
     async with db.transaction() as tx:
-        return await tx.run(FAIL_LATE, channel)
+        late = await tx.connection.fetch(LOCK_LATE, channel, MOST_LATE)
+        return await tx.run(FAIL_LATE, [row["id"] for row in late]) if late else 0
 
 
 def is_time(what: str, channel: Channel, every_s: float) -> bool:
