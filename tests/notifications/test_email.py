@@ -10,11 +10,11 @@ from tests.ports import find_free_port
 from tests.sandbox.conftest import API_KEY
 
 from souk.kit.ids import new_id
-from souk.notifications.channels.channel import Accepted, Later, Letter, Refused, Unknown
+from souk.notifications.channels.channel import NOT_YET, Accepted, Later, Letter, Refused, Unknown
 from souk.notifications.channels.email import Email
 from souk.notifications.channels.sandbox import PostBook, Texts
 from souk.notifications.channels.smtp import Phase, judge, read_reply
-from souk.notifications.sealing import find_letter_in
+from souk.notifications.sealing import find_envelope, is_sealed
 
 OpenPost = Callable[..., Post]
 
@@ -46,7 +46,10 @@ async def test_a_letter_is_read_as_it_was_written(post: Post) -> None:
     sent = letter(unsubscribe_url="https://shop.example/u/1")
     await email.deliver([sent])
     (row,) = await post.letters()
-    assert find_letter_in(str(row["sender"])) == sent.id
+    envelope = find_envelope(str(row["sender"]))
+    assert envelope is not None
+    assert envelope.letter_id == sent.id
+    assert is_sealed(envelope, sent.to)
     message = await post.read(row["seq"])
     assert message["Subject"] == "Grüße"
     assert message.get_body(("plain",)).get_content().splitlines() == ["Hallo", ".", "..x"]  # type: ignore[union-attr]
@@ -98,6 +101,23 @@ async def test_a_relay_that_is_down_is_another_ones_work_after_a_while(open_post
     assert await email.deliver([letter()]) == [Accepted()]
     assert len(await second.letters()) == 1
     await email.close()
+
+
+async def test_a_letter_that_has_waited_for_its_turn_goes_back(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.notifications.channels.email.FRESH_S", 0.5)
+    email = Email(post.settings(smtp_connections=1))
+    slow, late = letter("ada+slow@x.test"), letter()
+    assert await asyncio.gather(email.deliver([slow]), email.deliver([late])) == [[Accepted()], [NOT_YET]]
+    assert [one["letter_id"] for one in await post.letters()] == [str(slow.id)]
+    await email.close()
+
+
+async def test_a_text_that_has_waited_for_its_turn_goes_back(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.notifications.channels.sandbox.FRESH_S", 0.05)
+    texts = Texts("sms", post.settings())
+    outcomes = await texts.deliver([letter("+4930123") for _ in range(1_000)])
+    assert NOT_YET in outcomes
+    assert len(await post.letters()) == outcomes.count(Accepted())
 
 
 async def test_nobody_waits_for_a_relay_that_is_not_there(post: Post) -> None:

@@ -19,7 +19,7 @@ from souk.app import Shop
 from souk.kit.errors import Unavailable
 from souk.kit.ids import new_id
 from souk.notifications import letters, sending
-from souk.notifications.channels.email import FRESH_S
+from souk.notifications.channels.channel import FRESH_S
 from souk.notifications.database import db
 from souk.notifications.settings import Settings, settings
 from souk.notifications.suppressions import SuppressionReason, list_suppressions, release_address

@@ -210,7 +210,7 @@ def judge(phase: Phase, reply: Reply) -> Outcome | None:
     """What a reply means for the letter; None if it goes on."""
     if reply.code == (354 if phase == "content" else 250) or (phase == "recipient" and reply.code == 251):
         return None
-    # What they have against the sender, or against carrying letters for us, they have against the shop, whose owner can do something about it.
+    # What they have against the sender, or against carrying for us, they have against the shop, whose owner can do something about it.
     policy = phase == "recipient" and reply.enhanced.startswith("5.7.")
     if reply.code < 500 or phase == "sender" or policy:
         return Later(str(reply))
