@@ -50,7 +50,8 @@ LOCK_STATUS = "SELECT status FROM notifications.campaign WHERE id = $1 FOR UPDAT
 # What is held is put off by a thousand years, so that the time at which it was due is not lost.
 LOCK_TO_HOLD = """
     SELECT id FROM notifications.message
-    WHERE notice_id = $1 AND id >= $3 AND kind = 'campaign' AND status = 'waiting' AND reason IS DISTINCT FROM 'paused' ORDER BY id LIMIT $2 FOR UPDATE
+    WHERE notice_id = $1 AND id >= $3 AND kind = 'campaign' AND status = 'waiting' AND reason IS DISTINCT FROM 'paused'
+    ORDER BY id LIMIT $2 FOR UPDATE
 """
 HOLD = """
     UPDATE notifications.message

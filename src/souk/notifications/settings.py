@@ -59,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def grace_s(self) -> float:
-        """For how long a letter may be on its way after it was claimed: written, kept waiting, carried, and the relay still at work on it."""
+        """For how long a letter may be on its way after it was claimed: written, waiting, carried, and the relay still at work on it."""
         return self.orphan_grace_s or WRITING_S + 4 * self.smtp_timeout_s + self.smtp_answer_timeout_s
 
 

@@ -1,4 +1,4 @@
-"""How the campaigns of messages stand that are about to leave: what comes back from an attempt after its campaign was held waits with it."""
+"""How the campaigns of messages stand that are about to leave: what comes back from an attempt is held or withdrawn with the others."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
