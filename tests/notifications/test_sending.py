@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
+from bench.plans import explain, scanned
 from tests.conftest import asked_by
 from tests.notifications.conftest import Post
 from tests.notifications.feeds import as_system, make_people
@@ -18,7 +19,7 @@ from souk import app, users
 from souk.app import Shop
 from souk.kit.errors import Unavailable
 from souk.kit.ids import new_id
-from souk.notifications import letters, sending
+from souk.notifications import fanning_out, in_app, letters, sending
 from souk.notifications.channels.channel import FRESH_S
 from souk.notifications.database import db
 from souk.notifications.settings import Settings, settings
@@ -367,6 +368,48 @@ def test_nobody_asks_for_a_letter_while_its_conversation_may_last() -> None:
     known = Settings()
     assert known.grace_s > FRESH_S + 4 * known.smtp_timeout_s + known.smtp_answer_timeout_s
     assert msgspec.structs.replace(known, orphan_grace_s=5.0).grace_s == 5.0
+
+
+@pytest.mark.parametrize("channel", ["email", "in_app"])
+async def test_a_topic_that_only_a_newer_release_knows_stops_nobody_else(post: Post, channel: str) -> None:
+    ids = await intend(await make_people(3), channel=channel)
+    await db.pool.execute("UPDATE notifications.message SET topic = 'of tomorrow' WHERE id = $1", ids[0])
+    if channel == "email":
+        await send()
+    else:
+        with as_system():
+            assert (await in_app.deliver_in_app(), await in_app.deliver_in_app()) == (3, 0)
+    found = await db.pool.fetch("SELECT status, reason, due_at > now() AS later FROM notifications.message ORDER BY id")
+    assert [tuple(row) for row in found] == [("waiting", "unknown_topic", True), ("sent", None, False), ("sent", None, False)]
+
+
+async def test_a_letter_that_cannot_be_written_by_a_fault_of_ours_stops_no_other(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = await intend(await make_people(3))
+    find_addressee = letters.find_addressee
+
+    def stumble(message: Message, *told: object) -> object:
+        if message.id == ids[1]:
+            raise KeyError("of tomorrow")
+        return find_addressee(message, *told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(letters, "find_addressee", stumble)
+    await send()
+    statuses = {one: (row.status, row.reason) for one, row in (await rows()).items()}
+    assert statuses == {ids[0]: ("sent", None), ids[1]: ("waiting", "our own trouble"), ids[2]: ("sent", None)}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        sending.LOCK_DUE, sending.LOCK_LATE, sending.FAIL_LATE, sending.LOCK_ORPHANS, fanning_out.LOCK_TO_HOLD, fanning_out.LOCK_TO_RELEASE,
+        fanning_out.LOCK_TO_WITHDRAW,
+    ],
+)  # fmt: skip
+async def test_no_messages_are_looked_for_by_reading_all_of_them(dsn: str, sql: str) -> None:
+    connection = await asyncpg.connect(dsn, server_settings={"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"})
+    plan = await explain(connection, sql)
+    await connection.close()
+    assert not [table for table in scanned(plan) if "message" in table]
 
 
 async def test_a_working_shop_sends_by_itself(shop: Shop, post: Post, whole_shop: Shop) -> None:

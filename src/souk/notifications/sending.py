@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -154,6 +155,10 @@ async def send_all(messages: Sequence[Message], carrier: Carrier, owner: int) ->
         return 0
     except Exception:
         log.exception("letters_not_written", extra={"messages": len(messages)})
+        letters = group_by_letter(messages)
+        if len(letters) > 1:
+            # One of them is the culprit: the others leave.
+            return sum([await send_all(those, carrier, owner) for those in letters])
         await write_down([try_later(message, "our own trouble", now + timedelta(seconds=PAUSE_S)) for message in messages], (), owner)
         return len(messages)
     settled = list(written.settled)
@@ -165,6 +170,13 @@ async def send_all(messages: Sequence[Message], carrier: Carrier, owner: int) ->
     await write_down(settled, bad, owner, now)
     await hold_again(settled)
     return len(messages)
+
+
+def group_by_letter(messages: Sequence[Message]) -> list[list[Message]]:
+    letters: defaultdict[UUID, list[Message]] = defaultdict(list)
+    for one in messages:
+        letters[one.letter_id].append(one)
+    return list(letters.values())
 
 
 async def carry(ready: Sequence[Ready], carrier: Carrier) -> list[tuple[Ready, Outcome]]:

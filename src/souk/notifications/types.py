@@ -16,7 +16,7 @@ CHANNELS: tuple[Channel, ...] = ("email", "in_app", "push", "sms", "webhook")
 DISTURBING: tuple[Channel, ...] = ("email", "push", "sms")
 
 # Why a message is not sent, or not yet; a channel may have other reasons.
-Reason = Literal["opted_out", "no_address", "address_unverified", "too_many", "erased", "ordered", "quiet_hours", "digest"]
+Reason = Literal["opted_out", "no_address", "address_unverified", "too_many", "erased", "ordered", "quiet_hours", "digest", "unknown_topic"]
 
 NOBODY = UUID(int=0)
 
