@@ -114,6 +114,8 @@ def measure(home: Path, size: Size, port: int) -> Report:
             "DATABASE_URL": dsn, "SOUK_LOG_LEVEL": "WARNING", "SOUK_NOTIFICATIONS_SANDBOX_URL": f"http://127.0.0.1:{port + 1}",
             "SOUK_NOTIFICATIONS_SMTP_HOST": "127.0.0.1", "SOUK_NOTIFICATIONS_SMTP_PORT": str(port + 2),
             "SOUK_NOTIFICATIONS_SMTP_IS_SANDBOX": "true",
+            # The post answers within a moment: who is killed need not be waited for longer.
+            "SOUK_NOTIFICATIONS_ORPHAN_GRACE_S": "5",
         }  # fmt: skip
         bare = Settings(smtp_host="127.0.0.1", smtp_port=port + 2)
         # Before and after, for a machine is not the same all the time.

@@ -66,6 +66,13 @@ def tell_webhook(due_at: str, *deliveries: tuple[int, str]) -> str:
         SELECT webhook_id, event_id, 1, 200, 5 FROM webhooks.delivery WHERE attempts = 1;"""
 
 
+def add_campaign(status: str, recipients: int) -> str:
+    """A campaign that has begun, and whose recipients were counted."""
+    return f"""INSERT INTO notifications.campaign
+            (id, name, words, segment, status, scheduled_at, begun_at, planned_at, finished_at, recipients, created_by)
+        VALUES ({STRANGER}, 'planted', '{{}}', '{{}}', '{status}', now(), now(), now(), now(), {recipients}, {STRANGER});"""
+
+
 # What is done to the books behind the shop's back, and the rules that break: only that one where the others can be kept.
 FAULTS = {
     "I1.levels": f"""ALTER TABLE inventory.stock DROP CONSTRAINT stock_is_never_oversold;
@@ -186,6 +193,13 @@ FAULTS = {
         WHERE id = (SELECT id FROM {MESSAGE})""",
     "I12.sellers": """DELETE FROM notifications.notice
         WHERE id = (SELECT id FROM notifications.notice WHERE kind = 'order_placed' AND status = 'dropped' ORDER BY id LIMIT 1)""",
+    "I12.campaigns": f"""{add_campaign("sent", 1)}
+        INSERT INTO notifications.message (id, letter_id, notice_id, user_id, channel, kind, topic, mandatory, content, status,
+                                           due_at, give_up_at, decided_at)
+        SELECT {STRANGER}, {STRANGER}, {STRANGER}, user_id, channel, 'campaign', 'promotions', false, content, status, due_at, give_up_at,
+               decided_at
+        FROM {MESSAGE}""",
+    "I12.recipients": add_campaign("paused", 1),
     "I16.gaps": "UPDATE invoices.counter SET last = last + 1 WHERE series = 'invoice'",
     "I16.gaps I16.numbers": """ALTER TABLE invoices.number DISABLE TRIGGER USER;
         UPDATE invoices.number SET counter = counter + 100 WHERE series = 'invoice'""",

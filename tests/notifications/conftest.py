@@ -41,7 +41,8 @@ class Post:
     def settings(self, **more: object) -> Settings:
         """Those of a shop that sends by it."""
         known = {
-            "smtp_host": "127.0.0.1", "smtp_port": self.port, "smtp_timeout_s": 2.0, "smtp_is_sandbox": True,
+            "smtp_host": "127.0.0.1", "smtp_port": self.port, "smtp_timeout_s": 2.0, "smtp_answer_timeout_s": 2.0, "orphan_grace_s": 5.0,
+            "smtp_is_sandbox": True,
             "from_address": "Shop <shop@shop.example>",
             "sandbox_url": self.sandbox.url, "sandbox_api_key": API_KEY, "webhook_secrets": (SECRET,),
         }  # fmt: skip

@@ -1,6 +1,7 @@
 """Letters that come back or are called spam: heard of over HTTP, believed if the report can only come from where the letter went."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
 import pytest
@@ -14,7 +15,7 @@ from souk.app import Shop
 from souk.kit.ids import new_id
 from souk.notifications import sending
 from souk.notifications.database import db
-from souk.notifications.sealing import find_letter_in, write_envelope_sender
+from souk.notifications.sealing import find_envelope, is_sealed, write_envelope_sender
 from souk.notifications.suppressions import list_suppressions
 from souk.sandbox.post_book import Letter
 from souk.sandbox.post_habits import Habit
@@ -108,7 +109,13 @@ async def test_what_anybody_could_have_written_is_not_believed(web: Web, post: P
     assert await suppressed() == []
 
 
-@pytest.mark.parametrize(("was", "becomes"), [(b"5.1.1", b"4.2.2"), (b"5.1.1", b"5.2.2"), (b"5.1.1", b"5.7.1"), (b"failed", b"delayed")])
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b"5.1.1", b"4.2.2"), (b"5.1.1", b"5.2.2"), (b"5.1.1", b"5.7.1"), (b"5.1.1", b"5.0.0"), (b"5.1.1", b"5.1.8"),
+        (b"failed", b"delayed"),
+    ],
+)  # fmt: skip
 async def test_what_may_be_there_tomorrow_is_not_left_alone(web: Web, post: Post, was: bytes, becomes: bytes) -> None:
     _, letter, raw = await send_one(post)
     assert await tell(web, make_bounce(letter, raw).replace(was, becomes), MAIL) == (200, "ignored")
@@ -119,6 +126,22 @@ async def test_an_address_that_was_changed_meanwhile_is_not_blamed(web: Web, pos
     person, letter, raw = await send_one(post)
     await db.pool.execute("UPDATE users.users SET email = 'new@x.test' WHERE id = $1", person)
     assert await tell(web, make_bounce(letter, raw), MAIL) == (200, "ignored")
+
+
+@pytest.mark.parametrize("moved", [True, False])
+@pytest.mark.parametrize(("make", "field"), [(make_bounce, b"Final-Recipient"), (make_complaint, b"Original-Rcpt-To")])
+async def test_who_takes_a_strangers_address_after_a_letter_cannot_have_it_blamed(
+    web: Web, post: Post, make: Callable[..., bytes], field: bytes, moved: bool
+) -> None:
+    person, letter, raw = await send_one(post)
+    if moved:
+        await db.pool.execute("UPDATE users.users SET email = 'stranger@x.test' WHERE id = $1", person)
+    anonymous = re.sub(field + rb":[^\r\n]*\r?\n", b"", make(letter, raw), flags=re.IGNORECASE)
+    assert field.lower() not in anonymous.lower()
+    told = [anonymous, make(letter, raw).replace(letter.recipient.encode(), b"stranger@x.test")]
+    for body in told[: None if moved else 1]:
+        assert await tell(web, body, MAIL) == (200, "ignored" if moved else "applied")
+    assert len(await suppressed()) == (not moved)
 
 
 async def test_admins_see_and_change_what_gets_nothing(web: Web, post: Post) -> None:
@@ -132,5 +155,8 @@ async def test_admins_see_and_change_what_gets_nothing(web: Web, post: Post) -> 
 
 def test_a_report_of_each_kind_is_told_apart() -> None:
     letter_id = new_id()
-    assert find_letter_in(f"To: {write_envelope_sender(letter_id).upper()}") == letter_id
+    envelope = find_envelope(f"To: {write_envelope_sender(letter_id, 'ada@x.test').upper()}")
+    assert envelope is not None
+    assert envelope.letter_id == letter_id
+    assert (is_sealed(envelope, "Ada@x.test"), is_sealed(envelope, "bob@x.test")) == (True, False)
     assert Habit("bounces") is Habit.BOUNCES

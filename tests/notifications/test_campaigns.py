@@ -11,14 +11,18 @@ import asyncpg
 import pytest
 from tests.conftest import asked_by
 from tests.notifications.feeds import as_system, make_people, serve
+from tests.notifications.tidings import live_in
+from tests.ports import find_free_port
 from tests.torture import report, rounds
 
 from souk import notifications, users
 from souk.kit.errors import Forbidden, InvalidField, NotFound
 from souk.kit.ids import new_id
-from souk.notifications import fanning_out, rules
+from souk.notifications import fanning_out, rules, sending
 from souk.notifications.campaign_types import CampaignChange, CampaignHasBegun, NewCampaign, Schedule, Words, choose_words
 from souk.notifications.database import db
+from souk.notifications.settings import settings
+from souk.notifications.settling import try_later
 from souk.users import Segment
 
 pytestmark = pytest.mark.usefixtures("shop")
@@ -242,6 +246,57 @@ async def test_what_is_cancelled_is_withdrawn_where_nobody_has_it(monkeypatch: p
         ("in_app", "suppressed", "campaign_cancelled"): 10,
     }
     await check_books()
+
+
+@pytest.mark.parametrize("stands", ["paused", "cancelled"])
+async def test_what_comes_back_from_an_attempt_after_its_campaign_was_stopped_stops_too(stands: str) -> None:
+    settings.replace(smtp_host="127.0.0.1", smtp_port=find_free_port(), smtp_timeout_s=0.5)
+    await make_people(3)
+    campaign = await begin()
+    await go_on()
+    db.owner = db.owner or 4711
+    with as_system():
+        taken = await sending.claim("email", db.owner)
+    assert len(taken) == 3
+    with asked_by("admin"):
+        await (notifications.hold_campaign if stands == "paused" else notifications.cancel_campaign)(campaign.id)
+    await go_on()
+    # The relay was busy: they are to be tried again.
+    await sending.write_down([try_later(one, "451", datetime.now(UTC)) for one in taken], (), db.owner)
+    with as_system():
+        await sending.send_due("email")
+    await go_on()
+    reason = "paused" if stands == "paused" else "campaign_cancelled"
+    assert {one.reason for one in (await look(campaign)).counts} == {reason}
+    if stands == "paused":
+        with asked_by("admin"):
+            await notifications.resume_campaign(campaign.id)
+        await go_on()
+        assert await db.value("SELECT count(*) FROM notifications.message WHERE due_at < now() + interval '1 hour'") == 6
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"local": "0001-01-01T00:00"}, {"local": "9999-12-31T23:59"}, {"at": datetime(1, 1, 1, tzinfo=UTC)}, {"local": "2020-01-01T00:00"},
+    ],
+)  # fmt: skip
+async def test_a_time_that_nobody_means_is_refused(when: dict[str, object]) -> None:
+    with pytest.raises(InvalidField):
+        await schedule(await write(), **when)
+
+
+async def test_a_campaign_that_cannot_go_on_does_not_stop_the_others() -> None:
+    people = await make_people(3)
+    for person in people:
+        await live_in(person, "Asia/Tokyo")
+    broken = await begin()
+    await db.pool.execute("UPDATE notifications.campaign SET scheduled_at = '0001-01-01', local_time = true WHERE id = $1", broken.id)
+    whole = await begin()
+    for _ in range(3):
+        with pytest.raises(OverflowError):
+            await step()
+    assert (len(await told(broken)), len(await told(whole))) == (0, 3)
 
 
 async def test_what_has_begun_is_not_changed() -> None:

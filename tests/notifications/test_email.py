@@ -10,10 +10,11 @@ from tests.ports import find_free_port
 from tests.sandbox.conftest import API_KEY
 
 from souk.kit.ids import new_id
-from souk.notifications.channels.channel import Accepted, Later, Letter, Refused, Unknown
+from souk.notifications.channels.channel import NOT_YET, Accepted, Later, Letter, Refused, Unknown
 from souk.notifications.channels.email import Email
 from souk.notifications.channels.sandbox import PostBook, Texts
-from souk.notifications.sealing import find_letter_in
+from souk.notifications.channels.smtp import Phase, judge, read_reply
+from souk.notifications.sealing import find_envelope, is_sealed
 
 OpenPost = Callable[..., Post]
 
@@ -45,7 +46,10 @@ async def test_a_letter_is_read_as_it_was_written(post: Post) -> None:
     sent = letter(unsubscribe_url="https://shop.example/u/1")
     await email.deliver([sent])
     (row,) = await post.letters()
-    assert find_letter_in(str(row["sender"])) == sent.id
+    envelope = find_envelope(str(row["sender"]))
+    assert envelope is not None
+    assert envelope.letter_id == sent.id
+    assert is_sealed(envelope, sent.to)
     message = await post.read(row["seq"])
     assert message["Subject"] == "Grüße"
     assert message.get_body(("plain",)).get_content().splitlines() == ["Hallo", ".", "..x"]  # type: ignore[union-attr]
@@ -81,6 +85,13 @@ async def test_what_a_reply_means(post: Post, habit: str, outcome: object) -> No
     await email.close()
 
 
+async def test_a_relay_that_looks_at_a_letter_for_long_is_not_asked_twice(post: Post) -> None:
+    email = Email(post.settings(smtp_timeout_s=0.4, smtp_answer_timeout_s=30.0))
+    assert await email.deliver([letter("ada+slow@x.test")]) == [Accepted()]
+    assert len(await post.letters()) == 1
+    await email.close()
+
+
 async def test_a_relay_that_is_down_is_another_ones_work_after_a_while(open_post: OpenPost) -> None:
     first, second = open_post(), open_post()
     email = Email(first.settings(smtp_fallback=(f"127.0.0.1:{second.port}",), smtp_fallback_after_s=0.3, smtp_connections=1))
@@ -90,6 +101,23 @@ async def test_a_relay_that_is_down_is_another_ones_work_after_a_while(open_post
     assert await email.deliver([letter()]) == [Accepted()]
     assert len(await second.letters()) == 1
     await email.close()
+
+
+async def test_a_letter_that_has_waited_for_its_turn_goes_back(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.notifications.channels.email.FRESH_S", 0.5)
+    email = Email(post.settings(smtp_connections=1))
+    slow, late = letter("ada+slow@x.test"), letter()
+    assert await asyncio.gather(email.deliver([slow]), email.deliver([late])) == [[Accepted()], [NOT_YET]]
+    assert [one["letter_id"] for one in await post.letters()] == [str(slow.id)]
+    await email.close()
+
+
+async def test_a_text_that_has_waited_for_its_turn_goes_back(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.notifications.channels.sandbox.FRESH_S", 0.05)
+    texts = Texts("sms", post.settings())
+    outcomes = await texts.deliver([letter("+4930123") for _ in range(1_000)])
+    assert NOT_YET in outcomes
+    assert len(await post.letters()) == outcomes.count(Accepted())
 
 
 async def test_nobody_waits_for_a_relay_that_is_not_there(post: Post) -> None:
@@ -116,6 +144,31 @@ async def test_letters_are_encrypted_and_we_sign_in(open_post: OpenPost, securit
         assert isinstance((await broken.deliver([letter()]))[0], Later), "never in the clear instead"
     assert len(await post.letters()) == 2
     await email.close()
+
+
+LATER, REFUSED, GONE = "later", "refused", "gone"
+
+
+@pytest.mark.parametrize(
+    ("phase", "line", "meaning"),
+    [
+        ("recipient", b"550 5.1.1 no", GONE), ("recipient", b"550 5.1.2 no", GONE), ("recipient", b"553 5.1.3 no", GONE),
+        ("recipient", b"551 5.1.6 no", GONE), ("recipient", b"556 5.1.10 no", GONE), ("recipient", b"550 5.2.1 no", GONE),
+        ("letter", b"550 5.1.1 no", GONE),
+        ("recipient", b"550 5.0.0 no", REFUSED), ("recipient", b"550 5.1.7 sender", REFUSED), ("recipient", b"550 5.1.8 sender", REFUSED),
+        ("recipient", b"552 5.2.2 full", REFUSED), ("recipient", b"550 5.1.11 no", REFUSED),
+        ("recipient", b"550 No such user here", GONE), ("recipient", b"550 <x>: Recipient address unknown", GONE),
+        ("recipient", b"553 mailbox does not exist", GONE), ("recipient", b"550 blocked by our list", REFUSED),
+        ("recipient", b"550 relaying denied", REFUSED), ("letter", b"550 unknown user", REFUSED), ("recipient", b"450 unknown user", LATER),
+        ("recipient", b"554 5.7.1 relay access denied", LATER), ("recipient", b"550 5.7.1 unknown user", LATER),
+        ("recipient", b"550 5.7.26 not authenticated", LATER), ("letter", b"554 5.7.1 spam", REFUSED),
+        ("sender", b"550 5.7.1 no", LATER), ("sender", b"550 5.1.8 no", LATER), ("sender", b"550 unknown user", LATER),
+    ],
+)  # fmt: skip
+def test_only_an_address_that_is_not_there_is_left_alone(phase: Phase, line: bytes, meaning: str) -> None:
+    outcome = judge(phase, read_reply(line))
+    known = {LATER: (Later, False), REFUSED: (Refused, False), GONE: (Refused, True)}
+    assert (type(outcome), getattr(outcome, "bad_address", False)) == known[meaning]
 
 
 @pytest.mark.parametrize("to", ["", "ada@x.test>\r\nRCPT TO:<bob@x.test", "ada@x.test> SIZE=1", "äda@x.test"])

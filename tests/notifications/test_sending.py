@@ -1,11 +1,14 @@
 """Messages that are due leave once, whatever the other side does and whoever dies meanwhile; what does not leave says why."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
+import msgspec
 import pytest
+from bench.plans import explain, scanned
 from tests.conftest import asked_by
 from tests.notifications.conftest import Post
 from tests.notifications.feeds import as_system, make_people
@@ -14,11 +17,14 @@ from tests.waiting import until
 
 from souk import app, users
 from souk.app import Shop
+from souk.kit.errors import Unavailable
 from souk.kit.ids import new_id
-from souk.notifications import sending
+from souk.notifications import fanning_out, in_app, letters, sending
+from souk.notifications.channels.channel import FRESH_S
 from souk.notifications.database import db
-from souk.notifications.settings import settings
-from souk.notifications.suppressions import list_suppressions, release_address
+from souk.notifications.settings import Settings, settings
+from souk.notifications.suppressions import SuppressionReason, list_suppressions, release_address
+from souk.notifications.types import Channel, Message
 
 OpenPost = Callable[..., Post]
 
@@ -77,6 +83,23 @@ async def test_several_messages_in_one_letter(post: Post) -> None:
     assert (await post.read(letter["seq"]))["Subject"] == "3 news from Souk"
 
 
+@pytest.mark.parametrize("channel", ["email", "push"])
+async def test_a_thousand_messages_in_one_letter_leave(post: Post, channel: str) -> None:
+    (person,) = await make_people()
+    with asked_by("buyer", user_id=person):
+        await users.change_notifications(person, users.ChangeNotifications(notifications={"price_drops": {channel: True}}))
+    await intend([person] * 1_000, "price_dropped", channel, letter_id=new_id())
+    await send(channel)
+    assert await count_statuses() == {"sent": 1_000}
+    (letter,) = await post.letters()
+    assert letter["letter_id"] == str(min(await rows()))
+    if channel == "email":
+        message = await post.read(letter["seq"])
+        assert message["Subject"] == "1000 news from Souk"
+        assert "And 950 more" in message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+        assert "And 950 more" in message.get_body(("html",)).get_content()  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("tag", "status", "reason", "kept"),
     [
@@ -87,7 +110,7 @@ async def test_several_messages_in_one_letter(post: Post) -> None:
     ],
 )  # fmt: skip
 async def test_what_each_habit_comes_to(post: Post, tag: str, status: str, reason: str | None, kept: int) -> None:
-    settings.replace(orphan_grace_s=0.0)
+    settings.replace(orphan_grace_s=0.001)
     await intend(await named(tag))
     # Of what is unknown the book is asked, it is sent once more, and then with pauses.
     for _ in range(3):
@@ -172,7 +195,7 @@ async def test_a_book_that_cannot_be_read_is_asked_later(post: Post) -> None:
     settings.replace(sandbox_url="http://127.0.0.1:9")
     assert await send() == 0
     assert await count_statuses() == {"sending": 2}
-    settings.replace(sandbox_url=post.sandbox.url, orphan_grace_s=0.0)
+    settings.replace(sandbox_url=post.sandbox.url, orphan_grace_s=0.001)
     await send()
     await send()
     assert await count_statuses() == {"sent": 2}
@@ -219,6 +242,24 @@ async def test_a_token_is_in_the_letter_and_nowhere_else(post: Post) -> None:
     stored = await db.pool.fetch("SELECT content::text AS content FROM notifications.message")
     assert all(token not in row["content"] for row in stored)
     assert "List-Unsubscribe" not in message
+
+
+async def test_a_token_goes_to_the_mailbox_that_it_proves_and_to_no_other(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    (person,) = await make_people()
+    await intend([person], "reset_password", content={})
+    find_suppressed = letters.find_suppressed
+
+    async def move_meanwhile(hashes: Sequence[bytes]) -> dict[bytes, SuppressionReason]:
+        await db.pool.execute("UPDATE users.users SET email = 'new@x.test' WHERE id = $1", person)
+        return await find_suppressed(hashes)
+
+    monkeypatch.setattr(letters, "find_suppressed", move_meanwhile)
+    await send()
+    assert await count_statuses() == {"waiting": 1}
+    await hurry()
+    await send()
+    (letter,) = await post.letters()
+    assert letter["recipient"] == "new@x.test"
 
 
 async def test_mail_of_one_has_nothing_of_another(post: Post) -> None:
@@ -274,6 +315,101 @@ async def test_a_process_that_is_told_to_stop_finishes_what_is_in_flight(post: P
     with pytest.raises(asyncio.CancelledError):
         await sender
     assert await count_statuses() == {"sent": 8}
+
+
+@pytest.mark.parametrize("trouble", [OSError("odd"), Unavailable("gone")])
+async def test_when_no_more_can_be_claimed_what_is_in_flight_is_finished(
+    post: Post, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(sending, "FINISH_WITHIN_S", 0.0)
+    await intend(await named("slow", 3))
+    claimed = sending.claim
+
+    async def claim_once(channel: Channel, owner: int) -> tuple[Message, ...]:
+        if await count_statuses() == {"waiting": 3}:
+            return await claimed(channel, owner)
+        raise trouble
+
+    monkeypatch.setattr(sending, "claim", claim_once)
+    with pytest.raises(type(trouble)):
+        await send()
+    assert await count_statuses() == {"sent": 3}
+
+
+async def test_what_a_failure_of_ours_has_dropped_is_taken_up_again_and_what_is_under_way_is_not(post: Post) -> None:
+    settings.replace(orphan_grace_s=0.001)
+    dropped, under_way = await intend(await make_people(2))
+    db.owner = 4711
+    await leave_behind([dropped, under_way])
+    await db.pool.execute("UPDATE notifications.message SET owner = 4711")
+    sending._in_flight.add(under_way)
+    await send()
+    assert {one: row.status for one, row in (await rows()).items()} == {dropped: "sent", under_way: "sending"}
+    sending._in_flight.clear()
+
+
+async def test_an_outcome_is_written_though_the_database_was_in_its_own_way(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, failures = sending.write, [asyncpg.DeadlockDetectedError("in a circle"), Unavailable("gone")]
+
+    async def write_later(*told: object) -> None:
+        if failures:
+            # Another connection says that we live.
+            db.owner = 4712
+            raise failures.pop()
+        await write(*told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sending, "write", write_later)
+    await intend(await make_people())
+    await send()
+    assert await count_statuses() == {"sent": 1}
+
+
+def test_nobody_asks_for_a_letter_while_its_conversation_may_last() -> None:
+    known = Settings()
+    assert known.grace_s > FRESH_S + 4 * known.smtp_timeout_s + known.smtp_answer_timeout_s
+    assert msgspec.structs.replace(known, orphan_grace_s=5.0).grace_s == 5.0
+
+
+@pytest.mark.parametrize("channel", ["email", "in_app"])
+async def test_a_topic_that_only_a_newer_release_knows_stops_nobody_else(post: Post, channel: str) -> None:
+    ids = await intend(await make_people(3), channel=channel)
+    await db.pool.execute("UPDATE notifications.message SET topic = 'of tomorrow' WHERE id = $1", ids[0])
+    if channel == "email":
+        await send()
+    else:
+        with as_system():
+            assert (await in_app.deliver_in_app(), await in_app.deliver_in_app()) == (3, 0)
+    found = await db.pool.fetch("SELECT status, reason, due_at > now() AS later FROM notifications.message ORDER BY id")
+    assert [tuple(row) for row in found] == [("waiting", "unknown_topic", True), ("sent", None, False), ("sent", None, False)]
+
+
+async def test_a_letter_that_cannot_be_written_by_a_fault_of_ours_stops_no_other(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = await intend(await make_people(3))
+    find_addressee = letters.find_addressee
+
+    def stumble(message: Message, *told: object) -> object:
+        if message.id == ids[1]:
+            raise KeyError("of tomorrow")
+        return find_addressee(message, *told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(letters, "find_addressee", stumble)
+    await send()
+    statuses = {one: (row.status, row.reason) for one, row in (await rows()).items()}
+    assert statuses == {ids[0]: ("sent", None), ids[1]: ("waiting", "our own trouble"), ids[2]: ("sent", None)}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        sending.LOCK_DUE, sending.LOCK_LATE, sending.FAIL_LATE, sending.LOCK_ORPHANS, fanning_out.LOCK_TO_HOLD, fanning_out.LOCK_TO_RELEASE,
+        fanning_out.LOCK_TO_WITHDRAW,
+    ],
+)  # fmt: skip
+async def test_no_messages_are_looked_for_by_reading_all_of_them(dsn: str, sql: str) -> None:
+    connection = await asyncpg.connect(dsn, server_settings={"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"})
+    plan = await explain(connection, sql)
+    await connection.close()
+    assert not [table for table in scanned(plan) if "message" in table]
 
 
 async def test_a_working_shop_sends_by_itself(shop: Shop, post: Post, whole_shop: Shop) -> None:

@@ -28,6 +28,14 @@ def read(raw: bytes) -> EmailMessage:
     return found
 
 
+@pytest.mark.parametrize("name", ["Käsehaus", "Käse, Wein & Brot GmbH", "Cheese, Wine", "店" * 60])
+def test_a_shop_has_any_name_and_its_address_stays_one(name: str) -> None:
+    raw = write_letter(Letter(new_id(), "ada@x.test", "x", "x"), Settings(from_address=f'"{name}" <shop@kaese.de>'), None)
+    (sender,) = read(raw)["From"].addresses
+    assert (sender.display_name, sender.addr_spec) == (name, "shop@kaese.de")
+    assert b"shop@kaese.de>" in raw
+
+
 @settings(max_examples=100, deadline=None)
 @given(SUBJECTS, some.text(max_size=300), some.text(max_size=300))
 def test_what_is_written_is_what_is_read(subject: str, text: str, html: str) -> None:

@@ -13,8 +13,9 @@ from souk.kit.callers import SYSTEM, Caller, asking, caller
 from souk.kit.calls import exposed
 from souk.kit.errors import Unauthenticated
 from souk.kit.signatures import find_signed_id
+from souk.notifications.channels.smtp import GONE
 from souk.notifications.database import db
-from souk.notifications.sealing import find_letter_in
+from souk.notifications.sealing import Envelope, find_envelope, is_sealed
 from souk.notifications.settings import settings
 from souk.notifications.suppressions import Bad, SuppressionReason, suppress
 
@@ -22,8 +23,6 @@ FIND_RECIPIENT = """
     SELECT user_id, order_id FROM notifications.message
     WHERE letter_id = $1 AND channel = 'email' AND status IN ('sending', 'sent') LIMIT 1
 """
-# RFC 3463: there is no such mailbox, or it is closed. What is full or does not like our words today may be there tomorrow.
-GONE = ("5.1.", "5.2.1", "5.0.0")
 
 
 class MailReport(msgspec.Struct, frozen=True):
@@ -60,6 +59,7 @@ class Told(msgspec.Struct, frozen=True):
     letter_id: UUID
     recipient: str | None
     reason: SuppressionReason
+    envelope: Envelope | None = None  # without one it is signed
 
 
 class Whose(msgspec.Struct, frozen=True):
@@ -80,11 +80,18 @@ async def receive_mail_report(report: MailReport) -> MailReceipt:
     if told is None:
         return MailReceipt("ignored")
     address = await find_address(told.letter_id)
-    if address is None or (told.recipient is not None and told.recipient.lower() != address.lower()):
+    if address is None or not is_of(told, address):
         return MailReceipt("ignored")
     async with db.transaction() as tx:
         await suppress(tx, (Bad(address, told.reason, told.letter_id),))
     return MailReceipt("applied")
+
+
+def is_of(told: Told, address: str) -> bool:
+    """Whether a report is of what went to this address. Who has changed theirs since blames neither the old one nor the new one."""
+    if told.envelope is not None and not is_sealed(told.envelope, address):
+        return False
+    return told.recipient is None or told.recipient.lower() == address.lower()
 
 
 def is_json(report: MailReport) -> bool:
@@ -107,20 +114,20 @@ def read_signed(report: MailReport) -> Told | None:
 
 
 def read_mail(body: bytes) -> Told | None:
-    """A mail server's report; None if it is none, names no letter of ours, or tells of nothing for good."""
-    letter_id = find_letter_in(body.decode("latin-1"))
-    if letter_id is None:
+    """A mail server's report; None if it is none, names no letter, or tells of nothing for good."""
+    envelope = find_envelope(body.decode("latin-1"))
+    if envelope is None:
         return None
     mail = message_from_bytes(body)
     for part in mail.walk():
         if part.get_content_type() == "message/delivery-status":
             for fields in groups_of(part):
-                if fields.get("action", "").lower() == "failed" and fields.get("status", "").startswith(GONE):
-                    return Told(letter_id, address_in(fields.get("final-recipient")), "bounced")
+                if fields.get("action", "").lower() == "failed" and status_in(fields) in GONE:
+                    return Told(envelope.letter_id, address_in(fields.get("final-recipient")), "bounced", envelope)
         if part.get_content_type() == "message/feedback-report":
             for fields in groups_of(part):
                 if fields.get("feedback-type", "").lower() in ("abuse", "fraud"):
-                    return Told(letter_id, address_in(fields.get("original-rcpt-to")), "complained")
+                    return Told(envelope.letter_id, address_in(fields.get("original-rcpt-to")), "complained", envelope)
     return None
 
 
@@ -133,6 +140,11 @@ def groups_of(part: Mail) -> Iterator[Mapping[str, str]]:
             yield {name.lower(): str(value).strip() for name, value in group.items()}
             if isinstance(inner, str) and ":" in inner:
                 yield {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in inner.splitlines())}
+
+
+def status_in(fields: Mapping[str, str]) -> str:
+    """The code of `5.1.1 (no such user)`."""
+    return next(iter(fields.get("status", "").split()), "")
 
 
 def address_in(field: str | None) -> str | None:

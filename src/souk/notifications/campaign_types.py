@@ -1,20 +1,23 @@
 """The vocabulary of campaigns: what is told, to whom, when, and what became of it."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from souk.kit.errors import Conflict
+from souk.kit.errors import Conflict, InvalidField
 from souk.notifications.types import Channel, MessageStatus
 from souk.users import Segment
 
 # What is told: words that somebody wrote, or what is recommended to each of the recipients. Messages of a campaign are of its kind.
 CampaignKind = Literal["campaign", "recommendations"]
 CampaignStatus = Literal["draft", "scheduled", "sending", "paused", "sent", "cancelled"]
+
+# The last clock of the world shows a time of today half a day after UTC does.
+LONGEST_PAST, LONGEST_AHEAD = timedelta(days=1), timedelta(days=3_652)
 
 ONE_LINE = r"^[^\x00-\x1f\x7f]+(?!\n)$"
 PLAIN_TEXT = r"^[^\x00-\x09\x0b-\x1f\x7f]+(?!\n)$"
@@ -142,6 +145,12 @@ def choose_words(words: Mapping[str, Said], language: str) -> Said:
     """What somebody who reads this language is told: the language itself, the one that it is a kind of, English, or the first."""
     primary = language.partition("-")[0]
     return next((words[one] for one in (language, primary, "en") if one in words), next(iter(words.values())))
+
+
+def refuse_far_away(field: str, moment: datetime | None, now: datetime) -> None:
+    """Raises InvalidField for a time of yesterday or before, or of years to come: nobody means that, and clocks end."""
+    if moment is not None and not -LONGEST_PAST <= moment - now <= LONGEST_AHEAD:
+        raise InvalidField(field, "is more than a day ago, or more than ten years ahead")
 
 
 def read_clock(text: str) -> datetime:

@@ -1,5 +1,6 @@
 """Campaigns as an admin sees them: written, tried, scheduled, held, ended."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -26,6 +27,7 @@ from souk.notifications.campaign_types import (
     Words,
     choose_words,
     read_clock,
+    refuse_far_away,
 )
 from souk.notifications.database import db
 from souk.notifications.rendering import Recipient, Told, render_letter, render_short
@@ -135,6 +137,7 @@ async def set_campaign_schedule(campaign_id: UUID, schedule: Schedule) -> Campai
         raise InvalidField("local", "is no date and time") from wrong
     if local is not None and schedule.at is not None:
         raise InvalidField("at", "leave it out, or `local`")
+    refuse_far_away("at" if local is None else "local", local or schedule.at, datetime.now(UTC))
     async with db.transaction() as tx:
         await lock_campaign(tx, campaign_id, MAY_BE_CHANGED)
         bells.wake_campaigns(tx)

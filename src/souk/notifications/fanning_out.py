@@ -9,7 +9,7 @@ import msgspec
 
 from souk import users
 from souk.kit.db import Transaction
-from souk.kit.errors import Unavailable
+from souk.kit.ids import first_id
 from souk.notifications import picks, planning
 from souk.notifications.bells import wake_senders
 from souk.notifications.campaign_types import Campaign, choose_words
@@ -50,7 +50,8 @@ LOCK_STATUS = "SELECT status FROM notifications.campaign WHERE id = $1 FOR UPDAT
 # What is held is put off by a thousand years, so that the time at which it was due is not lost.
 LOCK_TO_HOLD = f"""
     SELECT id FROM notifications.message
-    WHERE notice_id = $1 AND {OF_CAMPAIGN} AND status = 'waiting' AND reason IS DISTINCT FROM 'paused' ORDER BY id LIMIT $2 FOR UPDATE
+    WHERE notice_id = $1 AND id >= $3 AND {OF_CAMPAIGN} AND status = 'waiting' AND reason IS DISTINCT FROM 'paused'
+    ORDER BY id LIMIT $2 FOR UPDATE
 """
 HOLD = """
     UPDATE notifications.message
@@ -59,7 +60,7 @@ HOLD = """
 """
 LOCK_TO_RELEASE = f"""
     SELECT id FROM notifications.message
-    WHERE notice_id = $1 AND {OF_CAMPAIGN} AND status = 'waiting' AND reason = 'paused' ORDER BY id LIMIT $2 FOR UPDATE
+    WHERE notice_id = $1 AND id >= $3 AND {OF_CAMPAIGN} AND status = 'waiting' AND reason = 'paused' ORDER BY id LIMIT $2 FOR UPDATE
 """
 RELEASE = """
     UPDATE notifications.message
@@ -69,7 +70,7 @@ RELEASE = """
 """
 LOCK_TO_WITHDRAW = f"""
     SELECT id FROM notifications.message
-    WHERE notice_id = $1 AND {OF_CAMPAIGN} AND status = 'waiting' ORDER BY id LIMIT $2 FOR UPDATE
+    WHERE notice_id = $1 AND id >= $3 AND {OF_CAMPAIGN} AND status = 'waiting' ORDER BY id LIMIT $2 FOR UPDATE
 """
 WITHDRAW = """
     UPDATE notifications.message SET status = 'suppressed', reason = 'campaign_cancelled', updated_at = now()
@@ -102,25 +103,25 @@ class _Id(msgspec.Struct, frozen=True):
 async def move_campaigns() -> int:
     """Take every campaign a step further; how many steps that were. It may be broken off and repeated anywhere.
 
-    Raises Unavailable when all the others have gone on, if one could not because a neighbour did not answer.
+    Raises what one of them met, when all the others have gone on.
     """
-    silence: Unavailable | None = None
     async with db.transaction() as tx:
         done = await tx.run(BEGIN)
+    failures: list[Exception] = []
     for one in await db.all(OpenCampaign, FIND_OPEN):
         try:
-            done += await move_on(one)
-        except Unavailable as silent:
-            silence = silent
-    if silence is not None:
-        raise silence
+            done += await move_campaign(one)
+        except Exception as failure:
+            # The others are none the worse for it.
+            failures.append(failure)
+    if failures:
+        raise failures[0]
     return done
 
 
-async def move_on(one: OpenCampaign) -> int:
-    """Take a campaign a step further; 0 if nothing is to be done."""
+async def move_campaign(one: OpenCampaign) -> int:
     if one.unsettled:
-        return await settle(one.id)
+        return await settle(one)
     if one.planned_at is None:
         return await plan_page(one)
     async with db.transaction() as tx:
@@ -182,20 +183,22 @@ def draft_messages(campaign: Campaign, contact: Contact, content: Content | None
     return (Draft(notice, kind, recipient, channel, content) for channel in channels_for(kind.topic, contact))
 
 
-async def settle(campaign_id: UUID) -> int:
+async def settle(campaign: OpenCampaign) -> int:
     """Let some of the messages that wait know how their campaign stands; at least 1, until all of them do and it is settled."""
     async with db.transaction() as tx:
-        status = await tx.value(LOCK_STATUS, campaign_id)
-        changed = await change_waiting(tx, campaign_id, status) if status in CHANGES else 0
+        status = await tx.value(LOCK_STATUS, campaign.id)
+        changed = await change_waiting(tx, campaign, status) if status in CHANGES else 0
         if changed < CHANGED_AT_ONCE:
-            await tx.run(SETTLE, campaign_id)
+            await tx.run(SETTLE, campaign.id)
     return 1
 
 
-async def change_waiting(tx: Transaction, campaign_id: UUID, status: str) -> int:
+async def change_waiting(tx: Transaction, campaign: Campaign, status: str) -> int:
     """Hold, release or withdraw some messages; how many were looked at. What has left, or is just leaving, stays."""
     lock, change = CHANGES[status]
-    ids = [row.id for row in await tx.all(_Id, lock, campaign_id, CHANGED_AT_ONCE)]
+    # The ids of its messages begin with this time: no older partition is looked into.
+    oldest = first_id((campaign.begun_at or campaign.created_at).timestamp() - 1)
+    ids = [row.id for row in await tx.all(_Id, lock, campaign.id, CHANGED_AT_ONCE, oldest)]
     await tx.run(change, ids)
     if status == "sending" and ids:
         wake_senders(tx)

@@ -40,8 +40,9 @@ SET_SENT = """
     WHERE id = ANY($1)
 """
 SET_UNSENT = """
-    UPDATE notifications.message AS m SET status = u.status, reason = u.reason, decided_at = now(), updated_at = now()
-    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u (id, status, reason) WHERE m.id = u.id
+    UPDATE notifications.message AS m
+    SET status = u.status, reason = u.reason, due_at = coalesce(u.due_at, m.due_at), decided_at = now(), updated_at = now()
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) AS u (id, status, reason, due_at) WHERE m.id = u.id
 """
 
 
@@ -58,11 +59,12 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Unsent(msgspec.Struct, frozen=True):
-    """A message that comes into no feed, and why."""
+    """A message that comes into no feed, or not yet, and why."""
 
     id: UUID
     status: str
     reason: str
+    due_at: datetime | None = None
 
 
 class Id(msgspec.Struct, frozen=True):
@@ -90,16 +92,18 @@ async def deliver_in_app() -> int:
             await tx.run(SET_SENT, [one.id for one in items])
             await publish(tx, NotificationsSent(new_id(), readers_of(items)))
         if unsent:
-            await tx.run(SET_UNSENT, *columns(unsent, "id", "status", "reason"))
+            await tx.run(SET_UNSENT, *columns(unsent, "id", "status", "reason", "due_at"))
     return len(due)
 
 
 def decide(message: Message, again: Again, reader: users.Contact | None, now: datetime) -> Item | Unsent:
-    """What becomes of a message now. A feed disturbs nobody, so that nothing waits for a better time."""
-    if message.user_id is None or reader is None or again.what != "send":
+    """What becomes of a message now. A feed disturbs nobody, so that nothing waits for a better time, but for who knows its topic."""
+    if message.user_id is None or reader is None or again.what == "suppress":
         return Unsent(message.id, "suppressed", again.reason or "erased")
     if message.give_up_at <= now:
         return Unsent(message.id, "failed", "too late")
+    if again.what == "wait":
+        return Unsent(message.id, "waiting", again.reason or "", again.until)
     try:
         text = render_short(message.kind, reader.language, message.content, reader)
         link = find_link(message.kind, message.content)

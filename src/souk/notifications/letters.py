@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -13,10 +13,11 @@ from souk import orders, users
 from souk.kit.errors import NotFound
 from souk.notifications.channels.channel import Letter
 from souk.notifications.deciding import decide_again
-from souk.notifications.rendering import Recipient, Told, render_letter, render_short
+from souk.notifications.rendering import Recipient, Told, render_letter, render_lines, write_short_part
 from souk.notifications.sealing import Wish, hide_address, write_unsubscribe_token
 from souk.notifications.settings import settings
 from souk.notifications.settling import Settled, try_later
+from souk.notifications.standing import find_stopped, settle_stopped
 from souk.notifications.suppressions import find_suppressed
 from souk.notifications.types import Message
 from souk.notifications.wording import Unrenderable
@@ -24,6 +25,8 @@ from souk.users import Contact
 
 # What these say is good for a while only, and for whoever has it: it is made when it is written, and kept nowhere.
 TOKENS: dict[str, Literal["verify_email", "reset_password"]] = {"verify_email": "verify_email", "reset_password": "reset_password"}
+# Until somebody is looked for again whose address was changed just now.
+MOVED_S = 1.0
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -59,11 +62,14 @@ async def write_letters(messages: Sequence[Message]) -> Written:
     wanted: dict[UUID, list[Message]] = defaultdict(list)
     addressees: dict[UUID, Addressee] = {}
     again = decide_again(contacts, messages, now)
+    stopped = await find_stopped(messages)
     for message in messages:
         decided = again[message.id]
         addressee = find_addressee(message, contacts, emails)
         if message.give_up_at <= now:
             settled.append(Settled(message, "failed", "given_up: too late"))
+        elif message.notice_id in stopped:
+            settled.append(settle_stopped(message, stopped[message.notice_id], now))
         elif decided.what == "wait" and decided.until is not None:
             settled.append(try_later(message, decided.reason or "", decided.until, untried=True))
         elif decided.what == "suppress" or addressee is None:
@@ -74,15 +80,17 @@ async def write_letters(messages: Sequence[Message]) -> Written:
     hidden = {one.to: hide_address(one.to) for one in addressees.values()}
     suppressed = await find_suppressed(list(hidden.values()))
     ready: list[Ready] = []
-    tokens = await issue_tokens([message for those in wanted.values() for message in those])
+    tokens = await issue_tokens([message for those in wanted.values() for message in those], addressees)
     for letter_id, those in wanted.items():
         left: list[Message] = []
         for message in those:
             reason = suppressed.get(hidden[addressees[message.id].to])
-            if reason is None or (reason == "complained" and message.mandatory):
-                left.append(message)
-            else:
+            if reason is not None and (reason != "complained" or not message.mandatory):
                 settled.append(Settled(message, "suppressed", f"address_{reason}"))
+            elif tokens.get(message.id, "") is None:
+                settled.append(try_later(message, "another address", now + timedelta(seconds=MOVED_S), untried=True))
+            else:
+                left.append(message)
         one, blocked = write_one(letter_id, left, addressees, tokens)
         settled += blocked
         if one is not None:
@@ -102,15 +110,16 @@ def find_addressee(message: Message, contacts: Mapping[UUID, Contact], emails: M
     return Addressee(to, Recipient(contact.language, contact.timezone, contact.name)) if to else None
 
 
-async def issue_tokens(messages: Sequence[Message]) -> dict[UUID, str | None]:
-    """What proves that a mailbox is somebody's, for the messages that bring it; None for a user who is gone."""
+async def issue_tokens(messages: Sequence[Message], addressees: Mapping[UUID, Addressee]) -> dict[UUID, str | None]:
+    """What proves that a mailbox is somebody's, for the messages that bring it; None for a user who is gone, or has another by now."""
     wanting = [message for message in messages if message.kind in TOKENS]
-    return dict(zip((one.id for one in wanting), await asyncio.gather(*map(issue_token, wanting)), strict=True))
+    issued = await asyncio.gather(*(issue_token(one, addressees[one.id].to) for one in wanting))
+    return dict(zip((one.id for one in wanting), issued, strict=True))
 
 
-async def issue_token(message: Message) -> str | None:
+async def issue_token(message: Message, to: str) -> str | None:
     try:
-        return await users.issue_token(message.user_id, TOKENS[message.kind]) if message.user_id is not None else None
+        return await users.issue_token(message.user_id, TOKENS[message.kind], to) if message.user_id is not None else None
     except NotFound:
         return None
 
@@ -127,7 +136,7 @@ def write_one(
         reader = addressees[message.id].reader
         try:
             if len(messages) > 1:
-                render_letter([Told(message.kind, content)], reader)
+                write_short_part(Told(message.kind, content), reader)
         except Unrenderable as reason:
             blocked.append(Settled(message, "failed", f"template: {reason}"))
         else:
@@ -145,8 +154,7 @@ def write_one(
 def compose(letter_id: UUID, first: Message, told: Sequence[Told], addressee: Addressee) -> Letter:
     """A letter on the channel of its messages, which are all on one topic."""
     if first.channel != "email":
-        lines = [render_short(one.kind, addressee.reader.language, one.content, addressee.reader) for one in told]
-        return Letter(letter_id, addressee.to, "", "\n".join(lines))
+        return Letter(letter_id, addressee.to, "", render_lines(told, addressee.reader))
     url = find_unsubscribe_url(first)
     rendered = render_letter(told, addressee.reader, url)
     return Letter(letter_id, addressee.to, rendered.subject, rendered.text, rendered.html, url)

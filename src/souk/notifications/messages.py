@@ -82,7 +82,7 @@ class Situation:
             "promotion": Limit(limits.promotions_per_day, timedelta(days=1)),
         }
         self._leaving: defaultdict[tuple[UUID, Channel, Urgency], list[datetime]] = defaultdict(list)
-        for pace in paces:
+        for pace in (one for one in paces if one.topic in TOPICS):
             self._leaving[pace.user_id, pace.channel, TOPICS[pace.topic].urgency].append(pace.due_at)
         self._gathering: defaultdict[Whose, dict[datetime, UUID]] = defaultdict(dict)
         for one in sorted(letters, key=lambda one: one.id, reverse=True):

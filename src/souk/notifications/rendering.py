@@ -16,6 +16,10 @@ LARGEST_LETTER_BYTES = 1_000_000
 LONGEST_SUBJECT, LONGEST_SHORT = 200, 300
 PRICE = compile_text("{{ money(price) }}")
 PRODUCT_PATH = LINK.from_string("/shop/products/{{ product_id }}")
+# Of a letter that has gathered more of them, the others are counted.
+MOST_SHOWN = 50
+# What phones take at once.
+LONGEST_TEXT = 1_600
 
 
 class Reader(Protocol):
@@ -94,7 +98,9 @@ def render_letter(told: Sequence[Told], reader: Reader, unsubscribe_url: str | N
         parts: tuple[Part, ...] = (core.part,)
     else:
         subject = one_line(fill(compile_text(phrases.digest), around, reader), LONGEST_SUBJECT)
-        parts = tuple(write_short_part(one, find_words(one.kind, reader.language), reader) for one in told)
+        parts = tuple(write_short_part(one, reader) for one in told[:MOST_SHOWN])
+        if len(told) > MOST_SHOWN:
+            parts += (Part(write_more(len(told) - MOST_SHOWN, used, reader), (), (), "", ""),)
         short = parts[0].title
     page: dict[str, object] = {
         "language": used,
@@ -164,10 +170,28 @@ def write_part(told: Told, words: Compiled, reader: Reader) -> Part:
     return Part("", paragraphs, write_rows(told.content, reader), fill(words.action, told.content, reader), url_of(told))
 
 
-def write_short_part(told: Told, words: Compiled, reader: Reader) -> Part:
-    """A message among others: its line, and the way to more."""
+def write_short_part(told: Told, reader: Reader) -> Part:
+    """A message among others: its line, and the way to more. Raises Unrenderable."""
+    words = find_words(told.kind, reader.language)
     short = render_short(told.kind, reader.language, told.content, reader)
     return Part(short, (), (), fill(words.action, told.content, reader), url_of(told))
+
+
+def render_lines(told: Sequence[Told], reader: Reader) -> str:
+    """Several messages as lines of plain text, as many as phones take. Raises Unrenderable."""
+    lines: list[str] = []
+    for place, one in enumerate(told):
+        line = render_short(one.kind, reader.language, one.content, reader)
+        more = write_more(len(told) - place, find_words(one.kind, reader.language).language, reader)
+        if sum(map(len, lines)) + len(lines) + len(line) + len(more) + 1 > LONGEST_TEXT:
+            return "\n".join([*lines, more])
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def write_more(count: int, language: str, reader: Reader) -> str:
+    """That there are so many more."""
+    return one_line(fill(compile_text(find_phrases(language).more), {"count": count}, reader), LONGEST_SHORT)
 
 
 def url_of(told: Told) -> str:

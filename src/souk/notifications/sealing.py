@@ -15,6 +15,13 @@ ENVELOPE = re.compile(r"bounce\+([0-9a-f]{32})([0-9a-f]{20})@", re.IGNORECASE)
 SEAL_BYTES = 16
 
 
+class Envelope(msgspec.Struct, frozen=True):
+    """What the sender of an envelope says: of which letter it is, and a seal that only we can have written, for one address."""
+
+    letter_id: UUID
+    seal: str
+
+
 class Wish(msgspec.Struct, frozen=True, array_like=True):
     """Somebody wants to hear no more of a topic on a channel."""
 
@@ -23,19 +30,25 @@ class Wish(msgspec.Struct, frozen=True, array_like=True):
     channel: str
 
 
-def write_envelope_sender(letter_id: UUID) -> str:
-    """Where a letter is sent back to if it cannot be brought: an address that names the letter, and that nobody else can write."""
+def write_envelope_sender(letter_id: UUID, to: str) -> str:
+    """Where a letter to this address is sent back to if it cannot be brought: it names the letter, and nobody else can write it."""
     domain = settings.now.bounce_domain or settings.now.from_domain
-    return f"bounce+{letter_id.hex}{_seal('envelope', letter_id.bytes).hex()[:20]}@{domain}"
+    return f"bounce+{letter_id.hex}{_seal_envelope(letter_id, to)}@{domain}"
 
 
-def find_letter_in(text: str) -> UUID | None:
-    """The letter of ours whose envelope's sender stands in a text; None if none does that we wrote."""
-    for found in ENVELOPE.finditer(text):
-        letter_id = UUID(hex=found[1])
-        if hmac.compare_digest(found[2].lower(), _seal("envelope", letter_id.bytes).hex()[:20]):
-            return letter_id
-    return None
+def find_envelope(text: str) -> Envelope | None:
+    """The first envelope's sender that stands in a text, whoever wrote it; None if there is none."""
+    found = ENVELOPE.search(text)
+    return Envelope(UUID(hex=found[1]), found[2].lower()) if found else None
+
+
+def is_sealed(envelope: Envelope, to: str) -> bool:
+    """Whether we have sent that letter to this address: who got one cannot have another address blamed for it."""
+    return hmac.compare_digest(envelope.seal, _seal_envelope(envelope.letter_id, to))
+
+
+def _seal_envelope(letter_id: UUID, to: str) -> str:
+    return _seal("envelope", letter_id.bytes + hide_address(to)).hex()[:20]
 
 
 def write_unsubscribe_token(wish: Wish) -> str:

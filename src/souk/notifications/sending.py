@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from souk.kit.background import LOOK_AGAIN_S
-from souk.kit.db import Transaction, columns
+from souk.kit.db import TRY_AGAIN, Transaction, columns
 from souk.kit.errors import Unavailable
 from souk.kit.lines import Silent, Unreachable
 from souk.kit.locks import OWNER_LIVES
@@ -18,6 +20,7 @@ from souk.notifications.database import db
 from souk.notifications.letters import Ready, write_letters
 from souk.notifications.settings import settings
 from souk.notifications.settling import NOBODYS, UNKNOWN, Patience, Settled, keep_together, settle, settle_orphan, try_later
+from souk.notifications.standing import hold_again
 from souk.notifications.suppressions import Bad, suppress
 from souk.notifications.types import Channel, Message
 
@@ -36,10 +39,11 @@ TAKE = f"""
     UPDATE notifications.message SET status = 'sending', owner = $2, attempts = attempts + 1, reason = NULL, updated_at = now()
     WHERE letter_id = ANY($1) AND status = 'waiting' RETURNING {FIELDS}
 """
+# Of those who are gone, and of ours ($4) what no task of ours has in its hands ($5): it was dropped by a failure.
 LOCK_ORPHANS = f"""
     SELECT id, owner FROM notifications.message
     WHERE channel = $1 AND status = 'sending' AND updated_at < now() - make_interval(secs => $2)
-      AND NOT {OWNER_LIVES.format("owner")}
+      AND (owner = $4 OR NOT {OWNER_LIVES.format("owner")}) AND id <> ALL($5)
     ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
 """
 ADOPT = f"""
@@ -55,9 +59,15 @@ WRITE = """
         AS u (id, status, reason, due_at, owner, untried)
     WHERE m.id = u.id AND m.status = 'sending' AND m.owner = $7
 """
+# By the first messages of letters, for which there is an index; what has waited for too long was due before.
+LOCK_LATE = """
+    SELECT id FROM notifications.message
+    WHERE channel = $1 AND status = 'waiting' AND id = letter_id AND due_at <= now() AND give_up_at <= now()
+    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+"""
 FAIL_LATE = """
     UPDATE notifications.message SET status = 'failed', reason = 'given_up: the channel is not set up', updated_at = now()
-    WHERE channel = $1 AND status = 'waiting' AND give_up_at <= now()
+    WHERE letter_id = ANY($1) AND status = 'waiting'
 """
 
 ORPHANS_EVERY_S, LATE_EVERY_S = 1.0, 60.0
@@ -69,20 +79,24 @@ PAUSE_S = 60.0
 # After a neighbour has kept silent.
 SILENCE_S = 2.0
 MOST_ORPHANS = 500
+MOST_LATE = 5_000
 
 _looked: dict[tuple[str, str], float] = {}
+# What this process is sending right now, whoever it is to the database.
+_in_flight: set[UUID] = set()
 
 
 async def send_due(channel: Channel) -> int:
     """Send what is due on a channel, several batches at a time, until nothing is; how many messages. Raises Unavailable.
 
-    When it is cancelled, what is in flight is finished first.
+    Whether it fails or is cancelled, what is in flight is finished first.
     """
     carrier = find_carrier(channel)
     if carrier is None:
         return await fail_late(channel)
     done = await look_after_orphans(channel, carrier)
     in_flight: set[asyncio.Task[int]] = set()
+    patience_s: float | None = None
     try:
         while True:
             heard = due_messages.rings
@@ -94,9 +108,12 @@ async def send_due(channel: Channel) -> int:
                 return done
             finished, in_flight = await wait_for_some(in_flight, heard)
             done += sum(task.result() for task in finished)
+    except asyncio.CancelledError:
+        patience_s = FINISH_WITHIN_S
+        raise
     finally:
         if in_flight:
-            await asyncio.wait(in_flight, timeout=FINISH_WITHIN_S)
+            await asyncio.wait(in_flight, timeout=patience_s)
             for task in in_flight:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
@@ -119,6 +136,15 @@ async def claim(channel: Channel, owner: int) -> tuple[Message, ...]:
 
 async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int:
     """Send messages that are ours, and write down what became of them."""
+    ids = {one.id for one in messages}
+    _in_flight.update(ids)
+    try:
+        return await send_all(messages, carrier, owner)
+    finally:
+        _in_flight.difference_update(ids)
+
+
+async def send_all(messages: Sequence[Message], carrier: Carrier, owner: int) -> int:
     now = datetime.now(UTC)
     try:
         written = await write_letters(messages)
@@ -129,6 +155,10 @@ async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int
         return 0
     except Exception:
         log.exception("letters_not_written", extra={"messages": len(messages)})
+        letters = group_by_letter(messages)
+        if len(letters) > 1:
+            # One of them is the culprit: the others leave.
+            return sum([await send_all(those, carrier, owner) for those in letters])
         await write_down([try_later(message, "our own trouble", now + timedelta(seconds=PAUSE_S)) for message in messages], (), owner)
         return len(messages)
     settled = list(written.settled)
@@ -138,7 +168,15 @@ async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int
         if isinstance(outcome, Refused) and outcome.bad_address:
             bad.append(Bad(ready.letter.to, "bounced", ready.letter.id))
     await write_down(settled, bad, owner, now)
+    await hold_again(settled)
     return len(messages)
+
+
+def group_by_letter(messages: Sequence[Message]) -> list[list[Message]]:
+    letters: defaultdict[UUID, list[Message]] = defaultdict(list)
+    for one in messages:
+        letters[one.letter_id].append(one)
+    return list(letters.values())
 
 
 async def carry(ready: Sequence[Ready], carrier: Carrier) -> list[tuple[Ready, Outcome]]:
@@ -156,7 +194,7 @@ async def carry(ready: Sequence[Ready], carrier: Carrier) -> list[tuple[Ready, O
 async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int, decided_at: datetime | None = None) -> None:
     """Write what became of messages, however long the database takes: until then they are ours and nobody else's.
 
-    When the connection that says so is lost they are anybody's, who will ask what became of them.
+    When the connection that says so is lost they are still written, unless somebody else has begun to ask what became of them.
     """
     while settled:
         try:
@@ -164,9 +202,7 @@ async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int,
                 await write(tx, keep_together(settled), owner, decided_at)
                 await suppress(tx, bad)
             return
-        except Unavailable as silence:
-            if db.owner != owner:
-                return
+        except (Unavailable, *TRY_AGAIN) as silence:
             log.warning("outcomes_not_written", extra={"reason": str(silence)})
             await asyncio.sleep(WRITE_AGAIN_S)
 
@@ -184,7 +220,7 @@ async def look_after_orphans(channel: Channel, carrier: Carrier) -> int:
         return 0
     owner = db.owner
     async with db.transaction() as tx:
-        found = await tx.connection.fetch(LOCK_ORPHANS, channel, settings.now.orphan_grace_s, MOST_ORPHANS)
+        found = await tx.connection.fetch(LOCK_ORPHANS, channel, settings.now.grace_s, MOST_ORPHANS, owner, list(_in_flight))
         orphans = await tx.all(Message, ADOPT, [row["id"] for row in found], owner) if found else ()
     if not orphans:
         return 0
@@ -211,7 +247,8 @@ async def fail_late(channel: Channel) -> int:
     if not is_time("late", channel, LATE_EVERY_S):
         return 0
     async with db.transaction() as tx:
-        return await tx.run(FAIL_LATE, channel)
+        late = await tx.connection.fetch(LOCK_LATE, channel, MOST_LATE)
+        return await tx.run(FAIL_LATE, [row["id"] for row in late]) if late else 0
 
 
 def is_time(what: str, channel: Channel, every_s: float) -> bool:

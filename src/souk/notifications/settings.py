@@ -10,6 +10,9 @@ from msgspec import Meta
 from souk.kit.config import Section, find_secret
 from souk.kit.schedules import check_times
 
+# A letter is written, and waits for a conversation, within this time; opening that and three commands take smtp_timeout_s each.
+WRITING_S = 15.0
+
 Security = Literal["none", "starttls", "tls"]
 
 
@@ -33,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
     smtp_connections: Annotated[int, Meta(ge=1, le=100)] = 8
     smtp_letters: Annotated[int, Meta(ge=1)] = 1_000  # on one connection
     smtp_timeout_s: float = 30.0
+    smtp_answer_timeout_s: float = 600.0  # for the answer to the letter itself (RFC 5321, 4.5.3.2.6)
     smtp_verify: bool = True  # whether the relay has to prove who it is
     dkim_domain: str = ""
     dkim_selector: str = "souk"
@@ -52,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True):
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200
     batches: Annotated[int, Meta(ge=1, le=16)] = 3
     retry_after_s: float = 60.0  # the first pause; each one is twice as long, up to six hours
-    orphan_grace_s: float = 5.0
+    orphan_grace_s: float = 0.0  # 0: as long as a conversation may last
 
     def __post_init__(self) -> None:
         check_times(self.recommendations_at)
@@ -60,6 +64,12 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def from_domain(self) -> str:
         return self.from_address.rpartition("@")[2].rstrip(">")
+
+
+    @property
+    def grace_s(self) -> float:
+        """For how long a letter may be on its way after it was claimed: written, waiting, carried, and the relay still at work on it."""
+        return self.orphan_grace_s or WRITING_S + 4 * self.smtp_timeout_s + self.smtp_answer_timeout_s
 
 
 class Place(msgspec.Struct, frozen=True):

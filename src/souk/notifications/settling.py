@@ -55,7 +55,8 @@ def settle_orphan(message: Message, accepted: bool | None, now: datetime, patien
     """
     if accepted:
         return Settled(message, "sent")
-    if accepted is None and TOPICS[message.topic].urgency == "promotion":
+    topic = TOPICS.get(message.topic)
+    if accepted is None and topic is not None and topic.urgency == "promotion":
         return Settled(message, "failed", UNKNOWN)
     pause_s = 0.0 if accepted is False and patience.we_died else find_pause(message.attempts, patience.first_pause_s)
     return try_later(message, UNKNOWN, now + timedelta(seconds=pause_s))

@@ -40,6 +40,7 @@ class Phrases(msgspec.Struct, frozen=True):
     unsubscribe_ask: str
     unsubscribe_done: str
     digest: str
+    more: str
 
 
 class Form(msgspec.Struct, frozen=True):

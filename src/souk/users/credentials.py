@@ -48,7 +48,7 @@ SET_VERIFIED = "UPDATE users.users SET email_verified_at = now(), updated_at = n
 FIND_ID = "SELECT id FROM users.users WHERE email = $1"
 KEEP_TOKEN = """
     INSERT INTO users.mail_token (token_hash, user_id, purpose, email, expires_at)
-    SELECT $1, id, $3, email, now() + make_interval(secs => $4) FROM users.users WHERE id = $2
+    SELECT $1, id, $3, email, now() + make_interval(secs => $4) FROM users.users WHERE id = $2 AND ($5::text IS NULL OR email = $5)
 """  # noqa: S105
 # A token is for the address it was sent to: after a change of address it proves nothing.
 FIND_TOKEN = """
@@ -179,15 +179,16 @@ async def verify_email(verify: VerifyEmail) -> None:
 
 
 @exposed()
-async def issue_token(user_id: UUID, purpose: MailPurpose) -> str:
+async def issue_token(user_id: UUID, purpose: MailPurpose, email: str | None = None) -> str:
     """A new token to send to the user's mailbox: 3 days to verify it, an hour for a new password. The older ones stay good.
 
-    Raises NotFound, and Forbidden for anybody but the system, whose mailer asks when it sends.
+    It proves the mailbox that the user has now: who knows already where it is sent says so. Raises NotFound, also if that is another
+    mailbox than the user's, and Forbidden for anybody but the system, whose mailer asks when it sends.
     """
     require_system()
     token = secrets.token_urlsafe(TOKEN_BYTES)
     async with db.transaction() as tx:
-        if not await tx.run(KEEP_TOKEN, sessions.hash_token(token), user_id, purpose, float(LIVES_S[purpose])):
+        if not await tx.run(KEEP_TOKEN, sessions.hash_token(token), user_id, purpose, float(LIVES_S[purpose]), email):
             raise NotFound
     return token
 

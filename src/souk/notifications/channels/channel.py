@@ -47,6 +47,11 @@ class Unknown(msgspec.Struct, frozen=True):
 Outcome = Accepted | Refused | Later | Unknown
 
 
+# A letter that has not had its turn by then goes back: whether it is still wanted has to be looked at once more.
+FRESH_S = 1.0
+NOT_YET = Later("not their turn yet", 0.0, tried=False)
+
+
 class Carrier(Protocol):
     """Who brings letters to people on a channel."""
 

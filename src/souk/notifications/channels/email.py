@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from souk.notifications.channels.channel import Later, Letter, Outcome, Refused
+from souk.notifications.channels.channel import FRESH_S, NOT_YET, Later, Letter, Outcome, Refused
 from souk.notifications.channels.dkim import Signer, read_key
 from souk.notifications.channels.relays import Relay
 from souk.notifications.channels.smtp import Closed, Place
@@ -17,8 +17,6 @@ from souk.notifications.settings import Settings
 
 # How soon letters are tried again that nobody was there to take.
 AGAIN_AFTER_S = 10.0
-# A letter that has not had its turn by then goes back: whether it is still wanted has to be looked at once more.
-FRESH_S = 1.0
 
 
 class Book(Protocol):
@@ -43,14 +41,14 @@ class Email:
 
     async def deliver(self, letters: Sequence[Letter]) -> Sequence[Outcome]:
         """What became of each. As many are under way as there are conversations."""
-        outcomes: list[Outcome] = [Later("not their turn yet", 0.0, tried=False)] * len(letters)
+        outcomes: list[Outcome] = [NOT_YET] * len(letters)
         waiting = deque(enumerate(letters))
         until = time.monotonic() + FRESH_S
 
         async def carry_some() -> None:
             while waiting and time.monotonic() < until:
                 place, letter = waiting.popleft()
-                outcomes[place] = await self._carry(letter)
+                outcomes[place] = await self._carry(letter, until)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._settings.smtp_connections, len(letters))):
@@ -64,18 +62,21 @@ class Email:
         for relay in self._relays:
             await relay.close()
 
-    async def _carry(self, letter: Letter) -> Outcome:
+    async def _carry(self, letter: Letter, until: float) -> Outcome:
         if not letter.to.isascii() or any(one in letter.to for one in "<> \r\n"):
             return Refused("no address", bad_address=True)
         try:
             raw = write_letter(letter, self._settings, self._signer)
         except ValueError as mistake:
             return Refused(str(mistake))
-        sender = write_envelope_sender(letter.id)
+        sender = write_envelope_sender(letter.id, letter.to)
         reason = ""
         for relay in self._choose():
             try:
                 async with relay.conversation() as conversation:
+                    # It may have waited for its turn there, too.
+                    if time.monotonic() >= until:
+                        return NOT_YET
                     return await conversation.carry(sender, letter.to, raw)
             except Closed as closed:
                 reason = str(closed)
@@ -98,5 +99,13 @@ def _other_places(settings: Settings) -> list[Place]:
 
 def _place(settings: Settings, host: str, port: int) -> Place:
     return Place(
-        host, port, settings.smtp_security, settings.smtp_username, settings.smtp_password, settings.smtp_verify, settings.smtp_timeout_s
+        host,
+        port,
+        settings.smtp_security,
+        settings.smtp_username,
+        settings.smtp_password,
+        settings.smtp_verify,
+        settings.smtp_timeout_s,
+        settings.smtp_answer_timeout_s,
+        settings.from_domain,
     )

@@ -1,6 +1,7 @@
 """The sandbox's post: texts to phones over HTTP, and the book in which it keeps what it has taken, letters too."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
@@ -8,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from souk.kit.lines import NO_ANSWER, Line, Patience, Silent, Unreachable
-from souk.notifications.channels.channel import Accepted, Later, Letter, Outcome, Refused, Unknown
+from souk.notifications.channels.channel import FRESH_S, NOT_YET, Accepted, Later, Letter, Outcome, Refused, Unknown
 from souk.notifications.settings import Settings
 
 IN_FLIGHT = 20
@@ -73,10 +74,17 @@ class Texts:
         self._headers = {"Authorization": f"Bearer {settings.sandbox_api_key}"}
         self._line = Line(settings.sandbox_url, Patience(3.0, settings.smtp_timeout_s, IN_FLIGHT))
         self._book = PostBook(settings)
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
 
     async def deliver(self, letters: Sequence[Letter]) -> Sequence[Outcome]:
+        until = time.monotonic() + FRESH_S
+
+        async def bring(letter: Letter) -> Outcome:
+            async with self._slots:
+                return NOT_YET if time.monotonic() >= until else await self._bring(letter)
+
         async with self._line.opened():
-            return await asyncio.gather(*map(self._bring, letters))
+            return await asyncio.gather(*map(bring, letters))
 
     async def find_accepted(self, ids: Sequence[UUID]) -> frozenset[UUID] | None:
         return await self._book.find_accepted(ids)

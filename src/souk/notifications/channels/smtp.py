@@ -13,7 +13,15 @@ from souk.notifications.settings import Security
 
 ENHANCED = re.compile(r"^[245]\.\d{1,3}\.\d{1,3}")
 LARGEST_REPLY_BYTES = 64 * 1024
+# RFC 3463: there is no such mailbox or domain, it has moved, takes no mail, or is closed. Not that they dislike us or our words.
+GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+# Of servers that give no such code, and say it in words.
 NO_SUCH_MAILBOX = (550, 551, 553)
+UNKNOWN_MAILBOX = re.compile(
+    r"(no such|unknown|invalid|non-?existent) (user|recipient|mailbox|address|account)"
+    r"|(user|recipient|mailbox|address|account)( address)?( is)? (unknown|not found|does not exist|doesn't exist|unavailable|disabled)",
+    re.IGNORECASE,
+)
 
 Phase = Literal["sender", "recipient", "content", "letter"]
 
@@ -31,6 +39,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     code: int
     enhanced: str = ""
+    unknown_mailbox: bool = False  # as far as their words say so
 
     def __str__(self) -> str:
         return f"{self.code} {self.enhanced}".strip()
@@ -46,15 +55,18 @@ class Place(msgspec.Struct, frozen=True):
     password: str
     verify: bool
     timeout_s: float
+    answer_timeout_s: float
+    hello: str = "localhost"
 
 
 class Conversation(asyncio.Protocol):
     """A connection to a relay that has greeted us. aiosmtplib opens it; it waits for each answer, and we need not (RFC 2920)."""
 
-    def __init__(self, client: SMTP, transport: asyncio.Transport, timeout_s: float) -> None:
+    def __init__(self, client: SMTP, transport: asyncio.Transport, place: Place) -> None:
         self._client = client  # closes the connection when it is forgotten
         self._transport = transport
-        self._timeout_s = timeout_s
+        self._timeout_s = place.timeout_s
+        self._answer_timeout_s = place.answer_timeout_s
         self._pipelining = client.supports_extension("pipelining")
         self._buffer = b""
         self._waiting: deque[asyncio.Future[Reply]] = deque()
@@ -87,12 +99,13 @@ class Conversation(asyncio.Protocol):
         except Closed as closed:
             return refused or Later(str(closed))
         try:
-            (reply,) = await self._ask(stuff(raw), 1)
+            # The relay may look at it for long: who does not wait for it sends it twice.
+            (reply,) = await self._ask(stuff(raw), 1, self._answer_timeout_s)
         except Closed as closed:
             return Later(str(closed)) if closed.said else Unknown(f"no answer to the letter: {closed}")
         return judge("letter", reply) or Accepted()
 
-    async def _ask(self, said: bytes, answers: int) -> list[Reply]:
+    async def _ask(self, said: bytes, answers: int, timeout_s: float | None = None) -> list[Reply]:
         """Say something and hear so many answers; raises Closed."""
         if not self.open:
             raise Closed("they have hung up")
@@ -102,7 +115,7 @@ class Conversation(asyncio.Protocol):
         self._transport.write(said)
         replies = []
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s or self._timeout_s):
                 for one in waiting:
                     replies.append(await one)
                     if replies[-1].code == 421:
@@ -172,34 +185,37 @@ async def open_conversation(place: Place) -> Conversation:
         password=place.password if place.username else None,
         validate_certs=place.verify,
         timeout=place.timeout_s,
-        local_hostname="localhost",
+        local_hostname=place.hello,
     )
     try:
-        await client.connect()
-        await client.ehlo()
+        async with asyncio.timeout(place.timeout_s):
+            await client.connect()
+            await client.ehlo()
     except (SMTPException, OSError, ValueError) as failure:
         client.close()
         raise Closed(f"cannot be reached: {type(failure).__name__}") from failure
     if client.transport is None:
         raise Closed("cannot be reached: they hung up")
     # The loop's transports are written in C and are no subclasses.
-    return Conversation(client, cast(asyncio.Transport, client.transport), place.timeout_s)
+    return Conversation(client, cast(asyncio.Transport, client.transport), place)
 
 
 def read_reply(line: bytes) -> Reply:
-    found = ENHANCED.match(line[4:].decode(errors="replace"))
-    return Reply(int(line[:3]), found[0] if found else "")
+    words = line[4:].decode(errors="replace")
+    found = ENHANCED.match(words)
+    return Reply(int(line[:3]), found[0] if found else "", UNKNOWN_MAILBOX.search(words) is not None)
 
 
 def judge(phase: Phase, reply: Reply) -> Outcome | None:
     """What a reply means for the letter; None if it goes on."""
     if reply.code == (354 if phase == "content" else 250) or (phase == "recipient" and reply.code == 251):
         return None
-    # What they have against the sender they have against the shop, whose owner can do something about it.
-    if reply.code < 500 or phase == "sender":
+    # What they have against the sender, or against carrying for us, they have against the shop, whose owner can do something about it.
+    policy = phase == "recipient" and reply.enhanced.startswith("5.7.")
+    if reply.code < 500 or phase == "sender" or policy:
         return Later(str(reply))
-    gone = reply.code in NO_SUCH_MAILBOX and reply.enhanced.startswith("5.1.")
-    return Refused(str(reply), bad_address=gone or (phase == "recipient" and reply.code in NO_SUCH_MAILBOX and not reply.enhanced))
+    said = phase == "recipient" and reply.code in NO_SUCH_MAILBOX and not reply.enhanced and reply.unknown_mailbox
+    return Refused(str(reply), bad_address=reply.enhanced in GONE or said)
 
 
 def stuff(raw: bytes) -> bytes:

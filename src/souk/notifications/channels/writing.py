@@ -3,7 +3,7 @@
 import binascii
 import re
 from email.header import Header
-from email.utils import formatdate
+from email.utils import formataddr, formatdate, parseaddr
 
 from souk.notifications.channels.channel import Letter
 from souk.notifications.channels.dkim import Header as Line
@@ -22,7 +22,7 @@ ONE, TWO = b" text/plain; charset=utf-8", f' multipart/alternative; boundary="{B
 def write_letter(letter: Letter, settings: Settings, signer: Signer | None) -> bytes:
     """The letter's bytes. Raises ValueError for an address or a subject in which there is a line end."""
     headers: list[Line] = [
-        write_header("From", settings.from_address),
+        write_header("From", write_sender(settings.from_address)),
         write_header("To", letter.to),
         write_header("Subject", letter.subject),
         write_header("Date", formatdate(usegmt=True)),
@@ -42,6 +42,13 @@ def write_letter(letter: Letter, settings: Settings, signer: Signer | None) -> b
     if signer is not None:
         headers.insert(0, with_space(signer.sign(headers, body)))
     return b"".join([name.encode() + b":" + value + b"\r\n" for name, value in headers]) + b"\r\n" + body
+
+
+def write_sender(address: str) -> str:
+    """The shop's name and address: of these the name alone may be encoded. Raises ValueError for an address that is no ASCII."""
+    if CONTROLS.search(address):
+        raise ValueError("From has a control character in it")
+    return formataddr(parseaddr(address))
 
 
 def write_header(name: str, value: str) -> Line:
