@@ -132,7 +132,9 @@ def _so_many(orders: int, buyers: Callable[[], load.Visitor | None], half: async
 async def _wipe_at(half: asyncio.Event, broker: Broker) -> None:
     await half.wait()
     await asyncio.to_thread(broker.wipe)
-    await asyncio.to_thread(broker.start)
+    await asyncio.to_thread(broker.begin)
+    while not await asyncio.to_thread(broker.answers):  # noqa: ASYNC110  nobody tells us
+        await asyncio.sleep(0.2)
 
 
 async def until_applied(books: Books) -> float | None:
