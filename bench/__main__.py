@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import brokers, caching, campaign, flash_sale, growth, overload, purchases, reads
+from bench import brokers, caching, campaign, events, flash_sale, growth, overload, purchases, reads
 from bench.summary import summarise
 
 Command = Callable[..., Any]
@@ -74,6 +74,18 @@ def measure_flash_sale(home: Path, port: int, runs: int, **size: float) -> None:
 def measure_brokers(home: Path, events: int, seconds: float) -> None:
     """Events a second from an outbox to a consumer in another process: over HTTP, RabbitMQ and Kafka."""
     click.echo(msgspec.json.format(msgspec.json.encode(brokers.measure(home, events, seconds)), indent=2))
+
+
+@main.command("events")
+@click.option("--orders", default=10_000, show_default=True)
+@click.option("--broker", type=click.Choice(["kafka", "rabbitmq"]), required=True, help="Gotten by `make engines`.")
+@click.option("--wipe", is_flag=True, help="Kill the broker half way, remove all it has, and start it again.")
+@connections(64)
+@home
+@port
+def measure_events(home: Path, port: int, **size: float) -> None:
+    """Orders through a shop in parts and a broker: who hears of them, how soon, and whether each event was applied once."""
+    show([events.measure(home, msgspec.convert(size, events.Size), port)])
 
 
 @main.command("reads")
