@@ -14,7 +14,7 @@ from souk.kit.cache import cache
 from souk.kit.callers import SYSTEM, Caller, caller, set_caller
 from souk.kit.calls import EXPOSED, ExposedFunction
 from souk.kit.db import NOT_NOW, Database, Transaction
-from souk.kit.errors import Unavailable
+from souk.kit.errors import Failed, Unavailable
 from souk.kit.events import Consumer, Delivered
 from souk.kit.feeds import Feed
 from souk.kit.outbox import START, Fact, Position, find_horizon, read_recent
@@ -123,9 +123,9 @@ class Delivery:
         """Apply all at once; if that fails one by one, so that one bad event does not hold up its neighbours for ever."""
         try:
             await self._apply_in_time(facts)
-        except (LostPosition, Unavailable, *NOT_NOW):
-            raise
-        except Exception:
+        except Exception as failure:
+            if is_passing(failure):
+                raise
             log.exception("consumer_failed", extra={"consumer": self.consumer.path, "events": len(facts)})
             for fact in facts:
                 await self._deliver_one(fact)
@@ -134,9 +134,9 @@ class Delivery:
         for attempt in range(1, TRIES + 1):
             try:
                 await self._apply_in_time((fact,))
-            except (LostPosition, Unavailable, *NOT_NOW):
-                raise
             except Exception as failure:
+                if is_passing(failure):
+                    raise
                 if attempt == TRIES:
                     await self._park(fact, f"{type(failure).__name__}: {failure}")
                     return
@@ -216,6 +216,11 @@ class Delivery:
             await tx.run(BEGIN_POSITION.format(schema=schema), *names)
             place = await tx.one(_Place, FIND_POSITION.format(schema=schema), *names)
         return (place.xid, place.id)
+
+
+def is_passing(failure: Exception) -> bool:
+    """Whether no event is to blame: all of it is tried again until it succeeds."""
+    return isinstance(failure, (LostPosition, Unavailable, *NOT_NOW)) and not isinstance(failure, Failed)
 
 
 async def deliver_forever(delivery: Delivery) -> None:
