@@ -95,7 +95,12 @@ async def let_go_quietly(turn: Turn) -> None:
 
 async def deliver(post: Post, message: Message) -> Done:
     """One attempt, and what follows from it."""
-    outcome = await attempt(post, message)
+    try:
+        outcome = await attempt(post, message)
+    except Exception:
+        # Whatever it was: what is not written down is never tried less often, and never given up.
+        log.exception("webhook_attempt_failed", extra={"webhook_id": str(message.webhook_id), "event_id": str(message.event_id)})
+        outcome = Outcome(None, "broken_off", 0)
     policy = settings.now
     ATTEMPTS.labels("delivered" if outcome.is_delivered else outcome.error or f"{(outcome.status or 0) // 100}xx").inc()
     verdict = judge(outcome, message.tries, message.failing_since, datetime.now(UTC), policy)
