@@ -20,7 +20,7 @@ from souk.kit.callers import SYSTEM, Caller
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.errors import Failed, Unavailable
-from souk.kit.events import Consumer, Delivered, publish
+from souk.kit.events import CONSUMERS, Consumer, Delivered, publish
 from souk.kit.feeds import Feed
 from souk.kit.ids import new_id
 from souk.kit.wire import HttpPeer, check_service_token, make_service_token
@@ -193,7 +193,6 @@ async def test_an_event_with_which_a_call_fails_over_there_is_parked_and_others_
                 await HttpPeer("kit", neighbour, SECRET, session).ask(function, function.argument_type(), Caller(SYSTEM))
 
     consumer = Consumer(tell_neighbour, "call", (Noted,))
-    consumer.context, consumer.path = "kit", "kit.tell_neighbour"
     bad, good = new_id(), new_id()
     async with notebook.db.transaction() as tx:
         await publish(tx, Noted(bad, 666), Noted(good, 1))
@@ -209,5 +208,7 @@ async def test_an_event_with_which_a_call_fails_over_there_is_parked_and_others_
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        del CONSUMERS[consumer.path]
     assert await notebook.db.value("SELECT array_agg(reason) FROM kit.dead_letter") == ["Failed: kit/break_down failed"]
     assert await notebook.db.value("SELECT array_agg(aggregate_id) FROM kit.dead_letter") == [bad]

@@ -38,6 +38,8 @@ WAIT_S = 2.0
 SAVE_EVERY_S = 2.0
 # How far a memory looks back when it begins, so that it may take what others have loaded before.
 RECENT = 10_000
+# A memory whose feed has seen nothing for so long is void; one that is interrupted and goes on has missed nothing.
+BLIND_S = 1.0
 
 
 # What takes longer than this hangs, unless the database does: then that is silent, and no event is to blame.
@@ -105,19 +107,19 @@ class Delivery:
         self.read = self.saved = await self._find_position()
         self._save_at = asyncio.get_running_loop().time() + SAVE_EVERY_S
         self._waiting = self._waiting or ()
-        try:
-            while True:
-                facts = await self.feed.after(self.read, WAIT_S)
-                self._waiting = tuple(fact for fact in facts if fact.type in self.consumer.decoders)
-                if self._waiting:
-                    await self._deliver(self._waiting)
-                self._waiting = ()
-                if facts:
-                    self.read = facts[-1].position
-                await self._save_now_and_then()
-        except asyncio.CancelledError:
-            self._waiting = None
-            raise
+        while True:
+            facts = await self.feed.after(self.read, WAIT_S)
+            self._waiting = tuple(fact for fact in facts if fact.type in self.consumer.decoders)
+            if self._waiting:
+                await self._deliver(self._waiting)
+            self._waiting = ()
+            if facts:
+                self.read = facts[-1].position
+            await self._save_now_and_then()
+
+    def end(self) -> None:
+        """What waits is another process's to deliver."""
+        self._waiting = None
 
     async def _deliver(self, facts: tuple[Fact, ...]) -> None:
         """Apply all at once; if that fails one by one, so that one bad event does not hold up its neighbours for ever."""
@@ -226,17 +228,20 @@ def is_passing(failure: Exception) -> bool:
 async def deliver_forever(delivery: Delivery) -> None:
     """Run a delivery under its lock and begin again after trouble, a little later each time."""
     pause_s = 0.05
-    while True:
-        began = asyncio.get_running_loop().time()
-        try:
-            await delivery.run()
-        except (LostPosition, Unavailable, *NOT_NOW) as trouble:
-            log.warning("delivery_interrupted", extra={"consumer": delivery.consumer.path, "reason": str(trouble)})
-        except Exception:
-            log.exception("delivery_failed", extra={"consumer": delivery.consumer.path})
-        lasted_s = asyncio.get_running_loop().time() - began
-        pause_s = 0.05 if lasted_s > 5 else min(pause_s * 2, 2.0)
-        await asyncio.sleep(pause_s)
+    try:
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                await delivery.run()
+            except (LostPosition, Unavailable, *NOT_NOW) as trouble:
+                log.warning("delivery_interrupted", extra={"consumer": delivery.consumer.path, "reason": str(trouble)})
+            except Exception:
+                log.exception("delivery_failed", extra={"consumer": delivery.consumer.path})
+            lasted_s = asyncio.get_running_loop().time() - began
+            pause_s = 0.05 if lasted_s > 5 else min(pause_s * 2, 2.0)
+            await asyncio.sleep(pause_s)
+    finally:
+        delivery.end()
 
 
 async def tell_memory(consumer: Consumer, source: str, feed: Feed) -> None:
@@ -256,6 +261,8 @@ async def tell_memory(consumer: Consumer, source: str, feed: Feed) -> None:
                 shared.reach(position)
             while True:
                 facts = await feed.after(position, WAIT_S)
+                if feed.blind_s() > BLIND_S:
+                    raise Unavailable(f"{source} cannot be heard of")
                 position = facts[-1].position if facts else position
                 if shared:
                     tell_one_by_one(consumer, facts)
