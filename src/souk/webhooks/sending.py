@@ -42,6 +42,8 @@ async def run_lane(post: Post, *, steady: bool, places: int) -> None:
     busy: set[asyncio.Task[None]] = set()
     try:
         while True:
+            # Before we look: what comes while we do is not slept through.
+            heard = news.rings
             free = places - len(busy)
             taken = await take_quietly(steady=steady, most=free) if free else ()
             for turn in taken:
@@ -51,7 +53,7 @@ async def run_lane(post: Post, *, steady: bool, places: int) -> None:
             if busy and not free:
                 await asyncio.wait(busy, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
             elif len(taken) < free:
-                await news.wait(LOOK_EVERY_S)
+                await news.wait(LOOK_EVERY_S, heard)
     finally:
         for task in busy:
             task.cancel()
