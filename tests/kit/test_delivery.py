@@ -17,10 +17,11 @@ from tests.waiting import until
 
 from souk.kit import deadletters
 from souk.kit.callers import SYSTEM, Caller, asking
+from souk.kit.db import Transaction
 from souk.kit.deadletters import DeadLetter
 from souk.kit.delivery import Delivery, deliver_forever
 from souk.kit.errors import Forbidden, NotFound, Unauthenticated, Unavailable
-from souk.kit.events import CONSUMERS, Consumer, publish, subscribes
+from souk.kit.events import CONSUMERS, Consumer, Delivered, publish, subscribes
 from souk.kit.feeds import Feed
 from souk.kit.ids import new_id
 from souk.kit.migrations import continue_after_restore
@@ -242,6 +243,29 @@ async def test_an_event_on_which_its_consumer_hangs_is_parked_and_others_go_on(h
         (letter,) = await until_parked(1)
         await until_heard(2, "dawdle_over_notes")
     assert (letter.aggregate_id, letter.reason) == (bad, "Hung: kit.dawdle_over_notes was not done with it in 0.3 s")
+
+
+async def test_an_event_whose_statement_takes_too_long_is_parked_and_others_go_on(here: str) -> None:
+    async def sleep_over_poison(tx: Transaction, news: tuple[Delivered[Noted], ...]) -> None:
+        await tx.run("SET LOCAL statement_timeout = '200ms'")
+        numbers = [one.event.number for one in news]
+        await tx.run("SELECT pg_sleep(5) WHERE 777 = ANY($1::int[])", numbers)
+        await tx.run(notebook.HEAR, "sleep_over_poison", 0, [one.event_id for one in news], [one.event.note_id for one in news], numbers)
+
+    consumer = Consumer(sleep_over_poison, "table", (Noted,))
+    consumer.context, consumer.path = "kit", "kit.sleep_over_poison"
+    CONSUMERS["kit.sleep_over_poison"] = consumer
+    bad, good = new_id(), new_id()
+    try:
+        async with notebook.db.transaction() as tx:
+            await publish(tx, Noted(good, 1), Noted(bad, 777), Noted(good, 2))
+        async with delivering("sleep_over_poison"):
+            (letter,) = await until_parked(1)
+            await until_heard(2, "sleep_over_poison")
+    finally:
+        del CONSUMERS["kit.sleep_over_poison"]
+    assert (letter.aggregate_id, letter.reason.partition(":")[0]) == (bad, "Hung")
+    assert await numbers_heard("sleep_over_poison") == [1, 2]
 
 
 async def test_how_far_a_consumer_is_behind(here: str) -> None:

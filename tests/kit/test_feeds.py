@@ -1,17 +1,23 @@
 """A feed believes its ear as long as nothing is missing; what is missing it reads in the outbox, however the ear came to lose it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
+from tests.kit.notebook import Noted
 from tests.kit.test_outbox import publish_notes, read_all
+from tests.waiting import until
 
 from souk.kit import feeds
 from souk.kit.brokers.ears import Ear
 from souk.kit.brokers.messages import Message, write_messages
+from souk.kit.delivery import tell_memory
+from souk.kit.errors import Unavailable
+from souk.kit.events import CONSUMERS, MEMORIES, Consumer
 from souk.kit.feeds import Feed
+from souk.kit.memory import Memory
 from souk.kit.outbox import START, Fact, Position, read_outbox
 
 SECRET = "a-secret-that-both-processes-were-given"
@@ -137,3 +143,68 @@ async def test_who_reads_slowly_while_the_feed_begins_after_the_news_does_not_lo
         found = list(await feed.after(START, 5.0))
     assert found[0].event_id == missed.event_id
     task.cancel()
+
+
+async def test_a_memory_is_void_while_nothing_can_be_heard_and_begins_again(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = asyncio.Event()
+
+    async def read_or_not(source: str, after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
+        if away.is_set():
+            raise Unavailable("away")
+        return await read_outbox(source, after, limit, min(wait_s, 0.1))
+
+    def forget_nothing(news: object) -> None:
+        pass
+
+    async def load(keys: Sequence[int]) -> dict[int, int]:
+        return {key: key for key in keys}
+
+    async def is_kept() -> bool:
+        return await memory.get(1) == memory.peek(1) == 1
+
+    async def is_void() -> bool:
+        return memory.peek(1) is None
+
+    monkeypatch.setattr(feeds, "read_outbox", read_or_not)
+    monkeypatch.setattr("souk.kit.delivery.WAIT_S", 0.1)
+    memory: Memory[int, int] = Memory(load, 10)
+    consumer = Consumer(forget_nothing, "memory", (Noted,), memory)
+    feed = Feed("kit")
+    tasks = [asyncio.create_task(work) for work in (feed.follow_forever(), tell_memory(consumer, "kit", feed))]
+    try:
+        await until(is_kept)
+        away.set()
+        await until(is_void)
+        away.clear()
+        await until(is_kept)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        del CONSUMERS[consumer.path]
+        MEMORIES.remove(consumer)
+
+
+async def test_a_source_that_is_heard_of_is_not_lost_sight_of(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process cannot be asked, and the broker still brings what it said."""
+
+    async def read_nothing(source: str, after: Position, limit: int, wait_s: float) -> tuple[Fact, ...]:
+        if after != START:
+            raise Unavailable("away")
+        return ()
+
+    await publish_notes(1, 2)
+    first, second = await read_all()
+    monkeypatch.setattr(feeds, "read_outbox", read_nothing)
+    monkeypatch.setattr(feeds, "WAIT_S", 0.1)
+    async with following() as (feed, ear):
+        await feed.after(START, 0.01)
+        tell(ear, [first])
+
+        async def is_blind() -> bool:
+            return feed.blind_s() > 0
+
+        await until(is_blind)
+        tell(ear, [second], first.position)
+        assert [fact.event_id for fact in await feed.after(first.position, 5.0)] == [second.event_id]
+        assert feed.blind_s() == 0

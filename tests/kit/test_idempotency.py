@@ -212,3 +212,13 @@ async def test_what_failed_leaves_no_hint(here: str, valkey: CacheServer) -> Non
     with with_key(), pytest.raises(asyncpg.CheckViolationError):
         await notebook.write_note(Note(new_id(), -1))
     assert valkey.keys("souk:answered:*") == []
+
+
+async def test_more_old_keys_than_go_at_once_go_one_after_the_other(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.kit.idempotency.FORGOTTEN_AT_ONCE", 10)
+    async with notebook.db.transaction() as tx:
+        await tx.run("""
+            INSERT INTO kit.idempotency_key (subject, key, function, fingerprint, created_at)
+            SELECT 'user', 'key ' || n, 'kit/forget', '', now() - interval '1 year' FROM generate_series(1, 25) AS n
+        """)
+    assert await forget_old_keys(notebook.db) == 25

@@ -135,6 +135,16 @@ async def test_after_four_hours_down_a_job_runs_once(here: str, each_minute: dic
     assert await queued() == ["13:00"]
 
 
+@pytest.mark.parametrize("hours", [20, 1500 / 60 + 2 / 60])
+async def test_after_a_day_down_what_is_due_each_minute_runs_once(here: str, each_minute: dict[str, Schedule], hours: float) -> None:
+    await begin(each_minute)
+    back = START + timedelta(hours=hours, seconds=1)
+    for _ in range(5):
+        await fire_due(db, each_minute, UTC, back)
+    assert len(await queued()) == 1
+    assert await db.value("SELECT last_tick FROM jobs.schedule") == back - timedelta(seconds=1)
+
+
 async def test_a_schedule_that_is_new_or_has_new_times_begins_now_and_one_of_before_goes_on(
     here: str, each_minute: dict[str, Schedule]
 ) -> None:

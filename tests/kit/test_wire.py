@@ -12,12 +12,16 @@ import msgspec
 import pytest
 from tests.kit import notebook
 from tests.kit.conftest import SECRET, Process
-from tests.kit.notebook import Note
+from tests.kit.notebook import Note, Noted
 from tests.ports import find_free_port
 from tests.waiting import until
 
-from souk.kit.calls import topology
-from souk.kit.errors import Unavailable
+from souk.kit.callers import SYSTEM, Caller
+from souk.kit.calls import EXPOSED, topology
+from souk.kit.delivery import Delivery, deliver_forever
+from souk.kit.errors import Failed, Unavailable
+from souk.kit.events import CONSUMERS, Consumer, Delivered, publish
+from souk.kit.feeds import Feed
 from souk.kit.ids import new_id
 from souk.kit.wire import HttpPeer, check_service_token, make_service_token
 
@@ -181,3 +185,40 @@ async def test_all_who_ask_at_one_moment_travel_in_one_request(there: HttpPeer, 
     answers = await asyncio.gather(*(notebook.count_note(Note(new_id(), 20 + number)) for number in range(100)))
     assert posts == ["kit/count_note"]
     assert {answer.together for answer in answers} == {100}
+
+
+async def test_a_bug_over_there_is_known_for_one_and_silence_over_there_is_not(there: HttpPeer) -> None:
+    with pytest.raises(Failed, match="kit/break_down failed"):
+        await notebook.break_down()
+    with pytest.raises(Unavailable) as silence:
+        await notebook.be_silent()
+    assert not isinstance(silence.value, Failed)
+
+
+async def test_an_event_with_which_a_call_fails_over_there_is_parked_and_others_go_on(here: str, neighbour: str) -> None:
+    async def tell_neighbour(news: tuple[Delivered[Noted], ...]) -> None:
+        for one in news:
+            async with aiohttp.ClientSession() as session:
+                function = EXPOSED["kit/break_down" if one.event.number == 666 else "kit/forget"]
+                await HttpPeer("kit", neighbour, SECRET, session).ask(function, function.argument_type(), Caller(SYSTEM))
+
+    consumer = Consumer(tell_neighbour, "call", (Noted,))
+    bad, good = new_id(), new_id()
+    async with notebook.db.transaction() as tx:
+        await publish(tx, Noted(bad, 666), Noted(good, 1))
+    feed = Feed("kit")
+    delivery = Delivery(consumer, "kit", notebook.db, feed)
+    tasks = [asyncio.create_task(work) for work in (feed.follow_forever(), deliver_forever(delivery))]
+
+    async def is_done() -> bool:
+        return delivery.saved[1] == await notebook.db.value("SELECT max(id) FROM kit.outbox")
+
+    try:
+        await until(is_done)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        del CONSUMERS[consumer.path]
+    assert await notebook.db.value("SELECT array_agg(reason) FROM kit.dead_letter") == ["Failed: kit/break_down failed"]
+    assert await notebook.db.value("SELECT array_agg(aggregate_id) FROM kit.dead_letter") == [bad]

@@ -191,7 +191,11 @@ async def test_the_certificate_is_of_the_name_although_the_address_is_pinned(
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("", 0), ("120", 120), ("-5", 0), ("1e9", 0), ("9" * 400, 0), ("soon", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("²", 0)],
+    [
+        ("", 0), ("120", 120), ("-5", 0), ("1e9", 0), ("9" * 400, 0), ("soon", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("²", 0),
+        ("Wed, 21 Oct 2035 07:28:00 +9999999999999", 0), ("Wed, 21 Oct 2035 07:28:00 +9999", 0),
+        ("Wed, 21 Oct 99999 07:28:00 GMT", 0),
+    ],
 )
 def test_how_long_they_want_to_be_left_alone(text: str, seconds: int) -> None:
     assert read_retry_after(text) == seconds

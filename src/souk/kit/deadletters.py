@@ -28,11 +28,11 @@ LIST = """
     FROM {schema}.dead_letter ORDER BY created_at, event_id LIMIT $1
 """
 FIND_PARKED = "SELECT consumer, source, aggregate_id FROM {schema}.dead_letter WHERE event_id = $1 ORDER BY consumer"
-# Whoever delivers moves this row before it looks for what blocks an event: while it is locked nothing more is parked.
-LOCK_POSITION = "SELECT FROM {schema}.consumer_position WHERE consumer = $1 AND source = $2 FOR UPDATE"
+# Whoever delivers moves a row of these before it looks for what blocks an event: while all are locked nothing more is parked.
+LOCK_POSITIONS = "SELECT FROM {schema}.consumer_position WHERE consumer = $1 ORDER BY source FOR UPDATE"
 LIST_AGGREGATE = """
     SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, occurred_at
-    FROM {schema}.dead_letter WHERE consumer = $1 AND aggregate_id = $2 ORDER BY xid, id
+    FROM {schema}.dead_letter WHERE consumer = $1 AND aggregate_id = $2 ORDER BY occurred_at, source, xid, id
 """
 REMOVE = "DELETE FROM {schema}.dead_letter WHERE consumer = $1 AND event_id = ANY($2)"
 
@@ -118,7 +118,7 @@ async def _redrive(database: Database, parked: _Parked) -> int:
 
 async def _lock_aggregate(tx: Transaction, parked: _Parked) -> tuple[Fact, ...]:
     schema = tx.database.context
-    await tx.run(LOCK_POSITION.format(schema=schema), parked.consumer, parked.source)
+    await tx.run(LOCK_POSITIONS.format(schema=schema), parked.consumer)
     return await tx.all(Fact, LIST_AGGREGATE.format(schema=schema), parked.consumer, parked.aggregate_id)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from souk.kit import deadletters
@@ -13,7 +14,7 @@ from souk.kit.cache import cache
 from souk.kit.callers import SYSTEM, Caller, caller, set_caller
 from souk.kit.calls import EXPOSED, ExposedFunction
 from souk.kit.db import NOT_NOW, Database, Transaction
-from souk.kit.errors import Unavailable
+from souk.kit.errors import Failed, Unavailable
 from souk.kit.events import Consumer, Delivered
 from souk.kit.feeds import Feed
 from souk.kit.outbox import START, Fact, Position, find_horizon, read_recent
@@ -37,11 +38,15 @@ WAIT_S = 2.0
 SAVE_EVERY_S = 2.0
 # How far a memory looks back when it begins, so that it may take what others have loaded before.
 RECENT = 10_000
+# A memory whose feed has seen nothing for so long is void; one that is interrupted and goes on has missed nothing.
+BLIND_S = 1.0
 
 
 # What takes longer than this hangs, unless the database does: then that is silent, and no event is to blame.
 APPLY_WITHIN_S = 30.0
 ANSWER_WITHIN_S = 5.0
+# The database ends what takes too long in it earlier than that. Not what waits for a lock: that is somebody else's doing, and passes.
+CUT_OFF = (asyncpg.QueryCanceledError, asyncpg.IdleInTransactionSessionTimeoutError)
 
 
 class Hung(Exception):
@@ -102,27 +107,27 @@ class Delivery:
         self.read = self.saved = await self._find_position()
         self._save_at = asyncio.get_running_loop().time() + SAVE_EVERY_S
         self._waiting = self._waiting or ()
-        try:
-            while True:
-                facts = await self.feed.after(self.read, WAIT_S)
-                self._waiting = tuple(fact for fact in facts if fact.type in self.consumer.decoders)
-                if self._waiting:
-                    await self._deliver(self._waiting)
-                self._waiting = ()
-                if facts:
-                    self.read = facts[-1].position
-                await self._save_now_and_then()
-        except asyncio.CancelledError:
-            self._waiting = None
-            raise
+        while True:
+            facts = await self.feed.after(self.read, WAIT_S)
+            self._waiting = tuple(fact for fact in facts if fact.type in self.consumer.decoders)
+            if self._waiting:
+                await self._deliver(self._waiting)
+            self._waiting = ()
+            if facts:
+                self.read = facts[-1].position
+            await self._save_now_and_then()
+
+    def end(self) -> None:
+        """What waits is another process's to deliver."""
+        self._waiting = None
 
     async def _deliver(self, facts: tuple[Fact, ...]) -> None:
         """Apply all at once; if that fails one by one, so that one bad event does not hold up its neighbours for ever."""
         try:
             await self._apply_in_time(facts)
-        except (LostPosition, Unavailable, *NOT_NOW):
-            raise
-        except Exception:
+        except Exception as failure:
+            if is_passing(failure):
+                raise
             log.exception("consumer_failed", extra={"consumer": self.consumer.path, "events": len(facts)})
             for fact in facts:
                 await self._deliver_one(fact)
@@ -131,9 +136,9 @@ class Delivery:
         for attempt in range(1, TRIES + 1):
             try:
                 await self._apply_in_time((fact,))
-            except (LostPosition, Unavailable, *NOT_NOW):
-                raise
             except Exception as failure:
+                if is_passing(failure):
+                    raise
                 if attempt == TRIES:
                     await self._park(fact, f"{type(failure).__name__}: {failure}")
                     return
@@ -147,11 +152,12 @@ class Delivery:
             async with limit:
                 await self._apply(facts)
         except Exception as failure:
-            if not limit.expired():
+            if not limit.expired() and not isinstance(failure.__cause__ or failure, CUT_OFF):
                 raise
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 await self.database.value("SELECT true")
-            raise Hung(f"{self.consumer.path} was not done with it in {APPLY_WITHIN_S} s") from failure
+            within = f"{APPLY_WITHIN_S} s" if limit.expired() else "the time that the database gives it"
+            raise Hung(f"{self.consumer.path} was not done with it in {within}") from failure
 
     async def _apply(self, facts: tuple[Fact, ...]) -> None:
         if self.consumer.kind == "call":
@@ -214,20 +220,28 @@ class Delivery:
         return (place.xid, place.id)
 
 
+def is_passing(failure: Exception) -> bool:
+    """Whether no event is to blame: all of it is tried again until it succeeds."""
+    return isinstance(failure, (LostPosition, Unavailable, *NOT_NOW)) and not isinstance(failure, Failed)
+
+
 async def deliver_forever(delivery: Delivery) -> None:
     """Run a delivery under its lock and begin again after trouble, a little later each time."""
     pause_s = 0.05
-    while True:
-        began = asyncio.get_running_loop().time()
-        try:
-            await delivery.run()
-        except (LostPosition, Unavailable, *NOT_NOW) as trouble:
-            log.warning("delivery_interrupted", extra={"consumer": delivery.consumer.path, "reason": str(trouble)})
-        except Exception:
-            log.exception("delivery_failed", extra={"consumer": delivery.consumer.path})
-        lasted_s = asyncio.get_running_loop().time() - began
-        pause_s = 0.05 if lasted_s > 5 else min(pause_s * 2, 2.0)
-        await asyncio.sleep(pause_s)
+    try:
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                await delivery.run()
+            except (LostPosition, Unavailable, *NOT_NOW) as trouble:
+                log.warning("delivery_interrupted", extra={"consumer": delivery.consumer.path, "reason": str(trouble)})
+            except Exception:
+                log.exception("delivery_failed", extra={"consumer": delivery.consumer.path})
+            lasted_s = asyncio.get_running_loop().time() - began
+            pause_s = 0.05 if lasted_s > 5 else min(pause_s * 2, 2.0)
+            await asyncio.sleep(pause_s)
+    finally:
+        delivery.end()
 
 
 async def tell_memory(consumer: Consumer, source: str, feed: Feed) -> None:
@@ -247,6 +261,8 @@ async def tell_memory(consumer: Consumer, source: str, feed: Feed) -> None:
                 shared.reach(position)
             while True:
                 facts = await feed.after(position, WAIT_S)
+                if feed.blind_s() > BLIND_S:
+                    raise Unavailable(f"{source} cannot be heard of")
                 position = facts[-1].position if facts else position
                 if shared:
                     tell_one_by_one(consumer, facts)

@@ -95,6 +95,10 @@ class Unavailable(Exception):
     retry_after_s = 1
 
 
+class Failed(Unavailable):
+    """What was asked in another process has failed there, by a bug: it answers, and it may answer so for ever."""
+
+
 def refusal_to_wire(refusal: DomainError) -> dict[str, Any]:
     """The code and the fields of a refusal, in types that msgpack and JSON know, and what is told where its class is not known."""
     return {"code": refusal.code, "fields": msgspec.to_builtins(refusal.values()), "status": refusal.status, "message": str(refusal)}

@@ -102,9 +102,12 @@ class Feed:
         """What comes next: as it was heard, if nothing is missing there; else what the outbox has."""
         ear = self._ear if self._ear is not None and self._ear.trusted and not self._behind else None
         if ear is not None and (heard := await ear.take_after(self._end, WAIT_S)):
+            self._blind_since = None
             FACTS_READ.labels(self.source, "broker").inc(len(heard))
             return heard
-        facts = await read_outbox(self.source, self._end, self.BATCH, 0 if ear or self._behind else WAIT_S)
+        # After trouble it is seen at once whether that is over.
+        at_once = ear is not None or self._behind or self._blind_since is not None
+        facts = await read_outbox(self.source, self._end, self.BATCH, 0 if at_once else WAIT_S)
         self._blind_since = None
         self._behind = len(facts) == self.BATCH
         FACTS_READ.labels(self.source, "outbox").inc(len(facts))

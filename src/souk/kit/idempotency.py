@@ -26,7 +26,13 @@ CLAIM = """
 """
 FIND = "SELECT function, fingerprint, answer FROM {schema}.idempotency_key WHERE subject = $1 AND key = $2"
 KEEP = "UPDATE {schema}.idempotency_key SET answer = $3 WHERE subject = $1 AND key = $2"
-FORGET = "DELETE FROM {schema}.idempotency_key WHERE created_at < now() - make_interval(hours => $1)"
+# So many at once: all that has gathered may be more than a statement has time for.
+FORGET = """
+    DELETE FROM {schema}.idempotency_key WHERE (subject, key) IN (
+        SELECT subject, key FROM {schema}.idempotency_key WHERE created_at < now() - make_interval(hours => $1) LIMIT $2
+    )
+"""
+FORGOTTEN_AT_ONCE = 10_000
 
 
 class IdempotencyKeyReused(Invalid, code="idempotency_key_reused"):
@@ -116,5 +122,10 @@ def _repeat(kept: _Kept, function: str, fingerprint: bytes) -> object:
 
 async def forget_old_keys(database: Database) -> int:
     """Drop keys that are older than we promise to remember; how many."""
-    async with database.transaction() as tx:
-        return await tx.run(FORGET.format(schema=database.context), KEPT_FOR_HOURS)
+    forget, forgotten = FORGET.format(schema=database.context), 0
+    while True:
+        async with database.transaction() as tx:
+            count = await tx.run(forget, KEPT_FOR_HOURS, FORGOTTEN_AT_ONCE)
+        forgotten += count
+        if count < FORGOTTEN_AT_ONCE:
+            return forgotten

@@ -121,12 +121,12 @@ def find_next_tick(expression: str, zone: tzinfo, after: datetime) -> datetime:
     return find_ticks(expression, zone, after, wall.replace(tzinfo=zone).astimezone(UTC) + timedelta(days=1), most=1)[0]
 
 
-def choose_ticks(due: Sequence[datetime], missed: Missed, now: datetime) -> tuple[datetime, ...]:
-    """Those of the ticks that are due for which a job is to run."""
+def choose_ticks(due: Sequence[datetime], missed: Missed, now: datetime, *, is_all: bool = True) -> tuple[datetime, ...]:
+    """Those of the ticks that are due for which a job is to run; without `is_all` there are more after them."""
     seen = tuple(tick for tick in due if tick >= now - SEEN_WITHIN)
     if missed == "all":
         return tuple(due)
-    return seen if seen or missed == "skip" else tuple(due[-1:])
+    return seen if seen or missed == "skip" or not is_all else tuple(due[-1:])
 
 
 def _shift(zone: tzinfo, after: datetime, until: datetime) -> timedelta:
@@ -153,12 +153,13 @@ async def fire_due(database: Database, schedules: Mapping[str, Schedule], zone: 
         for place in places:
             one = schedules[place.name]
             due = find_ticks(one.expression, zone, place.last_tick, place.now)
-            for tick in choose_ticks(due, one.missed, place.now):
+            following = find_next_tick(one.expression, zone, due[-1] if due else place.last_tick)
+            for tick in choose_ticks(due, one.missed, place.now, is_all=following > place.now):
                 await put(tx, one.job, Tick(tick) if one.job.payload else None, key=tick.isoformat())
                 SCHEDULE_TICK.labels(one.name).set(tick.timestamp())
             if due:
                 await tx.run(MOVE, one.name, due[-1])
-            waits_s.append((find_next_tick(one.expression, zone, due[-1] if due else place.last_tick) - place.now).total_seconds())
+            waits_s.append((following - place.now).total_seconds())
     return max(min(waits_s), SHORTEST_WAIT_S)
 
 

@@ -80,13 +80,18 @@ async def _keep_alive(program: Program, over: asyncio.Event) -> None:
         began = monotonic()
         # The launcher ends it with us, however we end.
         command = (sys.executable, "-I", "-S", launcher.__file__, "self", str(os.getpid()), *program.command)
-        worker = await asyncio.create_subprocess_exec(*command, env=program.environment, start_new_session=True)
-        ended = asyncio.create_task(worker.wait())
-        await _first(asyncio.shield(ended), over.wait())
-        if over.is_set():
-            await _stop(worker, ended)
-            return
-        log.error("worker_died", extra={"program": program.name, "pid": worker.pid, "code": worker.returncode})
+        try:
+            worker = await asyncio.create_subprocess_exec(*command, env=program.environment, start_new_session=True)
+        except OSError as full:
+            # The machine has no room for one more process, or for its environment, at this moment.
+            log.error("worker_not_started", extra={"program": program.name, "reason": str(full)})
+        else:
+            ended = asyncio.create_task(worker.wait())
+            await _first(asyncio.shield(ended), over.wait())
+            if over.is_set():
+                await _stop(worker, ended)
+                return
+            log.error("worker_died", extra={"program": program.name, "pid": worker.pid, "code": worker.returncode})
         pause_s = SHORTEST_PAUSE_S if monotonic() - began > WELL_AFTER_S else pause_s
         await _first(asyncio.sleep(pause_s), over.wait())
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

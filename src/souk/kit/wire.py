@@ -13,7 +13,7 @@ import msgspec
 from souk.kit.batching import Asked, Batcher
 from souk.kit.callers import Caller, Principal
 from souk.kit.calls import EXPOSED, BatchedFunction, Exposed
-from souk.kit.errors import DomainError, Unavailable, refusal_from_wire, refusal_to_wire
+from souk.kit.errors import DomainError, Failed, Unavailable, refusal_from_wire, refusal_to_wire
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,12 @@ NOTHING = msgspec.Raw(_encode(None))
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One of: a value, a refusal, silence."""
+    """One of: a value, a refusal, silence; `failed` if that is a bug's."""
 
     value: msgspec.Raw = NOTHING  # `Raw | None` cannot be decoded
     refusal: dict[str, Any] | None = None
     silence: str | None = None
+    failed: bool = False
 
 
 _envelopes = msgspec.msgpack.Decoder(tuple[Envelope, ...])
@@ -152,7 +153,7 @@ def _pack(arguments: Any, who: Caller) -> Envelope:
 
 def _unpack(function: Exposed, answer: Answer) -> Any:
     if answer.silence is not None:
-        return Unavailable(answer.silence)
+        return Failed(answer.silence) if answer.failed else Unavailable(answer.silence)
     if answer.refusal is not None:
         return refusal_from_wire(answer.refusal)
     return function.answer_decoder.decode(answer.value)
@@ -178,9 +179,9 @@ async def _answer_one(function: Exposed, envelope: Envelope) -> Answer:
     except DomainError as refusal:
         return Answer(refusal=refusal_to_wire(refusal))
     except Unavailable as silence:
-        return Answer(silence=f"{function.path}: {silence}")
+        return Answer(silence=f"{function.path}: {silence}", failed=isinstance(silence, Failed))
     except Exception:
         # A bug over here is silence over there: the neighbours of this item in the batch are not to suffer from it.
         log.exception("call_failed", extra={"function": function.path})
-        return Answer(silence=f"{function.path} failed")
+        return Answer(silence=f"{function.path} failed", failed=True)
     return Answer(value=msgspec.Raw(_encode(value)))

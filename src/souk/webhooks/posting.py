@@ -153,7 +153,7 @@ def read_retry_after(text: str) -> float:
     try:
         moment = parsedate_to_datetime(text)
         return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
 
 

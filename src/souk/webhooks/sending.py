@@ -42,6 +42,8 @@ async def run_lane(post: Post, *, steady: bool, places: int) -> None:
     busy: set[asyncio.Task[None]] = set()
     try:
         while True:
+            # Before we look: what comes while we do is not slept through.
+            heard = news.rings
             free = places - len(busy)
             taken = await take_quietly(steady=steady, most=free) if free else ()
             for turn in taken:
@@ -51,7 +53,7 @@ async def run_lane(post: Post, *, steady: bool, places: int) -> None:
             if busy and not free:
                 await asyncio.wait(busy, timeout=LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
             elif len(taken) < free:
-                await news.wait(LOOK_EVERY_S)
+                await news.wait(LOOK_EVERY_S, heard)
     finally:
         for task in busy:
             task.cancel()
@@ -95,7 +97,12 @@ async def let_go_quietly(turn: Turn) -> None:
 
 async def deliver(post: Post, message: Message) -> Done:
     """One attempt, and what follows from it."""
-    outcome = await attempt(post, message)
+    try:
+        outcome = await attempt(post, message)
+    except Exception:
+        # Whatever it was: what is not written down is never tried less often, and never given up.
+        log.exception("webhook_attempt_failed", extra={"webhook_id": str(message.webhook_id), "event_id": str(message.event_id)})
+        outcome = Outcome(None, "broken_off", 0)
     policy = settings.now
     ATTEMPTS.labels("delivered" if outcome.is_delivered else outcome.error or f"{(outcome.status or 0) // 100}xx").inc()
     verdict = judge(outcome, message.tries, message.failing_since, datetime.now(UTC), policy)
