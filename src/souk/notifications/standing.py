@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import get_args
 from uuid import UUID
 
 import msgspec
 
 from souk.notifications.bells import wake_campaigns
+from souk.notifications.campaign_types import CampaignKind
 from souk.notifications.database import db
 from souk.notifications.settling import Settled, try_later
 from souk.notifications.types import Message
@@ -30,7 +32,7 @@ class _Standing(msgspec.Struct, frozen=True):
 
 async def find_stopped(messages: Iterable[Message]) -> Mapping[UUID, str]:
     """Which campaigns of these messages are paused or cancelled."""
-    ids = sorted({one.notice_id for one in messages if one.kind == "campaign"})
+    ids = sorted({one.notice_id for one in messages if one.kind in get_args(CampaignKind)})
     return {one.id: one.status for one in await db.all(_Standing, FIND, ids)} if ids else {}
 
 
