@@ -17,7 +17,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
-from souk import deployment
+from souk import audit, deployment
 from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import WORKERS, Work, in_background
 from souk.kit.bodies import StrictRequest
@@ -53,6 +53,7 @@ from souk.kit.wire import HttpPeer
 from souk.kit.workload import expose_workload, tell_of_sweepers
 from souk.operations.aliases import make_aliases
 from souk.operations.docs import PAGE_POLICY, swagger_pages
+from souk.operations.watching import watch_forever
 
 CONTEXTS = deployment.CONTEXTS
 EDGES = ("operations", "audit")
@@ -145,6 +146,7 @@ def import_contexts() -> None:
             schedule_housekeeping(database_of(context))
             rules = _import_if_there(f"souk.{context}.rules")
             expose_rules(database_of(context), rules.RULES if rules else ())
+    audit.schedule_audit()
 
 
 def _import_if_there(module: str) -> Any:
@@ -227,6 +229,7 @@ def _find_work(shop: Shop, locks: dict[str, SessionLocks], verifier: Verifier) -
     """What this process does beside answering requests, by name."""
     work: dict[str, Work] = {f"locks {number}": one.keep_connected for number, one in enumerate(locks.values())}
     work["overload"] = overload.watch
+    work["watching"] = partial(watch_forever, shop.settings.home, [database_of(context) for context in shop.dsns])
     if "users/get_token_policy" in EXPOSED:
         work["token policy"] = partial(verifier.follow, _fetch_token_policy)
     lock_of = {context: locks[dsn] for context, dsn in shop.dsns.items()}

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from prometheus_client import Counter
+
 from souk.kit.db import Transaction, columns
 from souk.kit.errors import Unavailable
 from souk.kit.lines import Silent, Unreachable
@@ -22,6 +24,8 @@ from souk.notifications.suppressions import Bad, suppress
 from souk.notifications.types import Channel, Message
 
 log = logging.getLogger(__name__)
+
+LETTERS = Counter("souk_letters_total", "Messages after an attempt to send them: sent, failed, waiting for another", ["channel", "outcome"])
 
 FIELDS = """
     id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
@@ -163,6 +167,8 @@ async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int,
             async with db.transaction() as tx:
                 await write(tx, keep_together(settled), owner, decided_at)
                 await suppress(tx, bad)
+            for one in settled:
+                LETTERS.labels(one.message.channel, one.status).inc()
             return
         except Unavailable as silence:
             if db.owner != owner:

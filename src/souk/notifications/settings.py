@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
     batches: Annotated[int, Meta(ge=1, le=16)] = 3
     retry_after_s: float = 60.0  # the first pause; each one is twice as long, up to six hours
     orphan_grace_s: float = 5.0
+    alert_quiet_s: Annotated[float, Meta(ge=0)] = 300.0  # of which nobody tells for so long is over
 
     @property
     def from_domain(self) -> str:
