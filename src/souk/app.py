@@ -49,6 +49,7 @@ from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
 from souk.kit.schedules import follow_clock
 from souk.kit.separation import find_separate, separate
+from souk.kit.tracing import tracing
 from souk.kit.wire import HttpPeer
 from souk.kit.workload import expose_workload, tell_of_sweepers
 from souk.operations.aliases import make_aliases
@@ -202,7 +203,8 @@ def _forget_topology() -> None:
 @asynccontextmanager
 async def at_work(shop: Shop) -> AsyncIterator[Verifier]:
     """Inside, this process is whole: databases, peers, consumers, jobs and the check of access tokens."""
-    async with opened(shop), AsyncExitStack() as stack:
+    part = "edge" if not shop.dsns else next(iter(shop.dsns)) if len(shop.dsns) == 1 else "shop"
+    async with tracing.opened(part), opened(shop), AsyncExitStack() as stack:
         locks: dict[str, SessionLocks] = {}
         for dsn in dict.fromkeys(shop.dsns.values()):
             databases = [database_of(context) for context, its in shop.dsns.items() if its == dsn]

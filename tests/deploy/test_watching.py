@@ -77,6 +77,8 @@ def test_prometheus_can_read_rules_and_configuration(tmp_path: Path) -> None:
 SERIES = {
     "event_lag": ('souk_event_lag_seconds{consumer="shipping.plan", source="orders"}', "90", {"source": "orders"},
      "orders: Events wait to be applied: 90"),
+    "open_transaction": ('souk_oldest_writer_seconds{database="souk"}', "90", {"database": "souk"},
+     "souk: A transaction is open, and no later event is final: 90"),
     "relay_lag": ('souk_relay_lag_seconds{source="orders"}', "90", {"source": "orders"},
      "orders: Events wait for the broker: 90"),
     "dead_letters": ('souk_dead_letters{consumer="shipping.plan"}', "1", {"consumer": "shipping.plan"},

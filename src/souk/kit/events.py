@@ -1,6 +1,6 @@
 """Facts: events that commit with the change they tell of (outbox), and who has subscribed to them."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any, Generic, Literal, TypeVar
@@ -18,9 +18,10 @@ from souk.kit.sharing import Hearing
 from souk.kit.telemetry import FACTS_PUBLISHED
 
 APPEND = """
-    INSERT INTO {schema}.outbox (event_id, type, aggregate_id, payload, request_id)
-    SELECT u.event_id, u.type, u.aggregate_id, u.payload, $5
-    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::json[]) WITH ORDINALITY AS u (event_id, type, aggregate_id, payload, place)
+    INSERT INTO {schema}.outbox (event_id, type, aggregate_id, payload, request_id, traceparent)
+    SELECT u.event_id, u.type, u.aggregate_id, u.payload, $5, u.traceparent
+    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::json[], $6::text[]) WITH ORDINALITY
+        AS u (event_id, type, aggregate_id, payload, traceparent, place)
     /* only */
     ORDER BY u.place
 """
@@ -50,15 +51,17 @@ class Delivered(Generic[E]):
 class News:
     """Events on their way into the outbox: the values of a statement that appends them, and who is to hear when it has committed."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Event], traces: Mapping[UUID, str | None] | None = None) -> None:
         self._events = events
+        self._traces = traces  # of each aggregate; without them all belong to the trace that is under way
         self._ids = [new_id() for _ in events]
 
     @property
     def values(self) -> tuple[object, ...]:
-        """What APPEND takes: ids, types, aggregates and payloads as arrays, and the request."""
-        types = [event_type(type(event)) for event in self._events]
-        return self._ids, types, [aggregate_of(event) for event in self._events], list(self._events), caller().request_id
+        """What APPEND takes: ids, types, aggregates and payloads as arrays, the request, and the traces."""
+        types, aggregates, who = [event_type(type(event)) for event in self._events], [*map(aggregate_of, self._events)], caller()
+        traces = [who.traceparent if self._traces is None else self._traces.get(one) for one in aggregates]
+        return self._ids, types, aggregates, list(self._events), who.request_id, traces
 
     def tell(self, database: Database, written: Container[UUID] | None = None) -> None:
         """They are facts now, those of these aggregates if not all: wake who reads the outbox, and tell the memories of this process.

@@ -10,10 +10,24 @@ from typing import NamedTuple
 import msgspec
 
 from souk.kit.db import Database
-from souk.kit.telemetry import DATABASE_BYTES, DEAD_LETTERS, DISK_FREE, DISK_FREE_SHARE, ERROR_SHARE, REQUESTS
+from souk.kit.telemetry import (
+    DATABASE_BYTES,
+    DEAD_LETTERS,
+    DISK_FREE,
+    DISK_FREE_SHARE,
+    ERROR_SHARE,
+    OLDEST_WRITER,
+    REQUESTS,
+)
 
 COUNT_DEAD_LETTERS = "SELECT consumer, count(*) AS count FROM {schema}.dead_letter GROUP BY consumer"
-MEASURE_DATABASE = "SELECT current_database() AS name, pg_database_size(current_database()) AS size_bytes"
+# A role sees the transactions of its own; that a context's events wait is mostly its own doing.
+MEASURE_DATABASE = """
+    SELECT current_database() AS name, pg_database_size(current_database()) AS size_bytes,
+           coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)) FILTER (WHERE backend_xid IS NOT NULL), 0)::float8
+               AS writer_age_s
+    FROM pg_stat_activity WHERE datname = current_database()
+"""
 
 
 class _Dead(msgspec.Struct, frozen=True):
@@ -24,6 +38,7 @@ class _Dead(msgspec.Struct, frozen=True):
 class _Size(msgspec.Struct, frozen=True):
     name: str
     size_bytes: int
+    writer_age_s: float
 
 
 class Answered(NamedTuple):
@@ -82,6 +97,7 @@ async def measure_databases(databases: Iterable[Database]) -> None:
             measured.add(database.pool)
             (size,) = await database.all(_Size, MEASURE_DATABASE)
             DATABASE_BYTES.labels(size.name).set(size.size_bytes)
+            OLDEST_WRITER.labels(size.name).set(size.writer_age_s)
         rows = await database.all(_Dead, COUNT_DEAD_LETTERS.format(schema=database.context))
         show_dead_letters(database.context, {row.consumer: row.count for row in rows})
 

@@ -34,6 +34,9 @@ SWEEPER_FAILURES = Gauge("souk_sweeper_failures", "How often a sweeper has faile
 SCHEDULE_TICK = Gauge("souk_schedule_last_tick_seconds", "The last tick of a schedule that this process has seen, Unix time", ["schedule"])
 DISK_FREE = Gauge("souk_disk_free_bytes", "Room on the disk of a folder", ["place"])
 DISK_FREE_SHARE = Gauge("souk_disk_free_ratio", "Room on the disk of a folder, as a share of the whole", ["place"])
+OLDEST_WRITER = Gauge(
+    "souk_oldest_writer_seconds", "Age of the oldest open transaction that writes: no later event is final before its end", ["database"]
+)
 DATABASE_BYTES = Gauge("souk_database_bytes", "Size of a database", ["database"])
 
 

@@ -40,6 +40,7 @@ def make_alerts(told: Settings) -> tuple[Alert, ...]:
     late, patience_s = told.lag_s, told.patience_s
     alerts = (
         Alert("event_lag", telemetry.EVENT_LAG, "source", late, patience_s, "Events wait to be applied", "s"),
+        Alert("open_transaction", telemetry.OLDEST_WRITER, "database", late, 0, "A transaction is open, and no later event is final", "s"),
         Alert("relay_lag", telemetry.RELAY_LAG, "source", late, patience_s, "Events wait for the broker", "s"),
         Alert("dead_letters", telemetry.DEAD_LETTERS, "consumer", 0, 0, "Events could not be applied and were set aside"),
         Alert("audit_findings", telemetry.AUDIT_FINDINGS, "rule", 0, 0, "Rows break a rule of the books"),

@@ -70,6 +70,7 @@ def write_messages(source: str, previous: Position, facts: Sequence[Fact], secre
             position=_write(fact.position),
             previous=_write(previous),
             requestid=fact.request_id or msgspec.UNSET,
+            traceparent=fact.traceparent or msgspec.UNSET,
             data=msgspec.Raw(fact.payload.encode()),
         )
         previous = fact.position
@@ -91,7 +92,8 @@ def read_message(source: str, message: Message, secrets: Sequence[str]) -> Heard
         raise Refused("unreadable") from None
     if event.source != f"/souk/{source}":
         raise Refused("forged")
-    fact = Fact(*position, event.id, event.type, event.subject, bytes(event.data).decode(), event.requestid or "", event.time)
+    payload, trace = bytes(event.data).decode(), event.traceparent or None
+    fact = Fact(*position, event.id, event.type, event.subject, payload, event.requestid or "", event.time, trace)
     return Heard(fact, previous)
 
 
