@@ -56,7 +56,7 @@ calls: setup-dev ## with a release: write down in docs/contracts/calls what proc
 
 .PHONY: compose
 compose: setup-dev ## write compose.yaml and the examples in deploy/env anew
-	@$(BIN)/python deploy/write.py
+	@$(BIN)/python -m deploy.write
 
 .PHONY: bench
 bench: setup-dev ## run the measurements (ARGS="..." are passed on)

@@ -52,7 +52,10 @@ class Size(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was seen. Lags are from the last order until nobody was behind a source's outbox: consumers, and relays, who wait for the broker."""
+    """What was seen.
+
+    Lags are from the last order until nobody was behind a source's outbox: consumers, and relays, who wait for the broker.
+    """
 
     orders: int
     failed: int

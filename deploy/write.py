@@ -1,6 +1,6 @@
-"""Write compose.yaml and deploy/env/*.env.example anew out of the table of parts (souk.deployment) and the settings that there are.
+"""Write compose.yaml, deploy/env/*.env.example, deploy/prometheus and deploy/grafana anew out of the tables and settings of the source.
 
-python deploy/write.py, or `make compose`. A test holds that what is in the repository is what this writes.
+python -m deploy.write, or `make compose`. A test holds that what is in the repository is what this writes.
 """
 
 from collections import Counter
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
+from deploy.write_watching import write_watching
 
 from souk import app
 from souk.deployment import NEEDED_TO_BUY, OWNED_SECRETS, PARTS, Part, peers_of
@@ -117,6 +118,43 @@ services:
       timeout: 20s
       test: ["CMD", "/opt/kafka/bin/kafka-broker-api-versions.sh", "--bootstrap-server", "localhost:9092"]
 
+  prometheus:
+    image: prom/prometheus:v3.5.0
+    profiles: [watch]
+    restart: unless-stopped
+    read_only: true
+    tmpfs: [/tmp]
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    env_file: [deploy/env/prometheus.env]
+    entrypoint: ["/bin/sh", "-c"]
+    command:
+      - umask 077 && printf %%s "$$SOUK_METRICS_TOKEN" >/tmp/token && exec prometheus
+        --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/prometheus --storage.tsdb.retention.time=30d
+    volumes: ["./deploy/prometheus:/etc/prometheus:ro", "prometheus:/prometheus"]
+    networks: [inside]
+    healthcheck:
+      <<: *health
+      test: ["CMD", "wget", "-q", "--spider", "http://127.0.0.1:9090/-/healthy"]
+
+  grafana:
+    image: grafana/grafana:12.1.0
+    profiles: [watch]
+    restart: unless-stopped
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    env_file: [deploy/env/grafana.env]
+    ports: ["127.0.0.1:3000:3000"]
+    volumes:
+      - ./deploy/grafana/datasources.yml:/etc/grafana/provisioning/datasources/souk.yml:ro
+      - ./deploy/grafana/dashboards.yml:/etc/grafana/provisioning/dashboards/souk.yml:ro
+      - ./deploy/grafana/souk.json:/etc/grafana/dashboards/souk.json:ro
+      - grafana:/var/lib/grafana
+    networks: [inside, outside]
+    healthcheck:
+      <<: *health
+      test: ["CMD", "wget", "-q", "--spider", "http://127.0.0.1:3000/api/health"]
+
   # Makes the databases and roles that are missing, brings them up to date, and ends.
   setup:
     <<: *souk
@@ -147,11 +185,14 @@ volumes:
   media: {}
   rabbitmq: {}
   kafka: {}
+  prometheus: {}
+  grafana: {}
 """
 
 TOP = "# Copied to {file}, with secrets of your own, by `sh deploy/make-env.sh`; docs/guides/settings.md tells what each variable decides."
 SHOP = """\
 SOUK_INTERNAL_SECRETS=change-me-internal
+SOUK_METRICS_TOKEN=change-me-metrics
 SOUK_CACHE_URL=redis://cache:6379/0
 # One of these with `--profile rabbitmq` or `--profile kafka`; without, the parts read each other's events directly.
 # SOUK_BROKER_URL=amqp://souk:change-me-rabbitmq@rabbitmq:5672/
@@ -162,6 +203,8 @@ SOUK_CACHE_URL=redis://cache:6379/0
 OTHERS = {
     "postgres": "POSTGRES_USER=souk\nPOSTGRES_DB=souk\nPOSTGRES_PASSWORD=change-me-postgres\n",
     "rabbitmq": "RABBITMQ_DEFAULT_USER=souk\nRABBITMQ_DEFAULT_PASS=change-me-rabbitmq\n",
+    "prometheus": "SOUK_METRICS_TOKEN=change-me-metrics\n",
+    "grafana": "GF_SECURITY_ADMIN_PASSWORD=change-me-grafana\nGF_ANALYTICS_REPORTING_ENABLED=false\nGF_ANALYTICS_CHECK_FOR_UPDATES=false\n",
     "setup": "DATABASE_URL=postgresql://souk:change-me-postgres@postgres:5432/souk\n",
 }
 DATABASE = "SOUK_DATABASE_{upper}=postgresql://souk_{name}:change-me-{name}@postgres:5432/souk_{name}\n"
@@ -202,7 +245,7 @@ def write_examples() -> dict[str, str]:
     readers = Counter(name for known in settings.values() for name in known)
     shared = {name: value for known in settings.values() for name, value in known.items() if readers[name] > 1}
     every = {name: value for known in settings.values() for name, value in known.items()}
-    texts = {"shop": SHOP + comment(shared), **OTHERS}
+    texts = {"shop": SHOP + comment(shared | dict(find_settings("operations"))), **OTHERS}
     for context, known in settings.items():
         own = {name: value for name, value in known.items() if name not in shared}
         texts[context] = DATABASE.format(name=context, upper=context.upper()) + write_owned(context) + comment(own)
@@ -244,7 +287,8 @@ def comment(settings: dict[str, str]) -> str:
 def write_all() -> dict[Path, str]:
     """Every file and what it is to hold."""
     app.import_contexts()
-    return {ROOT / "compose.yaml": write_compose()} | {ROOT / "deploy/env" / name: text for name, text in write_examples().items()}
+    examples = {ROOT / "deploy/env" / name: text for name, text in write_examples().items()}
+    return {ROOT / "compose.yaml": write_compose()} | examples | {ROOT / "deploy" / name: text for name, text in write_watching().items()}
 
 
 def find_outdated(files: Iterable[tuple[Path, str]]) -> list[str]:
@@ -254,4 +298,5 @@ def find_outdated(files: Iterable[tuple[Path, str]]) -> list[str]:
 
 if __name__ == "__main__":
     for file, text in write_all().items():
+        file.parent.mkdir(exist_ok=True)
         file.write_text(text)

@@ -16,7 +16,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
-from souk import deployment
+from souk import audit, deployment
 from souk.kit.auth import TokenPolicy, Verifier
 from souk.kit.background import Work, in_background
 from souk.kit.bodies import StrictRequest
@@ -43,10 +43,12 @@ from souk.kit.overload import overload
 from souk.kit.problems import HANDLERS
 from souk.kit.rules import expose_rules
 from souk.kit.separation import find_separate, separate
+from souk.kit.tracing import tracing
 from souk.kit.wire import HttpPeer
 from souk.kit.workload import expose_workload
 from souk.operations.aliases import make_aliases
 from souk.operations.docs import PAGE_POLICY, swagger_pages
+from souk.operations.watching import watch_forever
 
 CONTEXTS = deployment.CONTEXTS
 EDGES = ("operations", "audit")
@@ -139,6 +141,7 @@ def import_contexts() -> None:
             schedule_housekeeping(database_of(context))
             rules = _import_if_there(f"souk.{context}.rules")
             expose_rules(database_of(context), rules.RULES if rules else ())
+    audit.schedule_audit()
 
 
 def _import_if_there(module: str) -> Any:
@@ -194,7 +197,8 @@ def _forget_topology() -> None:
 @asynccontextmanager
 async def at_work(shop: Shop) -> AsyncIterator[Verifier]:
     """Inside, this process is whole: databases, peers, consumers, jobs and the check of access tokens."""
-    async with opened(shop), AsyncExitStack() as stack:
+    part = "edge" if not shop.dsns else next(iter(shop.dsns)) if len(shop.dsns) == 1 else "shop"
+    async with tracing.opened(part), opened(shop), AsyncExitStack() as stack:
         locks: dict[str, SessionLocks] = {}
         for dsn in dict.fromkeys(shop.dsns.values()):
             locks[dsn] = SessionLocks(dsn, partial(_tell_owner, tuple(_databases_at(shop, dsn).values())))
@@ -203,6 +207,7 @@ async def at_work(shop: Shop) -> AsyncIterator[Verifier]:
         verifier = Verifier()
         hosted = [Hosted(dsn, lock, _databases_at(shop, dsn)) for dsn, lock in locks.items()]
         duties = find_duties(hosted, tuple(shop.peers), _find_link(shop.settings), find_zone(shop.settings.timezone))
+        duties["watching"] = partial(watch_forever, shop.settings.home, [database_of(context) for context in shop.dsns])
         if shop.settings.port:
             duties |= _find_public_duties(verifier)
         await stack.enter_async_context(in_background(duties))

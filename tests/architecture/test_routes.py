@@ -9,7 +9,7 @@ from tests.architecture.source import assert_none
 
 from souk.kit.http import PUBLIC, SIGNED_IN, route
 
-ACCESS = {"public", "signed_in", "admin", "guest_or_user", "signed_webhook", "ticket_or_user"}
+ACCESS = {"public", "signed_in", "admin", "guest_or_user", "signed_webhook", "ticket_or_user", "admin_or_scraper"}
 # Routes for machines, outside the description on purpose.
 UNDOCUMENTED = {
     "GET /docs/assets/{}", "GET /openapi.json", "GET /asyncapi.json", "GET /docs/events", "GET /metrics", "GET /", "GET /jobs/page",

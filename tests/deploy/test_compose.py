@@ -72,10 +72,10 @@ def test_every_service_is_watched_kept_and_may_do_no_more_than_it_has_to() -> No
         assert "privileged" not in service
     for name, service in OURS.items():
         assert {field: service[field] for field in HARDENED} == HARDENED, name
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["edge"]
-    assert SERVICES["edge"]["ports"] == ["127.0.0.1:8000:8000"]
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"edge": ["127.0.0.1:8000:8000"], "grafana": ["127.0.0.1:3000:3000"]}
     assert COMPOSE["networks"]["inside"] == {"internal": True}
-    assert {name for name, service in SERVICES.items() if "outside" in service["networks"]} == set(OURS)
+    assert {name for name, service in SERVICES.items() if "outside" in service["networks"]} == {*OURS, "grafana"}
 
 
 def test_it_keeps_no_secret_and_each_context_is_told_its_own() -> None:
@@ -115,7 +115,7 @@ def test_the_examples_name_variables_that_there_are_and_all_that_a_context_has()
     for example in sorted((ROOT / "deploy/env").glob("*.env.example")):
         found = variables_of(example)
         told.update(found)
-        foreign = ("POSTGRES_", "RABBITMQ_")
+        foreign = ("POSTGRES_", "RABBITMQ_", "GF_")
         known = [name for name in found if f"`{name}`" in GUIDE or name.startswith(("SOUK_DATABASE_", *foreign))]
         assert found == known, example.name
     settings = set(re.findall(rf"`(SOUK_(?:{'|'.join(context.upper() for context in app.CONTEXTS)})_[A-Z0-9_]+)`", GUIDE))

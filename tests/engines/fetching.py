@@ -1,4 +1,4 @@
-"""Gets RabbitMQ and Kafka by the package managers of this machine, into .engines: nothing of the machine is changed, no root is needed."""
+"""Gets RabbitMQ, Kafka and Prometheus by this machine's package managers, into .engines: nothing else is changed, no root is needed."""
 
 import os
 import re
@@ -40,23 +40,29 @@ def find_kafka() -> Path | None:
     return folder if folder.is_dir() and shutil.which("java") else None
 
 
+def find_prometheus() -> Path | None:
+    """The folder of Prometheus' programs: what was fetched, or what the machine has installed."""
+    if (fetched := FOLDER / "prometheus/usr/bin").is_dir():
+        return fetched
+    installed = shutil.which("promtool")
+    return Path(installed).parent if installed and shutil.which("prometheus") else None
+
+
+def fetch_prometheus() -> Path:
+    """Prometheus out of Debian's package, unpacked and not installed. Raises NotToBeHad."""
+    if found := find_prometheus():
+        return found
+    with _partial("prometheus") as folder:
+        _unpack(folder, "prometheus", lambda: ["prometheus"])
+    return fetch_prometheus()
+
+
 def fetch_rabbitmq() -> Path:
     """RabbitMQ and the Erlang it runs on, out of Debian's packages, unpacked and not installed. Raises NotToBeHad."""
     if found := find_rabbitmq():
         return found
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise NotToBeHad("no RabbitMQ: install rabbitmq-server")
     with _partial("rabbitmq") as folder:
-        try:
-            _download(folder)
-        except subprocess.CalledProcessError:
-            if os.geteuid() != 0:
-                raise NotToBeHad("no RabbitMQ: run `apt-get update` as root, or install rabbitmq-server") from None
-            _run("apt-get", "update", "-qq", cwd=folder)
-            _download(folder)
-        for package in folder.glob("*.deb"):
-            _run("dpkg-deb", "-x", package.name, ".", cwd=folder)
-            package.unlink()
+        _unpack(folder, "rabbitmq-server", lambda: _find_erlang(folder))
         # Debian's script knows one place only for what it starts.
         script = folder / "usr/lib/erlang/bin/erl"
         script.write_text(re.sub("ROOTDIR=/usr/lib/erlang", f"ROOTDIR={FOLDER}/rabbitmq/usr/lib/erlang", script.read_text()))
@@ -75,7 +81,7 @@ def fetch_kafka() -> Path:
     return fetch_kafka()
 
 
-FETCH: dict[str, Callable[[], Path]] = {"RabbitMQ": fetch_rabbitmq, "Kafka": fetch_kafka}
+FETCH: dict[str, Callable[[], Path]] = {"RabbitMQ": fetch_rabbitmq, "Kafka": fetch_kafka, "Prometheus": fetch_prometheus}
 
 
 def fetch_all(report: Callable[[str], None]) -> None:
@@ -89,11 +95,26 @@ def fetch_all(report: Callable[[str], None]) -> None:
             report(f"no {name}: {trouble}")
 
 
-def _download(folder: Path) -> None:
+def _unpack(folder: Path, name: str, find_packages: Callable[[], list[str]]) -> None:
+    """Get Debian's packages of what is called so, and unpack them here."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise NotToBeHad(f"no {name}: install it")
+    try:
+        _run("apt-get", "download", "-qq", *find_packages(), cwd=folder)
+    except subprocess.CalledProcessError:
+        if os.geteuid() != 0:
+            raise NotToBeHad(f"no {name}: run `apt-get update` as root, or install it") from None
+        _run("apt-get", "update", "-qq", cwd=folder)
+        _run("apt-get", "download", "-qq", *find_packages(), cwd=folder)
+    for package in folder.glob("*.deb"):
+        _run("dpkg-deb", "-x", package.name, ".", cwd=folder)
+        package.unlink()
+
+
+def _find_erlang(folder: Path) -> list[str]:
     wanted = ("--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances")
     names = set(_run("apt-cache", "depends", *wanted, "rabbitmq-server", cwd=folder).split())
-    packages = sorted(name for name in names if re.fullmatch("rabbitmq-server|erlang-[a-z0-9-]+", name))
-    _run("apt-get", "download", "-qq", *packages, cwd=folder)
+    return sorted(name for name in names if re.fullmatch("rabbitmq-server|erlang-[a-z0-9-]+", name))
 
 
 def _run(*command: str, cwd: Path) -> str:

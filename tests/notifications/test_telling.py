@@ -41,6 +41,7 @@ from souk.users.events import (
     SessionsRevoked,
     UserRegistered,
 )
+from souk.webhooks.events import WebhookDisabled
 
 ADA, BEN, ONE, TWO, ORDER, THING = (new_id() for _ in range(6))
 NOW = datetime(2026, 5, 6, 12, 34, tzinfo=UTC)
@@ -59,6 +60,8 @@ STORIES: tuple[tuple[Event, list[tuple[str, tuple[str, UUID]]]], ...] = (
     (SellerApproved(ONE, ADA), [("seller_approved", OF_ONE)]),
     (SellerRejected(ONE, ADA), [("seller_rejected", OF_ONE)]),
     (SellerSuspended(ONE), [("seller_suspended", OF_ONE)]),
+    (WebhookDisabled(new_id(), ONE, "failing"), [("webhook_disabled", OF_ONE)]),
+    (WebhookDisabled(new_id(), None, "gone"), [("webhook_disabled", ("admins", NOBODY))]),
     (
         OrderPlaced(ORDER, 7, ADA, None, USD, tuple(OrderedLine("S", THING, who, 1, USD) for who in (ONE, TWO, ONE)), NOW),
         [("order_placed", BUYER), ("seller_order_placed", OF_ONE), ("seller_order_placed", OF_TWO)],

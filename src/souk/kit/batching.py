@@ -12,6 +12,7 @@ from souk.kit.callers import NO_DEADLINE, Caller
 from souk.kit.db import BAD_DATA, TRY_AGAIN
 from souk.kit.errors import DomainError, Unavailable
 from souk.kit.overload import overload
+from souk.kit.tracing import tracing
 from souk.kit.turns import Turn, turns_of
 
 Q = TypeVar("Q")
@@ -123,6 +124,7 @@ class Batcher(Generic[Q, A]):
 
     def __init__(self, work: Work[Q, A], size: int = 500, lanes: int = 2, *, turns: bool = True) -> None:
         self._work = work
+        self._name = f"batch {getattr(work, '__qualname__', '')}"
         self._turns = turns
         self._size = size
         self._lanes = lanes
@@ -230,7 +232,8 @@ class Batcher(Generic[Q, A]):
 
     async def _answer(self, batch: tuple[Asked[Q], ...], tries: int) -> None:
         try:
-            answers = await self._work(batch)
+            with tracing.join(self._name, "internal", (asked.caller.traceparent for asked in batch)):
+                answers = await self._work(batch)
             if len(answers) != len(batch):
                 raise RuntimeError(f"{len(batch)} items were asked, {len(answers)} answered")
         except TRY_AGAIN as conflict:

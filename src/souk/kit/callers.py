@@ -94,11 +94,12 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
     guest_token: str | None = None
     deadline: float = NO_DEADLINE
     inside: str | None = None  # the exposed function that is running, if one is
+    traceparent: str | None = None  # of the trace that it belongs to (W3C), if one is under way
 
     def entering(self, function: str, deadline: float) -> "Caller":
         """The caller as a function sees it. An Idempotency-Key is for the function that was asked, not for those it asks."""
         key = None if self.inside else self.idempotency_key
-        return Caller(self.principal, self.request_id, key, self.guest_token, deadline, function)
+        return Caller(self.principal, self.request_id, key, self.guest_token, deadline, function, self.traceparent)
 
     def holds(self, digest: bytes | None) -> bool:
         """Whether they brought the guest's token with this SHA-256. Without a digest nobody does."""

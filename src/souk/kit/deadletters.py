@@ -16,10 +16,11 @@ from souk.kit.outbox import Fact
 
 PARK = """
     INSERT INTO {schema}.dead_letter
-        (consumer, source, xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at, reason)
-    SELECT $1, $2, u.xid, u.id, u.event_id, u.type, u.aggregate_id, u.payload::json, u.request_id, u.occurred_at, $3
-    FROM unnest($4::bigint[], $5::bigint[], $6::uuid[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::timestamptz[])
-        AS u (xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at)
+        (consumer, source, xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at, traceparent, reason)
+    SELECT $1, $2, u.xid, u.id, u.event_id, u.type, u.aggregate_id, u.payload::json, u.request_id, u.occurred_at, u.traceparent, $3
+    FROM unnest($4::bigint[], $5::bigint[], $6::uuid[], $7::text[], $8::uuid[], $9::text[], $10::text[], $11::timestamptz[],
+                $12::text[])
+        AS u (xid, id, event_id, type, aggregate_id, payload, request_id, occurred_at, traceparent)
     ON CONFLICT DO NOTHING
 """
 FIND_BLOCKED = "SELECT DISTINCT aggregate_id FROM {schema}.dead_letter WHERE consumer = $1 AND aggregate_id = ANY($2)"
@@ -31,7 +32,7 @@ FIND_PARKED = "SELECT consumer, source, aggregate_id FROM {schema}.dead_letter W
 # Whoever delivers moves a row of these before it looks for what blocks an event: while all are locked nothing more is parked.
 LOCK_POSITIONS = "SELECT FROM {schema}.consumer_position WHERE consumer = $1 ORDER BY source FOR UPDATE"
 LIST_AGGREGATE = """
-    SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, occurred_at
+    SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, occurred_at, traceparent
     FROM {schema}.dead_letter WHERE consumer = $1 AND aggregate_id = $2 ORDER BY occurred_at, source, xid, id
 """
 REMOVE = "DELETE FROM {schema}.dead_letter WHERE consumer = $1 AND event_id = ANY($2)"
@@ -69,7 +70,7 @@ async def find_blocked(tx: Transaction, consumer: str, facts: Sequence[Fact]) ->
 
 async def park(tx: Transaction, consumer: str, source: str, facts: Sequence[Fact], reason: str) -> None:
     """Set facts aside with the reason."""
-    names = ("xid", "id", "event_id", "type", "aggregate_id", "payload", "request_id", "occurred_at")
+    names = ("xid", "id", "event_id", "type", "aggregate_id", "payload", "request_id", "occurred_at", "traceparent")
     await tx.run(PARK.format(schema=tx.database.context), consumer, source, reason[:2000], *columns(facts, *names))
 
 

@@ -19,6 +19,7 @@ from souk.kit.events import Consumer, Delivered
 from souk.kit.feeds import Feed
 from souk.kit.outbox import START, Fact, Position, find_horizon, read_recent
 from souk.kit.telemetry import EVENT_LAG, EVENTS_APPLIED, EVENTS_PARKED
+from souk.kit.tracing import tracing
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +161,10 @@ class Delivery:
             raise Hung(f"{self.consumer.path} was not done with it in {within}") from failure
 
     async def _apply(self, facts: tuple[Fact, ...]) -> None:
+        with tracing.join(self.consumer.path, "consumer", (fact.traceparent for fact in facts)):
+            await self._apply_traced(facts)
+
+    async def _apply_traced(self, facts: tuple[Fact, ...]) -> None:
         if self.consumer.kind == "call":
             await self._apply_by_calling(facts)
         else:

@@ -1,12 +1,13 @@
 """Facts: events that commit with the change they tell of (outbox), and who has subscribed to them."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
+from prometheus_client import Counter
 
 from souk.kit.callers import caller
 from souk.kit.db import Database, Transaction
@@ -14,11 +15,13 @@ from souk.kit.ids import new_id
 from souk.kit.memory import Told
 from souk.kit.outbox import Position
 from souk.kit.sharing import Hearing
+from souk.kit.telemetry import FACTS_PUBLISHED
 
 APPEND = """
-    INSERT INTO {schema}.outbox (event_id, type, aggregate_id, payload, request_id)
-    SELECT u.event_id, u.type, u.aggregate_id, u.payload, $5
-    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::json[]) WITH ORDINALITY AS u (event_id, type, aggregate_id, payload, place)
+    INSERT INTO {schema}.outbox (event_id, type, aggregate_id, payload, request_id, traceparent)
+    SELECT u.event_id, u.type, u.aggregate_id, u.payload, $5, u.traceparent
+    FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::json[], $6::text[]) WITH ORDINALITY
+        AS u (event_id, type, aggregate_id, payload, traceparent, place)
     /* only */
     ORDER BY u.place
 """
@@ -48,15 +51,17 @@ class Delivered(Generic[E]):
 class News:
     """Events on their way into the outbox: the values of a statement that appends them, and who is to hear when it has committed."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Event], traces: Mapping[UUID, str | None] | None = None) -> None:
         self._events = events
+        self._traces = traces  # of each aggregate; without them all belong to the trace that is under way
         self._ids = [new_id() for _ in events]
 
     @property
     def values(self) -> tuple[object, ...]:
-        """What APPEND takes: ids, types, aggregates and payloads as arrays, and the request."""
-        types = [event_type(type(event)) for event in self._events]
-        return self._ids, types, [aggregate_of(event) for event in self._events], list(self._events), caller().request_id
+        """What APPEND takes: ids, types, aggregates and payloads as arrays, the request, and the traces."""
+        types, aggregates, who = [event_type(type(event)) for event in self._events], [*map(aggregate_of, self._events)], caller()
+        traces = [who.traceparent if self._traces is None else self._traces.get(one) for one in aggregates]
+        return self._ids, types, aggregates, list(self._events), who.request_id, traces
 
     def tell(self, database: Database, written: Container[UUID] | None = None) -> None:
         """They are facts now, those of these aggregates if not all: wake who reads the outbox, and tell the memories of this process.
@@ -64,6 +69,9 @@ class News:
         Those of others hear it through their feeds.
         """
         database.bell.ring()
+        for event in self._events:
+            if written is None or aggregate_of(event) in written:
+                count_published(type(event)).inc()
         now = datetime.now(UTC)
         for consumer in MEMORIES:
             if wanted := tuple(
@@ -87,6 +95,12 @@ async def publish(tx: Transaction, *events: Event) -> None:
 def event_type(kind: type[Event]) -> str:
     """The name under which an event is kept and sent: `orders.OrderPlaced`."""
     return f"{source_of(kind)}.{kind.__name__}"
+
+
+@cache
+def count_published(kind: type[Event]) -> Counter:
+    """Where events of this type are counted; to look it up by its label costs more than to count."""
+    return FACTS_PUBLISHED.labels(event_type(kind))
 
 
 @cache

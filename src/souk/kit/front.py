@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from uuid_utils import uuid7
 
 from souk.kit.auth import Grant, Verifier
-from souk.kit.callers import ANONYMOUS, Caller, set_caller
+from souk.kit.callers import ANONYMOUS, Caller, caller, set_caller
 from souk.kit.cardnumbers import refuse_card_numbers
 from souk.kit.cors import Cors, Header
 from souk.kit.errors import DomainError, InvalidField, Unauthenticated, Unavailable
@@ -20,6 +20,7 @@ from souk.kit.overload import overload
 from souk.kit.problems import encode_problem
 from souk.kit.streams import Streams
 from souk.kit.telemetry import REQUEST_SECONDS, REQUESTS, REQUESTS_SHED
+from souk.kit.tracing import shape_of, tracing
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -70,12 +71,16 @@ class Front:
         self._streams.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and tracing.is_on:
+            given = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+            with tracing.begin(f"{scope['method']} {shape_of(scope['path'])}", given) as span:
+                span.note("http.response.status_code", await self._answer(scope, receive, send))
+        elif scope["type"] == "http":
             await self._answer(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
         began = time.perf_counter()
         method, headers = scope["method"], dict(scope["headers"])
         request_id = _read_request_id(headers)
@@ -84,7 +89,7 @@ class Front:
         reply = _Reply(send, method, headers.get(b"if-none-match"), added, personal=personal)
         if self._cors.is_preflight(method, headers):
             await reply.answer(204, self._cors.permit(), b"")
-            return
+            return 204
         try:
             _inspect_address(scope)
             grant = self._find_grant(scope["path"], headers)
@@ -106,6 +111,7 @@ class Front:
         _count(method, reply.status)
         if "endless" not in scope:  # as long as its client listened
             REQUEST_SECONDS.observe(time.perf_counter() - began)
+        return reply.status
 
     def _find_grant(self, path: str, headers: dict[bytes, bytes]) -> Grant | None:
         authorization = headers.get(b"authorization")
@@ -116,7 +122,8 @@ class Front:
             return self._verifier.find_grant(token.strip() if scheme.lower() == "bearer" else "")
         except Unauthenticated:
             # A client that sends its stale token with everything has to be able to renew it; what needs a user refuses itself.
-            if path.startswith("/auth/"):
+            # Who reads the metrics may have a token that is not of this kind.
+            if path.startswith("/auth/") or path == "/metrics":
                 return None
             raise
 
@@ -128,7 +135,8 @@ def _make_caller(grant: Grant | None, headers: dict[bytes, bytes], request_id: s
     guest_token = headers.get(b"souk-token", b"").decode("latin-1").strip() or None
     if guest_token is not None and not VISIBLE.fullmatch(guest_token):
         raise InvalidField("Souk-Token", "is not one that we gave")
-    return Caller(ANONYMOUS if grant is None else grant.principal, request_id, key, guest_token)
+    who = ANONYMOUS if grant is None else grant.principal
+    return Caller(who, request_id, key, guest_token, traceparent=caller().traceparent)
 
 
 def _read_request_id(headers: dict[bytes, bytes]) -> str:

@@ -58,7 +58,9 @@ GUEST_OR_USER = Access("guest_or_user", _guest_or_user, ("bearer", "guest"))
 SIGNED_WEBHOOK = Access("signed_webhook", _anybody)
 # A user with an access token, or with a ticket in the address: the route redeems it.
 TICKET_OR_USER = Access("ticket_or_user", _anybody, ("bearer",))
-ACCESS = {one.name: one for one in (PUBLIC, SIGNED_IN, ADMIN, GUEST_OR_USER, SIGNED_WEBHOOK, TICKET_OR_USER)}
+# An admin, or a program with the token of SOUK_METRICS_TOKEN: the route looks at it.
+ADMIN_OR_SCRAPER = Access("admin_or_scraper", _anybody, ("bearer",))
+ACCESS = {one.name: one for one in (PUBLIC, SIGNED_IN, ADMIN, GUEST_OR_USER, SIGNED_WEBHOOK, TICKET_OR_USER, ADMIN_OR_SCRAPER)}
 
 PROBLEMS = {
     400: "The request cannot be read",

@@ -1,4 +1,4 @@
-"""The internal listener: calls from other processes of the shop, each with a service token for the called context."""
+"""The internal listener: calls from other processes of the shop, each with a service token for the called context; health, metrics."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import msgspec
 from souk.kit.calls import EXPOSED, topology
 from souk.kit.errors import Unavailable
 from souk.kit.readiness import check_readiness
+from souk.kit.scraping import CONTENT_TYPE, may_scrape, write_metrics
 from souk.kit.wire import answer_call, check_service_token
 
 LONGEST_CALL_BYTES = 32 * 1024 * 1024
@@ -21,8 +22,12 @@ class Internal:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        status, body = await self._answer(scope, receive)
-        headers = [(b"content-type", b"application/msgpack"), (b"content-length", str(len(body)).encode())]
+        if scope["path"] == "/metrics":
+            status, kind, body = _tell_metrics(scope)
+        else:
+            kind = b"application/msgpack"
+            status, body = await self._answer(scope, receive)
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -43,6 +48,12 @@ class Internal:
             return 200, await answer_call(path, body)
         except msgspec.DecodeError:
             return 400, b""
+
+
+def _tell_metrics(scope: Any) -> tuple[int, bytes, bytes]:
+    if not may_scrape(dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")):
+        return 401, b"text/plain", b""
+    return 200, CONTENT_TYPE.encode(), write_metrics()
 
 
 async def _tell_health() -> tuple[int, bytes]:

@@ -13,7 +13,7 @@ import msgspec
 from souk.kit.callers import SYSTEM, Caller, set_caller
 from souk.kit.db import NOT_NOW
 from souk.kit.errors import Unavailable
-from souk.kit.telemetry import JOB_RUNS
+from souk.kit.telemetry import JOB_RUNS, SWEEPER_FAILURES
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,10 @@ class Sweeper:
             outcome = "failed"
             log.exception("job_failed", extra={"job": self.path})
         JOB_RUNS.labels(self.path, outcome).inc()
+        if outcome == "failed":
+            SWEEPER_FAILURES.labels(self.path).inc()
+        elif outcome == "done":
+            SWEEPER_FAILURES.labels(self.path).set(0)
         if count:
             log.info("job_done", extra={"job": self.path, "count": count})
         return outcome, count

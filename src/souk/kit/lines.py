@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+
+from souk.kit.tracing import tracing
 
 
 class Silent(Exception):
@@ -58,11 +61,13 @@ class Line:
         sent = {"Content-Type": "application/json", **headers} if body is not None else dict(headers)
         data = body if isinstance(body, bytes) or body is None else msgspec.json.encode(body)
         try:
-            async with (
-                self.opened() as session,
-                session.request(method, self._base_url + path, data=data, headers=sent, allow_redirects=False) as response,
-            ):
-                answer = Answer(response.status, await response.read())
+            with tracing.span(f"{method} {urlsplit(self._base_url).hostname}", "client") as span:
+                async with (
+                    self.opened() as session,
+                    session.request(method, self._base_url + path, data=data, headers=sent, allow_redirects=False) as response,
+                ):
+                    answer = Answer(response.status, await response.read())
+                span.note("http.response.status_code", answer.status)
         except NO_ANSWER as failure:
             raise failed(path, failure) from failure
         if answer.status == 429:

@@ -13,7 +13,7 @@ from souk.kit.db import Database, Pool
 # `WHERE id > last_id` would lose events: ids become visible out of order. Below the oldest running transaction nothing
 # new can appear any more, so (xid, id) below that horizon is a position that never has to look back.
 READ_FACTS = """
-    SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, created_at AS occurred_at
+    SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, created_at AS occurred_at, traceparent
     FROM {schema}.outbox
     WHERE (xid, id) > ($1, $2) AND xid < {schema}.outbox_xid(pg_snapshot_xmin(pg_current_snapshot()))
     ORDER BY xid, id
@@ -22,7 +22,7 @@ READ_FACTS = """
 
 # What came before a position, newest first: so many rows, of which some may be wanted, and the one before them.
 READ_RECENT = """
-    SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, created_at AS occurred_at
+    SELECT xid, id, event_id, type, aggregate_id, payload::text AS payload, request_id, created_at AS occurred_at, traceparent
     FROM (SELECT * FROM {schema}.outbox WHERE (xid, id) <= ($1, $2) ORDER BY xid DESC, id DESC LIMIT $3) AS newest
     WHERE type = ANY($4) ORDER BY xid, id
 """
@@ -56,6 +56,7 @@ class Fact(msgspec.Struct, frozen=True):
     payload: str  # JSON, which each consumer reads into the type of its event
     request_id: str
     occurred_at: datetime
+    traceparent: str | None = None  # of the request that it comes from
 
     @property
     def position(self) -> Position:

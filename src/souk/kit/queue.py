@@ -117,7 +117,8 @@ async def put(
     """Put a job into the queue of this transaction's database, whichever of its contexts it is of."""
     written = None if wanted.payload is None else msgspec.json.encode(payload)
     unique = None if key is None else f"{wanted.path}:{key}"
-    headers = {"request_id": caller().request_id}
+    who = caller()
+    headers = {"request_id": who.request_id} | ({"traceparent": who.traceparent} if who.traceparent else {})
     first = wanted.terms.priority if priority is None else priority
     added = await tx.run(ENQUEUE, wanted.path, written, at, unique, first, headers)
     if added and ring not in tx.after_commit:

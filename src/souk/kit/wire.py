@@ -14,6 +14,7 @@ from souk.kit.batching import Asked, Batcher
 from souk.kit.callers import Caller, Principal
 from souk.kit.calls import EXPOSED, BatchedFunction, Exposed
 from souk.kit.errors import DomainError, Failed, Unavailable, refusal_from_wire, refusal_to_wire
+from souk.kit.tracing import tracing
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: msgspec.Raw
     idempotency_key: str | None = None
     guest_token: str | None = None
+    traceparent: str | None = None
 
 
 NOTHING = msgspec.Raw(_encode(None))
@@ -148,6 +150,7 @@ def _pack(arguments: Any, who: Caller) -> Envelope:
         arguments=msgspec.Raw(_encode(arguments)),
         idempotency_key=who.idempotency_key,
         guest_token=who.guest_token,
+        traceparent=who.traceparent,
     )
 
 
@@ -166,6 +169,11 @@ async def answer_call(path: str, body: bytes) -> bytes:
 
 
 async def _answer_one(function: Exposed, envelope: Envelope) -> Answer:
+    with tracing.span(function.path, "server", envelope.traceparent) as span:
+        return await _answer_for(function, envelope, span.traceparent)
+
+
+async def _answer_for(function: Exposed, envelope: Envelope, traceparent: str | None) -> Answer:
     who = Caller(
         principal=envelope.principal,
         request_id=envelope.request_id,
@@ -173,6 +181,7 @@ async def _answer_one(function: Exposed, envelope: Envelope) -> Answer:
         guest_token=envelope.guest_token,
         deadline=time.monotonic() + envelope.seconds_left,
         inside=function.path,
+        traceparent=traceparent,
     )
     try:
         value = await function.run_here(function.argument_decoder.decode(envelope.arguments), who)

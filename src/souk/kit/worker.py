@@ -25,6 +25,7 @@ from souk.kit.db import NOT_NOW, Database
 from souk.kit.locks import LIVING_OWNERS, SessionLocks
 from souk.kit.queue import JOBS, NEWS, Job
 from souk.kit.telemetry import JOB_RUNS, JOBS_DUE_AGE, JOBS_FAILED, JOBS_WAITING
+from souk.kit.tracing import tracing
 
 log = logging.getLogger(__name__)
 # That a job is tried again we say ourselves.
@@ -189,7 +190,8 @@ class Attempts(AbstractEntrypointExecutor):
             raise GaveUp(f"Its process died {job.attempts} times")
         arguments = self.job.arguments(job.payload)
         request_id = (job.headers or {}).get("request_id") or f"job:{self.job.path}"
-        with asking(Caller(principal=SYSTEM, request_id=str(request_id))):
+        trace = (job.headers or {}).get("traceparent")
+        with asking(Caller(SYSTEM, str(request_id))), tracing.span(f"job {self.job.path}", "consumer", str(trace) if trace else None):
             async with asyncio.timeout(self.job.terms.timeout_s):
                 if not self.job.takes_tx:
                     await self.job.function(*arguments)

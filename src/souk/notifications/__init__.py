@@ -1,5 +1,7 @@
 """Notifications knows what people are told, on which channel, what they want to hear of, and what became of each message."""
 
+from souk.notifications.alert_types import AlertFilter, RaisedAlert, RuleCount, Symptom
+from souk.notifications.alerts import list_raised_alerts, report_symptoms
 from souk.notifications.announcing import Announced, NewAnnouncement, send_announcement
 from souk.notifications.books import LetterDifference, check_letters
 from souk.notifications.campaign_types import (
@@ -48,6 +50,7 @@ from souk.notifications.feed_types import (
     TicketHolder,
     Unread,
 )
+from souk.notifications.findings import record_findings
 from souk.notifications.preferences import (
     NotificationPreferences,
     TopicChoice,
@@ -58,6 +61,7 @@ from souk.notifications.records import MessageFilter, MessageRecord, list_messag
 from souk.notifications.streaming import issue_stream_ticket, redeem_stream_ticket
 
 __all__ = [
+    "AlertFilter",
     "Announced",
     "BadTicket",
     "Campaign",
@@ -79,9 +83,12 @@ __all__ = [
     "News",
     "Notification",
     "NotificationPreferences",
+    "RaisedAlert",
     "ReadAll",
+    "RuleCount",
     "Schedule",
     "StreamTicket",
+    "Symptom",
     "TicketHolder",
     "TopicChoice",
     "Unread",
@@ -100,12 +107,15 @@ __all__ = [
     "list_messages",
     "list_notifications",
     "list_own_messages",
+    "list_raised_alerts",
     "mark_all_notifications",
     "mark_notification",
     "read_news",
+    "record_findings",
     "redeem_stream_ticket",
     "remove_campaign",
     "remove_notification",
+    "report_symptoms",
     "resume_campaign",
     "send_announcement",
     "send_campaign_test",

@@ -2,9 +2,10 @@
 
 from litestar.handlers import BaseRouteHandler
 
-from souk.notifications import http_campaigns, http_feed, http_history, http_mail, http_preferences
+from souk.notifications import http_alerts, http_campaigns, http_feed, http_history, http_mail, http_preferences
 
 routes: tuple[BaseRouteHandler, ...] = (
+    *http_alerts.routes,
     *http_campaigns.routes,
     *http_feed.routes,
     *http_history.routes,

@@ -1,13 +1,33 @@
 """What notifications does by the clock, and whenever there is something to tell."""
 
-from souk.kit.background import whenever
-from souk.kit.db import Transaction
+import asyncio
+import logging
+
+from souk.kit.background import in_every_process, whenever
+from souk.kit.db import NOT_NOW, Transaction
+from souk.kit.errors import Unavailable
 from souk.kit.jobs import every
 from souk.kit.queue import job
 from souk.kit.schedules import Tick, scheduled
-from souk.notifications import announcing, fanning_out, forgetting, in_app, planning, prices, recommending, sending, streaming
+from souk.notifications import (
+    alerts,
+    announcing,
+    fanning_out,
+    findings,
+    forgetting,
+    in_app,
+    planning,
+    prices,
+    recommending,
+    sending,
+    streaming,
+)
 from souk.notifications.bells import campaign_moves, due_messages, new_notices
 from souk.notifications.settings import settings
+
+log = logging.getLogger(__name__)
+
+SHOW_EVERY_S = 10.0
 
 
 @whenever(new_notices, alone=True)
@@ -59,6 +79,23 @@ async def begin_recommendations(tx: Transaction, tick: Tick) -> None:
     await recommending.begin_recommendations(tx, tick.at)
 
 
+@every(5.0)
+async def end_alerts() -> int:
+    """End alerts of which nobody tells any more."""
+    return await alerts.end_alerts()
+
+
+@in_every_process
+async def show_findings() -> None:
+    """Show what the last audit found, whichever process it was told."""
+    while True:
+        try:
+            await findings.show_findings()
+        except (Unavailable, *NOT_NOW) as silence:
+            log.warning("findings_unknown", extra={"reason": str(silence)})
+        await asyncio.sleep(SHOW_EVERY_S)
+
+
 @every(60.0)
 async def forget_old_tickets() -> int:
     """Drop tickets of streams that nobody has used, and what sellers wrote that is not counted any more."""
@@ -67,5 +104,5 @@ async def forget_old_tickets() -> int:
 
 @every(3600.0)
 async def forget_old_messages() -> int:
-    """Drop whole months of messages, notices and feeds that lie too far back, and old prices."""
-    return await forgetting.forget_old_messages() + await prices.forget_old_prices()
+    """Drop whole months of messages, notices and feeds that lie too far back, old prices, and alerts that were over long ago."""
+    return await forgetting.forget_old_messages() + await prices.forget_old_prices() + await alerts.forget_old_alerts()

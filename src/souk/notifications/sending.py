@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from souk.kit.background import LOOK_AGAIN_S
 from souk.kit.db import TRY_AGAIN, Transaction, columns
 from souk.kit.errors import Unavailable
@@ -25,6 +27,8 @@ from souk.notifications.suppressions import Bad, suppress
 from souk.notifications.types import Channel, Message
 
 log = logging.getLogger(__name__)
+
+LETTERS = Counter("souk_letters_total", "Messages after an attempt to send them: sent, failed, waiting for another", ["channel", "outcome"])
 
 FIELDS = """
     id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
@@ -201,6 +205,8 @@ async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int,
             async with db.transaction() as tx:
                 await write(tx, keep_together(settled), owner, decided_at)
                 await suppress(tx, bad)
+            for one in settled:
+                LETTERS.labels(one.message.channel, one.status).inc()
             return
         except (Unavailable, *TRY_AGAIN) as silence:
             log.warning("outcomes_not_written", extra={"reason": str(silence)})

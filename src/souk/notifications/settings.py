@@ -57,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True):
     batches: Annotated[int, Meta(ge=1, le=16)] = 3
     retry_after_s: float = 60.0  # the first pause; each one is twice as long, up to six hours
     orphan_grace_s: float = 0.0  # 0: as long as a conversation may last
+    alert_quiet_s: Annotated[float, Meta(ge=0)] = 300.0  # of which nobody tells for so long is over
 
     def __post_init__(self) -> None:
         check_times(self.recommendations_at)

@@ -36,6 +36,7 @@ from souk.users.events import (
     SessionsRevoked,
     UserRegistered,
 )
+from souk.webhooks.events import WebhookDisabled
 
 
 class Pieces(Protocol):
@@ -175,6 +176,14 @@ def tell_of_reviews(event: Event) -> Iterator[Tale]:
             yield Tale("review_rejected", "user", event.user_id, {"product_id": event.product_id, "review_id": event.review_id})
 
 
+def tell_of_webhooks(event: Event) -> Iterator[Tale]:
+    """Webhooks that were given up, to whom they belong: a seller, or the shop."""
+    match event:
+        case WebhookDisabled():
+            recipient, whom = ("admins", NOBODY) if event.seller_id is None else ("seller", event.seller_id)
+            yield Tale("webhook_disabled", recipient, whom, {"webhook_id": event.webhook_id, "why": event.reason})  # type: ignore[arg-type]
+
+
 TELLERS: dict[Callable[[Event], Iterator[Tale]], tuple[type[Event], ...]] = {
     tell_of_users: (UserRegistered, SellerApplied, *BARE),
     tell_of_orders: (
@@ -184,6 +193,7 @@ TELLERS: dict[Callable[[Event], Iterator[Tale]], tuple[type[Event], ...]] = {
     tell_of_money: (PaymentRefunded, WalletCredited, PayoutSent, PayoutFailed, PayoutAccountChanged),
     tell_of_goods: (StockLow, BackInStock, CartAbandoned),
     tell_of_reviews: (ReviewPosted, ReviewReplied, ReviewRejected),
+    tell_of_webhooks: (WebhookDisabled,),
 }  # fmt: skip
 TELLER_OF = {event: teller for teller, events in TELLERS.items() for event in events}
 TOLD = tuple(TELLER_OF)

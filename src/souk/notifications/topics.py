@@ -45,6 +45,7 @@ SELLER_ORDERS = Topic("seller_orders", "service", ("email", "in_app"), digestibl
 SELLER_STOCK = Topic("seller_stock", "service", ("email", "in_app"), digestible=True)
 SELLER_PAYOUTS = Topic("seller_payouts", "service", ("email", "in_app"))
 SELLER_ACCOUNT = Topic("seller_account", "mandatory", ("email", "in_app"))
+WEBHOOKS = Topic("webhooks", "service", ("email", "in_app"))
 OPERATIONS = Topic("operations", "mandatory", ("email", "in_app"))
 
 KINDS: dict[str, Kind] = {
@@ -85,6 +86,7 @@ KINDS: dict[str, Kind] = {
         Kind("seller_approved", SELLER_ACCOUNT, owners_only=True),
         Kind("seller_rejected", SELLER_ACCOUNT, owners_only=True),
         Kind("seller_suspended", SELLER_ACCOUNT, owners_only=True),
+        Kind("webhook_disabled", WEBHOOKS),
         Kind("seller_applied", OPERATIONS),
         Kind("alert_raised", OPERATIONS),
         Kind("alert_ended", OPERATIONS),

@@ -1,1 +1,1 @@
-"""What the people who run the shop need: health, metrics, dead letters, jobs."""
+"""What the people who run the shop need: health, metrics, alerts, dead letters, jobs."""

@@ -3,17 +3,19 @@
 from uuid import UUID
 
 import msgspec
-from litestar import MediaType, Response
+from litestar import MediaType, Request, Response
+from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from souk.kit import deadletters
+from souk.kit.callers import caller
 from souk.kit.calls import topology
 from souk.kit.deadletters import DeadLetter
 from souk.kit.errors import NotFound
-from souk.kit.http import ADMIN, PUBLIC, Limit, Page, route
+from souk.kit.http import ADMIN, ADMIN_OR_SCRAPER, PUBLIC, Limit, Page, route
 from souk.kit.readiness import check_readiness
+from souk.kit.scraping import CONTENT_TYPE, may_scrape, write_metrics
 from souk.operations import docs, event_pages, jobs
 
 
@@ -36,10 +38,12 @@ async def is_ready() -> str:
     return "ok"
 
 
-@route("GET", "/metrics", ADMIN, include_in_schema=False)
-async def show_metrics() -> Response[bytes]:
-    """Metrics in Prometheus' text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+@route("GET", "/metrics", ADMIN_OR_SCRAPER, include_in_schema=False)
+async def show_metrics(request: Request[object, object, State]) -> Response[bytes]:
+    """Metrics in Prometheus' text format, for admins, and for programs with the token of SOUK_METRICS_TOKEN."""
+    if not may_scrape(request.headers.get("authorization", "")):
+        caller().principal.require_admin()
+    return Response(write_metrics(), media_type=CONTENT_TYPE)
 
 
 @route("GET", "/dead-letters", ADMIN)

@@ -1,6 +1,7 @@
 """Write down how an order came out: placed, rejected or canceled, with the news of it, many at once."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
@@ -159,14 +160,15 @@ async def place_orders(asked: tuple[Asked[Settled], ...]) -> Answers[StoredOrder
     confirmed = await inventory.confirm_stock.many([(inventory.ConfirmStock(order.id, lines_of(order)), who) for order, who in orders])
     refused = {one.request.order.id: answer for one, answer in zip(asked, confirmed, strict=True) if isinstance(answer, Exception)}
     settled = {one.request.order.id: one.request for one in asked if one.request.order.id not in refused}
-    placed = await write_placed(settled) if settled else {}
+    traces = {one.request.order.id: one.caller.traceparent for one in asked}
+    placed = await write_placed(settled, traces) if settled else {}
     return tuple(refused.get(order.id) or placed.get(order.id) for order, _ in orders)
 
 
 _placing: Batcher[Settled, StoredOrder | None] = Batcher(place_orders)
 
 
-async def write_placed(settled: dict[UUID, Settled]) -> dict[UUID, StoredOrder]:
+async def write_placed(settled: dict[UUID, Settled], traces: Mapping[UUID, str | None]) -> dict[UUID, StoredOrder]:
     """Write down that these orders are placed; those whose attempt was still the newest, as they are now."""
     by_attempt: defaultdict[int, dict[UUID, StoredOrder]] = defaultdict(dict)
     for order_id, one in settled.items():
@@ -174,7 +176,7 @@ async def write_placed(settled: dict[UUID, Settled]) -> dict[UUID, StoredOrder]:
     placed: dict[UUID, StoredOrder] = {}
     for attempt, orders in by_attempt.items():  # nearly always the first
         ids, now = sorted(orders), datetime.now(UTC)
-        news = News([event for order_id in ids for event in news_of(orders[order_id], now)])
+        news = News([event for order_id in ids for event in news_of(orders[order_id], now)], traces)
         rows = await db.write(_Placed, PLACE, ids, attempt, now, [new_id() for _ in ids], *news.values)
         news.tell(db, {row.order_id for row in rows if row.placed_at is not None})
         placed |= {row.order_id: as_placed(orders[row.order_id], row) for row in rows}

@@ -63,7 +63,8 @@ _taking: Batcher[News, Receipt] = Batcher(take_news, lanes=1)
 
 async def tell(news: News) -> Receipt:
     """Apply one message, together with whatever else comes in at this moment. It is done even if the caller leaves."""
-    return await asyncio.shield(_taking.ask(news, Caller(principal=SYSTEM, request_id=caller().request_id)))
+    who = caller()
+    return await asyncio.shield(_taking.ask(news, Caller(SYSTEM, who.request_id, traceparent=who.traceparent)))
 
 
 def follow_up(changes: Changes) -> tuple[asyncio.Task[None], ...]:

@@ -84,6 +84,7 @@ def _write_event(source: str, previous: Position, fact: Fact) -> bytes:
         position=_write(fact.position),
         previous=_write(previous),
         requestid=fact.request_id or msgspec.UNSET,
+        traceparent=fact.traceparent or msgspec.UNSET,
         data=msgspec.Raw(fact.payload.encode()),
     )
     return msgspec.json.encode(event)
@@ -105,8 +106,9 @@ def read_message(source: str, message: Message, secrets: Sequence[str]) -> tuple
 
 
 def _hear(event: CloudEvent) -> Heard:
-    position, data, request_id = _position(event.position), bytes(event.data).decode(), event.requestid or ""
-    return Heard(Fact(*position, event.id, event.type, event.subject, data, request_id, event.time), _position(event.previous))
+    position, data = _position(event.position), bytes(event.data).decode()
+    fact = Fact(*position, event.id, event.type, event.subject, data, event.requestid or "", event.time, event.traceparent or None)
+    return Heard(fact, _position(event.previous))
 
 
 def sign(body: bytes, secret: str) -> str:
