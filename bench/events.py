@@ -23,6 +23,7 @@ from bench import load, machine
 from bench.purchases import count_violations, shoppers
 from bench.shop import Goods, Stock, filled, served
 from souk import app
+from souk.kit.brokers.relays import CONSUMER
 
 POSITIONS = "SELECT consumer, source, xid FROM {context}.consumer_position"
 NEWEST = "SELECT coalesce(max(xid), 0) FROM {context}.outbox"
@@ -34,7 +35,7 @@ EFFECTS = {
     "carts.close_ordered_carts": ("carts", "SELECT order_id AS of FROM carts.cart WHERE status = 'ordered'"),
     "notifications.write_notices": ("notifications", "SELECT fact_id AS of FROM notifications.notice WHERE kind = 'order_placed'"),
 }
-QUIET_WITHIN_S = 60.0
+QUIET_WITHIN_S = 120.0
 READ = re.compile(r'^souk_facts_read_total\{[^}]*way="(\w+)"\} ([\d.e+-]+)$', re.MULTILINE)
 PORT = re.compile(r"--internal-port\0(\d+)\0")
 
@@ -51,7 +52,7 @@ class Size(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was seen. `lag_s` is from the last order until no consumer and no relay was behind the outbox of a source any more."""
+    """What was seen. Lags are from the last order until nobody was behind an outbox: consumers, and relays, who wait for the broker."""
 
     orders: int
     failed: int
@@ -59,7 +60,8 @@ class Report(msgspec.Struct, frozen=True):
     facts: int
     facts_read_by: dict[str, int]
     share_by_broker: float | None
-    lag_s: float | None
+    consumer_lag_s: float | None
+    relay_lag_s: float | None
     consumers: int
     parked: int
     applied: dict[str, str]
@@ -87,14 +89,15 @@ async def _sell(dsn: str, size: Size, port: int, goods: Goods, broker: Broker, w
         for context, place in app.read_shop(app.CONTEXTS, dsn).dsns.items():
             books[context] = await asyncpg.connect(place)
             stack.push_async_callback(books[context].close)
-        await until_applied(books)
+        await until_applied(books, time.perf_counter(), relays=True)
         before = ways()
         half = asyncio.Event()
         harm = asyncio.create_task(_wipe_at(half, broker)) if size.wipe else None
         began = time.perf_counter()
         tally = await load.run(port, size.clients, _so_many(size.orders, shoppers(goods, random.Random(7))(inf), half))
         ended = time.perf_counter()
-        lag_s = await until_applied(books)
+        consumer_lag_s = await until_applied(books, ended, relays=False)
+        relay_lag_s = await until_applied(books, ended, relays=True)
         if harm is not None:
             await harm
         read = ways() - before
@@ -108,7 +111,8 @@ async def _sell(dsn: str, size: Size, port: int, goods: Goods, broker: Broker, w
             facts=sum([await book.fetchval(f"SELECT count(*) FROM {context}.outbox") for context, book in books.items()]),
             facts_read_by=dict(read),
             share_by_broker=round(read["broker"] / all_read, 3) if all_read else None,
-            lag_s=lag_s,
+            consumer_lag_s=consumer_lag_s,
+            relay_lag_s=relay_lag_s,
             consumers=sum([len(await book.fetch(POSITIONS.format(context=context))) for context, book in books.items()]),
             parked=sum([await book.fetchval(PARKED.format(context=context)) for context, book in books.items()]),
             applied=await compare_effects(books),
@@ -137,22 +141,25 @@ async def _wipe_at(half: asyncio.Event, broker: Broker) -> None:
         await asyncio.sleep(0.2)
 
 
-async def until_applied(books: Books) -> float | None:
-    """Wait until no position is behind the newest fact of its source; how long that took, None if it took too long."""
-    began = time.perf_counter()
-    while behind := await find_behind(books):
-        if time.perf_counter() - began > QUIET_WITHIN_S:
+async def until_applied(books: Books, since: float, *, relays: bool) -> float | None:
+    """Wait until no consumer, or no relay, is behind the newest fact of its source; how long that was after a time, None if too long."""
+    while behind := await find_behind(books, relays=relays):
+        if time.perf_counter() - since > QUIET_WITHIN_S:
             print("behind:", ", ".join(behind), file=sys.stderr)
             return None
         await asyncio.sleep(0.1)
-    return round(time.perf_counter() - began, 1)
+    return round(time.perf_counter() - since, 1)
 
 
-async def find_behind(books: Books) -> list[str]:
-    """The consumers, relays among them, that have not passed the newest fact of a source."""
+async def find_behind(books: Books, *, relays: bool) -> list[str]:
+    """The consumers, or the relays, that have not passed the newest fact of a source."""
     newest = {context: await book.fetchval(NEWEST.format(context=context)) for context, book in books.items()}
     rows = [(context, row) for context, book in books.items() for row in await book.fetch(POSITIONS.format(context=context))]
-    return [f"{context}: {row['consumer']} of {row['source']}" for context, row in rows if row["xid"] < newest[row["source"]]]
+    return [f"{context}: {row['consumer']} of {row['source']}" for context, row in rows if is_behind(row, newest, relays=relays)]
+
+
+def is_behind(row: asyncpg.Record, newest: dict[str, int], *, relays: bool) -> bool:
+    return bool((row["consumer"] == CONSUMER) is relays and row["xid"] < newest[row["source"]])
 
 
 async def compare_effects(books: Books) -> dict[str, str]:
