@@ -1,7 +1,7 @@
 """Messages that are due leave once, whatever the other side does and whoever dies meanwhile; what does not leave says why."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,16 +17,23 @@ from tests.waiting import until
 
 from souk import app, users
 from souk.app import Shop
-from souk.kit.errors import Unavailable
+from souk.kit.background import LOOK_AGAIN_S
 from souk.kit.ids import new_id
-from souk.notifications import fanning_out, in_app, letters, sending
+from souk.notifications import fanning_out, in_app, sending
 from souk.notifications.channels.channel import FRESH_S
 from souk.notifications.database import db
 from souk.notifications.settings import Settings, settings
-from souk.notifications.suppressions import SuppressionReason, list_suppressions, release_address
-from souk.notifications.types import Channel, Message
+from souk.notifications.suppressions import list_suppressions, release_address
 
 OpenPost = Callable[..., Post]
+
+WAITS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"
+CUT_OFF_WHO_WAITS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+async def waits_for_a_lock() -> bool:
+    """Whether somebody stands before a lock that we have."""
+    return bool(await db.value(WAITS))
 
 
 @pytest.fixture(autouse=True)
@@ -244,17 +251,17 @@ async def test_a_token_is_in_the_letter_and_nowhere_else(post: Post) -> None:
     assert "List-Unsubscribe" not in message
 
 
-async def test_a_token_goes_to_the_mailbox_that_it_proves_and_to_no_other(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_goes_to_the_mailbox_that_it_proves_and_to_no_other(post: Post) -> None:
     (person,) = await make_people()
     await intend([person], "reset_password", content={})
-    find_suppressed = letters.find_suppressed
-
-    async def move_meanwhile(hashes: Sequence[bytes]) -> dict[bytes, SuppressionReason]:
-        await db.pool.execute("UPDATE users.users SET email = 'new@x.test' WHERE id = $1", person)
-        return await find_suppressed(hashes)
-
-    monkeypatch.setattr(letters, "find_suppressed", move_meanwhile)
-    await send()
+    async with db.pool.acquire() as outside:
+        async with outside.transaction():
+            await outside.execute("LOCK TABLE notifications.suppression IN ACCESS EXCLUSIVE MODE")
+            sending_it = asyncio.create_task(send())
+            await until(waits_for_a_lock)
+            # Between asking for the address and making the token.
+            await outside.execute("UPDATE users.users SET email = 'new@x.test' WHERE id = $1", person)
+        await sending_it
     assert await count_statuses() == {"waiting": 1}
     await hurry()
     await send()
@@ -317,22 +324,21 @@ async def test_a_process_that_is_told_to_stop_finishes_what_is_in_flight(post: P
     assert await count_statuses() == {"sent": 8}
 
 
-@pytest.mark.parametrize("trouble", [OSError("odd"), Unavailable("gone")])
-async def test_when_no_more_can_be_claimed_what_is_in_flight_is_finished(
-    post: Post, monkeypatch: pytest.MonkeyPatch, trouble: Exception
-) -> None:
+async def test_when_no_more_can_be_claimed_what_is_in_flight_is_finished(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "FINISH_WITHIN_S", 0.0)
     await intend(await named("slow", 3))
-    claimed = sending.claim
+    sending_it = asyncio.create_task(send())
 
-    async def claim_once(channel: Channel, owner: int) -> tuple[Message, ...]:
-        if await count_statuses() == {"waiting": 3}:
-            return await claimed(channel, owner)
-        raise trouble
+    async def has_begun() -> bool:
+        return await count_statuses() == {"sending": 3}
 
-    monkeypatch.setattr(sending, "claim", claim_once)
-    with pytest.raises(type(trouble)):
-        await send()
+    await until(has_begun)
+    await db.pool.execute("ALTER TABLE notifications.message RENAME TO message_elsewhere")
+    await asyncio.sleep(2 * LOOK_AGAIN_S)
+    assert not sending_it.done()
+    await db.pool.execute("ALTER TABLE notifications.message_elsewhere RENAME TO message")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await sending_it
     assert await count_statuses() == {"sent": 3}
 
 
@@ -348,19 +354,25 @@ async def test_what_a_failure_of_ours_has_dropped_is_taken_up_again_and_what_is_
     sending._in_flight.clear()
 
 
-async def test_an_outcome_is_written_though_the_database_was_in_its_own_way(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, failures = sending.write, [asyncpg.DeadlockDetectedError("in a circle"), Unavailable("gone")]
+async def test_an_outcome_is_written_though_the_database_was_away(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    await intend(await named("slow"))
+    sending_it = asyncio.create_task(send())
 
-    async def write_later(*told: object) -> None:
-        if failures:
+    async def has_begun() -> bool:
+        return await count_statuses() == {"sending": 1}
+
+    async def is_not_written() -> bool:
+        await outside.execute(CUT_OFF_WHO_WAITS)
+        return "outcomes_not_written" in caplog.text
+
+    await until(has_begun)
+    async with db.pool.acquire() as outside:
+        async with outside.transaction():
+            await outside.execute("SELECT FROM notifications.message FOR UPDATE")
             # Another connection says that we live.
             db.owner = 4712
-            raise failures.pop()
-        await write(*told)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(sending, "write", write_later)
-    await intend(await make_people())
-    await send()
+            await until(is_not_written)
+        await sending_it
     assert await count_statuses() == {"sent": 1}
 
 
@@ -383,16 +395,10 @@ async def test_a_topic_that_only_a_newer_release_knows_stops_nobody_else(post: P
     assert [tuple(row) for row in found] == [("waiting", "unknown_topic", True), ("sent", None, False), ("sent", None, False)]
 
 
-async def test_a_letter_that_cannot_be_written_by_a_fault_of_ours_stops_no_other(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_letter_that_cannot_be_written_by_a_fault_of_ours_stops_no_other(post: Post) -> None:
     ids = await intend(await make_people(3))
-    find_addressee = letters.find_addressee
-
-    def stumble(message: Message, *told: object) -> object:
-        if message.id == ids[1]:
-            raise KeyError("of tomorrow")
-        return find_addressee(message, *told)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(letters, "find_addressee", stumble)
+    # Nobody has thought of goods that are a number.
+    await db.pool.execute("UPDATE notifications.message SET content = content || '{\"items\": [5]}' WHERE id = $1", ids[1])
     await send()
     statuses = {one: (row.status, row.reason) for one, row in (await rows()).items()}
     assert statuses == {ids[0]: ("sent", None), ids[1]: ("waiting", "our own trouble"), ids[2]: ("sent", None)}
