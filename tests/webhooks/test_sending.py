@@ -65,21 +65,6 @@ async def test_what_fails_is_tried_again_and_what_comes_after_it_waits(sending_s
     await check_books()
 
 
-async def test_what_breaks_on_our_side_is_written_down_and_given_up_like_any_failure(
-    sending_shop: Shop, outside: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def break_down(*_: object) -> str:
-        raise OverflowError
-
-    opened = await subscribe(outside.url("/a"), SENT)
-    monkeypatch.setattr(sending, "sign_message", break_down)
-    await happen(payout(1))
-    (failed,) = await settle(opened.webhook.id, "failed")
-    assert failed.attempts == 4
-    assert outside.heard == {}
-    await check_books()
-
-
 async def test_what_fails_too_often_is_left_behind_and_the_next_goes_on(sending_shop: Shop, outside: Outside) -> None:
     opened = await subscribe(outside.url("/a"), SENT)
     refused: list[int] = []
