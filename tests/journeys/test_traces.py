@@ -54,9 +54,11 @@ async def buy(shop: Shop) -> tuple[str, str]:
     return trace_id, span_id
 
 
-def is_whole(collector: Collector, trace_id: str) -> bool:
+def is_whole(collector: Collector, trace_id: str, root: str) -> bool:
+    """Whether all whom it has to do with have told of it, and nothing hangs in the air: each tells at a time of its own."""
     seen = collector.of(trace_id)
-    return {span.part for span in seen} >= PARTS and {span.name for span in seen} >= HEARD
+    hangs = {span.parent_id for span in seen} - {span.span_id for span in seen} - {root}
+    return {span.part for span in seen} >= PARTS and {span.name for span in seen} >= HEARD and not hangs
 
 
 @pytest.mark.timeout(300)
@@ -64,31 +66,23 @@ async def test_a_purchase_is_one_trace_in_every_process_and_names_nobody(traced:
     trace_id, span_id = await buy(traced)
 
     async def whole() -> bool:
-        return is_whole(collector, trace_id)
+        return is_whole(collector, trace_id, span_id)
 
-    try:
-        await until(whole, within_s=30)
-    finally:
-        seen = collector.of(trace_id)
-        told = sorted({(span.part, span.name) for span in seen})
-    assert is_whole(collector, trace_id), told
+    await until(whole, within_s=60)
+    seen = collector.of(trace_id)
     assert {span.name for span in seen if span.parent_id == span_id} == {"POST /orders"}
-    ids = {span.span_id for span in seen} | {span_id}
-    assert {span.parent_id for span in seen} <= ids, "nothing hangs in the air"
     assert all("@" not in str(span) and "Bearer" not in str(span) for span in collector.spans)
     assert {name for span in collector.spans for name in span.attributes} <= {"http.response.status_code", "error.type"}
 
 
 @pytest.mark.timeout(300)
-async def test_a_trace_goes_through_a_broker(
-    own_broker: Callable[[], Broker], collector: Collector, traced_by_broker: Shop
-) -> None:
-    trace_id, _ = await buy(traced_by_broker)
+async def test_a_trace_goes_through_a_broker(collector: Collector, traced_by_broker: Shop) -> None:
+    trace_id, span_id = await buy(traced_by_broker)
 
     async def whole() -> bool:
-        return is_whole(collector, trace_id)
+        return is_whole(collector, trace_id, span_id)
 
-    await until(whole, within_s=40)
+    await until(whole, within_s=60)
 
 
 @pytest.fixture
