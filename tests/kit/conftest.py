@@ -23,6 +23,7 @@ from souk.kit import migrations, server
 from souk.kit.auth import Verifier
 from souk.kit.calls import topology
 from souk.kit.db import open_pool
+from souk.kit.deadletters import expose_dead_letters
 from souk.kit.ids import new_id
 from souk.kit.outbox import expose_outbox
 from souk.kit.partitions import add_partitions
@@ -35,6 +36,8 @@ SECRET = "a-secret-that-both-processes-were-given"
 expose_outbox(notebook.db)
 
 __all__ = ["broker", "own_broker"]
+
+expose_dead_letters(notebook.db)
 
 
 @pytest.fixture(scope="session")

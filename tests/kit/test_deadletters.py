@@ -23,8 +23,6 @@ PARK = """
 HOLD = "SELECT FROM kit.consumer_position WHERE source = 'kit' FOR UPDATE"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
-deadletters.expose_dead_letters(notebook.db)
-
 
 async def park(source: str, xid: int, number: int, note_id: UUID) -> UUID:
     """Notes are numbered by the minute in which they were written."""

@@ -28,8 +28,6 @@ from souk.kit.migrations import continue_after_restore
 
 WRITE_FACT = "INSERT INTO kit.outbox (event_id, type, aggregate_id, payload, request_id) VALUES ($1, 'kit.Noted', $1, $2, '')"
 
-deadletters.expose_dead_letters(notebook.db)
-
 
 class Heard(msgspec.Struct, frozen=True):
     event_id: UUID
