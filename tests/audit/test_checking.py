@@ -70,7 +70,7 @@ def add_campaign(status: str, recipients: int) -> str:
     """A campaign that has begun, and whose recipients were counted."""
     return f"""INSERT INTO notifications.campaign
             (id, name, words, segment, status, scheduled_at, begun_at, planned_at, finished_at, recipients, created_by)
-        VALUES ({STRANGER}, 'planted', '{{}}', '{{}}', '{status}', now(), now(), now(), now(), {recipients}, {STRANGER});"""
+        VALUES ({STRANGER}, 'planted', '{{"en": {{}}}}', '{{}}', '{status}', now(), now(), now(), now(), {recipients}, {STRANGER});"""
 
 
 # What is done to the books behind the shop's back, and the rules that break: only that one where the others can be kept.
