@@ -92,7 +92,7 @@ def find_environment(module: Module) -> list[str]:
 
 
 # An extra that need not be there, and libraries that take 3 to 13 MB of a process and that few shops or processes use.
-MAY_BE_IMPORTED_LATE = ("pyarrow", "valkey", "opentelemetry", "souk.payments.gateways.stripe", "souk.shipping.printing", "souk.kit.worker")
+MAY_BE_IMPORTED_LATE = ("pyarrow", "valkey", "souk.payments.gateways.stripe", "souk.shipping.printing", "souk.kit.worker", "souk.kit.spans")
 
 
 def find_buried_imports(module: Module) -> list[str]:

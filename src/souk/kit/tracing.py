@@ -9,8 +9,7 @@ import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
-from uuid import uuid4
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import msgspec
 
@@ -18,14 +17,11 @@ from souk.kit.callers import asking, caller
 from souk.kit.config import Section
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Span
 
-Role = Literal["server", "client", "consumer", "internal"]
+    from souk.kit.spans import Role, SpanTeller
 
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-# How soon spans are told of, and how long a process that stops waits for that.
-TELL_EVERY_MS, LAST_TELL_MS = 1000, 2000
 # A part of a path that is a word of ours; all else may be an id, or worse.
 WORD = re.compile(r"[a-z][a-z_.-]{0,30}")
 
@@ -103,11 +99,11 @@ class _Traces:
     """What makes spans; the library is imported by a process that wants them."""
 
     def __init__(self) -> None:
-        self._tracer: Tracer | None = None
+        self._teller: SpanTeller | None = None
 
     @property
     def is_on(self) -> bool:
-        return self._tracer is not None
+        return self._teller is not None
 
     @asynccontextmanager
     async def opened(self, part: str) -> AsyncIterator[None]:
@@ -115,63 +111,34 @@ class _Traces:
         if not settings.now.traces_url:
             yield
             return
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased  # noqa: PLC0415
+        from souk.kit.spans import SpanTeller  # noqa: PLC0415  who tells nobody does not pay for it
 
-        resource = Resource.create({"service.namespace": "souk", "service.name": part, "service.instance.id": str(uuid4())})
-        provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(settings.now.traces_share)), resource=resource, shutdown_on_exit=False
-        )
-        exporter = OTLPSpanExporter(endpoint=settings.now.traces_url, timeout=LAST_TELL_MS / 1000)
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=TELL_EVERY_MS))
-        self._tracer = provider.get_tracer("souk")
+        teller = self._teller = SpanTeller(part, settings.now.traces_url, settings.now.traces_share)
         try:
             yield
         finally:
-            self._tracer = None
-            await asyncio.to_thread(provider.force_flush, LAST_TELL_MS)
-            await asyncio.to_thread(provider.shutdown)
+            self._teller = None
+            await asyncio.to_thread(teller.close)
 
     def begin(self, name: str, given: str | None) -> Spanning:
         """A request from outside: it goes on with the trace that it names, or begins one."""
-        parent = given if given and TRACEPARENT.fullmatch(given) else None
-        return NOTHING if self._tracer is None else self._make(name, "server", [parent])
-
-    def span(self, name: str, role: Role, parent: str | None = None) -> Spanning:
-        """Something that is done for a trace: the one that is named, or the one that is under way; nothing if there is none."""
-        if self._tracer is None or (parent := parent or caller().traceparent) is None:
+        if self._teller is None:
             return NOTHING
-        return self._make(name, role, [parent])
+        parent = given if given and TRACEPARENT.fullmatch(given) else None
+        return _Spans(self._teller.begin(name, "server", [parent]))
 
-    def join(self, name: str, role: Role, parents: Iterable[str | None]) -> Spanning:
+    def span(self, name: str, role: "Role", parent: str | None = None) -> Spanning:
+        """Something that is done for a trace: the one that is named, or the one that is under way; nothing if there is none."""
+        if self._teller is None or (parent := parent or caller().traceparent) is None:
+            return NOTHING
+        return _Spans(self._teller.begin(name, role, [parent]))
+
+    def join(self, name: str, role: "Role", parents: Iterable[str | None]) -> Spanning:
         """Something that is done at once for several traces: a span in each, linked to the others."""
-        if self._tracer is None:
+        if self._teller is None:
             return NOTHING
         traces: dict[str, str | None] = {parent[3:35]: parent for parent in parents if parent is not None}
-        return self._make(name, role, list(traces.values())) if traces else NOTHING
-
-    def _make(self, name: str, role: Role, parents: list[str | None]) -> Spanning:
-        from opentelemetry.trace import Link, SpanKind, get_current_span  # noqa: PLC0415
-
-        assert self._tracer is not None  # noqa: S101  whoever calls has looked
-        kind = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT, "consumer": SpanKind.CONSUMER, "internal": SpanKind.INTERNAL}[role]
-        contexts = [_read(parent) for parent in parents]
-        first = self._tracer.start_span(name, contexts[0], kind)
-        links = [Link(first.get_span_context())]
-        rest = [self._tracer.start_span(name, context, kind, links=links) for context in contexts[1:]]
-        for context in contexts[1:]:
-            first.add_link(get_current_span(context).get_span_context())
-        return _Spans([first, *rest])
-
-
-def _read(traceparent: str | None) -> "Context":
-    from opentelemetry.context import Context  # noqa: PLC0415
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
-
-    return TraceContextTextMapPropagator().extract({"traceparent": traceparent} if traceparent else {}, Context())
+        return _Spans(self._teller.begin(name, role, list(traces.values()))) if traces else NOTHING
 
 
 def shape_of(path: str) -> str:
