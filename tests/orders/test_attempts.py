@@ -165,7 +165,7 @@ async def test_orders_that_are_placed_together_are_all_placed_though_one_has_to_
     settled = {order.id: Settled(await take(order), await reading.find_order(order.id)) for order in drafts}
     async with db.pool.acquire() as other, other.transaction():
         await other.execute(f"UPDATE {row.replace(' WHERE', ' SET updated_at = now() WHERE')} = $1", drafts[3].id)
-        ending = asyncio.create_task(settling.write_placed(settled))
+        ending = asyncio.create_task(settling.write_placed(settled, {}))
         await until(somebody_waits)
     placed = await ending
     assert {order_id: one.status for order_id, one in placed.items()} == {order.id: "placed" for order in drafts}
