@@ -32,6 +32,8 @@ os.environ["SOUK_HOME"] = tempfile.mkdtemp(prefix="souk-tests-")
 
 TEMPLATE = "souk_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+# Two shops of a process for each context may run at once, beside the databases of the other tests.
+FAST |= {"max_connections": "800"}
 
 _numbers = itertools.count()
 _left: list[str] = []

@@ -191,7 +191,8 @@ class Kafka(Broker):
         if not self.data.exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "--standalone", "-c", str(self._properties))
-            subprocess.run((*java, *tool), cwd=self.folder, capture_output=True, check=True, timeout=READY_WITHIN_S)
+            done = subprocess.run((*java, *tool), cwd=self.folder, capture_output=True, text=True, check=False, timeout=READY_WITHIN_S)
+            assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         self._spawn((*java, "kafka.Kafka", str(self._properties)), dict(os.environ))
 
 
