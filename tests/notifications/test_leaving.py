@@ -4,11 +4,24 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
 from tests.conftest import asked_by
-from tests.notifications.tidings import FIND_NEW, add_person, check_books, choose, hear, kinds_of, messages_of, notices, plan
+from tests.notifications.tidings import (
+    FIND_NEW,
+    add_person,
+    check_books,
+    choose,
+    hear,
+    kinds_of,
+    messages_of,
+    notices,
+    plan,
+    waits_for_a_lock,
+)
 from tests.orders.market import as_buyer, as_system, buy, fill_cart, make_seller, open_market, put_on_sale
 from tests.torture import rounds
 from tests.users.people import as_user
+from tests.waiting import until
 
 from souk import orders, users
 from souk.app import Shop
@@ -18,7 +31,7 @@ from souk.kit import personal
 from souk.kit.events import Delivered, Event
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.notifications import consumers, planning
+from souk.notifications import consumers, people, planning
 from souk.notifications.announcing import NewAnnouncement, send_announcement
 from souk.notifications.database import db
 from souk.notifications.types import Notice
@@ -61,6 +74,23 @@ async def test_who_leaves_while_they_are_told_is_told_nothing_afterwards(shop: S
         await asyncio.gather(plan(), erase(ada))
         await plan()
         assert await db.value(TRACES, ada) == 0
+    await check_books()
+
+
+async def test_who_leaves_while_they_are_planned_for_stands_in_nobodys_way(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    ada = await add_person()
+    await hear(WalletCredited(ada, Money(5, "USD")))
+    async with db.pool.acquire() as leaving, leaving.transaction():
+        await leaving.execute(people.LOCK_PEOPLE, [ada])
+        planning_it = asyncio.create_task(plan())
+        await until(waits_for_a_lock)
+        # A planner that had locked her notices first would wait for us, and we for it.
+        await leaving.execute(people.REMEMBER, [ada])
+        await leaving.execute(people.DROP_NOTICES, [ada])
+    await planning_it
+    assert "planning_failed" not in caplog.text
+    assert await notices() == {"wallet_credited": ("dropped", "erased")}
+    assert await db.value(TRACES, ada) == 0
     await check_books()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import pytest
 from tests.conftest import asked_by
@@ -22,6 +23,7 @@ from tests.notifications.tidings import (
     notices,
     plan,
     told,
+    waits_for_a_lock,
 )
 from tests.orders.market import as_buyer, as_guest, as_system, buy, fill_cart, make_seller, open_market, put_on_sale
 from tests.torture import rounds
@@ -36,7 +38,7 @@ from souk.kit.calls import topology
 from souk.kit.errors import Unavailable
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.notifications import planning
+from souk.notifications import people, planning
 from souk.notifications.bells import new_notices
 from souk.notifications.database import db
 from souk.notifications.deciding import decide_again
@@ -299,6 +301,28 @@ async def test_nothing_is_decided_against_a_no_that_was_answered(shop: Shop) -> 
         await hear(WalletCredited(ada, Money(2, "USD")))
         await plan()
         assert (await messages_of(ada))[-1]["reason"] == "opted_out"
+    await check_books()
+
+
+async def plan_or_drop(notice: Notice) -> None:
+    with as_system():
+        await planning.plan_or_drop(notice)
+
+
+async def test_a_notice_in_whose_way_another_was_is_not_dropped(shop: Shop) -> None:
+    ada = await add_person("ada")
+    await hear(WalletCredited(ada, Money(1, "USD")))
+    (notice,) = await db.all(Notice, FIND_NEW)
+    async with db.pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM notifications.notice FOR UPDATE")
+        dropping = asyncio.create_task(plan_or_drop(notice))
+        await until(waits_for_a_lock)
+        # Against the order in which locks are taken: it has waited for longer, and is broken off.
+        await other.execute(people.LOCK_PEOPLE, [ada])
+        with pytest.raises(asyncpg.DeadlockDetectedError):
+            await dropping
+    assert await notices() == {"wallet_credited": ("new", None)}
+    assert await plan() == 1
     await check_books()
 
 

@@ -13,6 +13,7 @@ from tests.conftest import asked_by
 from tests.notifications.conftest import Post
 from tests.notifications.feeds import as_system, make_people
 from tests.notifications.mails import count_statuses, hurry, intend, leave_behind, rows
+from tests.notifications.tidings import waits_for_a_lock
 from tests.waiting import until
 
 from souk import app, users
@@ -27,13 +28,7 @@ from souk.notifications.suppressions import list_suppressions, release_address
 
 OpenPost = Callable[..., Post]
 
-WAITS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"
 CUT_OFF_WHO_WAITS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-
-
-async def waits_for_a_lock() -> bool:
-    """Whether somebody stands before a lock that we have."""
-    return bool(await db.value(WAITS))
 
 
 @pytest.fixture(autouse=True)

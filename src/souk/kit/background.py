@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from souk.kit.callers import SYSTEM, Caller, set_caller
-from souk.kit.db import NOT_NOW, Bell
+from souk.kit.db import NOT_NOW, TRY_AGAIN, Bell
 from souk.kit.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ async def _work_in_bursts(function: Burst, bell: Bell) -> None:
         heard = bell.rings
         try:
             done = await function()
-        except (Unavailable, *NOT_NOW) as silence:
+        except (Unavailable, *NOT_NOW, *TRY_AGAIN) as silence:
             log.warning("work_interrupted", extra={"work": function.__name__, "reason": str(silence)})
             await asyncio.sleep(PAUSE_S)
             continue

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from souk.kit.db import NOT_NOW, Transaction, columns
+from souk.kit.db import NOT_NOW, TRY_AGAIN, Transaction, columns
 from souk.kit.errors import Unavailable
 from souk.notifications import contents, people, recipients
 from souk.notifications.bells import wake_senders
@@ -55,6 +55,8 @@ MARK = """
 """
 
 AT_ONCE = 500
+# Nobody can tell, or others were in the way: none of it is the notices' fault.
+LATER = (Unavailable, *NOT_NOW, *TRY_AGAIN)
 # The longest stretch in which it is counted how much somebody is told.
 MEMORY = timedelta(days=1)
 
@@ -115,7 +117,7 @@ async def plan_carefully(notices: Sequence[Notice]) -> list[Outcome]:
     """Plan notices together; if that fails one by one, so that one that cannot be planned is dropped and named, and the others are not."""
     try:
         return [await ask_and_plan(notices)]
-    except (Unavailable, *NOT_NOW):
+    except LATER:
         raise
     except Exception:
         log.exception("planning_failed", extra={"notices": len(notices)})
@@ -126,7 +128,7 @@ async def plan_or_drop(notice: Notice) -> Outcome:
     """Plan a notice, or drop it for good if that fails for another reason than that nobody answers."""
     try:
         return await ask_and_plan((notice,))
-    except (Unavailable, *NOT_NOW):
+    except LATER:
         raise
     except Exception as failure:
         log.exception("notice_dropped", extra={"notice_id": str(notice.id), "kind": notice.kind})
@@ -144,8 +146,9 @@ async def plan(known: _Known, notices: Sequence[Notice]) -> int:
     drafts, dropped = draft_messages(known, notices)
     whom = sorted({draft.recipient.user_id for draft in drafts if draft.recipient.user_id is not None})
     async with db.transaction() as tx:
-        ours = {row.id for row in await tx.all(_Id, LOCK_NEW, [notice.id for notice in notices])}
+        # People before notices, as whoever forgets people does.
         situation = await look_around(tx, whom)
+        ours = {row.id for row in await tx.all(_Id, LOCK_NEW, [notice.id for notice in notices])}
         await write_messages(tx, plan_drafts([draft for draft in drafts if draft.notice.id in ours], situation))
         await people.empty_notices(tx, sorted(situation.gone))
         reasons = [dropped.get(notice_id) for notice_id in ours]
