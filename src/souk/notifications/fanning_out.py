@@ -64,7 +64,7 @@ LOCK_TO_RELEASE = f"""
 """
 RELEASE = """
     UPDATE notifications.message
-    SET reason = NULL, due_at = due_at - interval '1000 years', updated_at = now(),
+    SET reason = NULL, due_at = greatest(due_at - interval '1000 years', now()), updated_at = now(),
         give_up_at = greatest(due_at - interval '1000 years', now()) + (give_up_at - due_at)
     WHERE id = ANY($1) AND status = 'waiting'
 """

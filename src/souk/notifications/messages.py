@@ -77,10 +77,7 @@ class Situation:
     ) -> None:
         self.now = now
         self.gone = frozenset(gone)
-        self.limits: Mapping[Urgency, Limit] = {
-            "service": Limit(limits.service_per_hour, timedelta(hours=1)),
-            "promotion": Limit(limits.promotions_per_day, timedelta(days=1)),
-        }
+        self.limits = find_limits(limits)
         self._leaving: defaultdict[tuple[UUID, Channel, Urgency], list[datetime]] = defaultdict(list)
         for pace in (one for one in paces if one.topic in TOPICS):
             self._leaving[pace.user_id, pace.channel, TOPICS[pace.topic].urgency].append(pace.due_at)
@@ -113,6 +110,14 @@ class Situation:
         if letter_id == message_id:
             leaving.append(room.due_at)
         return planned(draft, message_id, room, letter_id, self.now)
+
+
+def find_limits(limits: Limits) -> Mapping[Urgency, Limit]:
+    """How much somebody is told at the most on a channel; of what is mandatory any number."""
+    return {
+        "service": Limit(limits.service_per_hour, timedelta(hours=1)),
+        "promotion": Limit(limits.promotions_per_day, timedelta(days=1)),
+    }
 
 
 def message_id_of(draft: Draft) -> UUID:

@@ -20,6 +20,7 @@ from souk.notifications.channels.carriers import find_carrier
 from souk.notifications.channels.channel import Carrier, Outcome, Refused, Unknown
 from souk.notifications.database import db
 from souk.notifications.letters import Ready, write_letters
+from souk.notifications.pacing import keep_pace
 from souk.notifications.settings import settings
 from souk.notifications.settling import NOBODYS, UNKNOWN, Patience, Settled, keep_together, settle, settle_orphan, try_later
 from souk.notifications.standing import hold_again
@@ -132,10 +133,11 @@ async def wait_for_some(in_flight: set[asyncio.Task[int]], heard: int) -> tuple[
 
 
 async def claim(channel: Channel, owner: int) -> tuple[Message, ...]:
-    """The next letters that are due, with all of their messages, as ours."""
+    """The next letters that are due and for which there is room, with all of their messages, as ours."""
     async with db.transaction() as tx:
         heads = await tx.connection.fetch(LOCK_DUE, channel, settings.now.batch)
-        return await tx.all(Message, TAKE, [row["id"] for row in heads], owner) if heads else ()
+        letters = await keep_pace(tx, channel, [row["id"] for row in heads]) if heads else []
+        return await tx.all(Message, TAKE, letters, owner) if letters else ()
 
 
 async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int:
