@@ -390,6 +390,35 @@ async def test_a_topic_that_only_a_newer_release_knows_stops_nobody_else(post: P
     assert [tuple(row) for row in found] == [("waiting", "unknown_topic", True), ("sent", None, False), ("sent", None, False)]
 
 
+@pytest.mark.parametrize("channel", ["email", "in_app", "push"])
+async def test_a_kind_that_only_a_newer_release_knows_waits_for_it_and_stops_nobody_else(post: Post, channel: str) -> None:
+    people = await make_people(3)
+    for person in people:
+        with asked_by("buyer", user_id=person):
+            await users.change_notifications(person, users.ChangeNotifications(notifications={"price_drops": {channel: True}}))
+    alone = await intend(people[:2], "price_dropped", channel)
+    # In a digest the others leave without it, and it is there for whoever can write it.
+    first, *others = await intend([people[2]] * 3, "price_dropped", channel, letter_id=new_id() if channel != "in_app" else None)
+    await db.pool.execute("UPDATE notifications.message SET kind = 'of_tomorrow' WHERE id = ANY($1)", [alone[0], others[0]])
+    await deliver(channel)
+    found = await db.pool.fetch("SELECT id, status, reason, due_at > now() AS later FROM notifications.message ORDER BY id")
+    left = {row["id"]: (row["status"], row["reason"], row["later"]) for row in found}
+    waits, sent = ("waiting", "unknown_kind", True), ("sent", None, False)
+    assert [left[one] for one in alone] == [waits, sent]
+    assert [left[one] for one in others] == [waits, sent]
+    # The first message of a letter ends last.
+    assert left[first] == (sent if channel == "in_app" else waits)
+    assert len(await post.letters()) == (0 if channel == "in_app" else 2)
+
+
+async def deliver(channel: str) -> None:
+    if channel != "in_app":
+        await send(channel)
+        return
+    with as_system():
+        await in_app.deliver_in_app()
+
+
 async def test_a_letter_that_cannot_be_written_by_a_fault_of_ours_stops_no_other(post: Post) -> None:
     ids = await intend(await make_people(3))
     # Nobody has thought of goods that are a number.

@@ -9,13 +9,13 @@ from uuid import UUID
 import msgspec
 
 from souk.notifications.hours import end_of_quiet, end_of_window
-from souk.notifications.topics import TOPICS, Topic, Urgency
+from souk.notifications.topics import KINDS, TOPICS, Topic, Urgency
 from souk.notifications.types import CHANNELS, DISTURBING, Channel, Message, Reason
 from souk.users import Contact
 
 # For how long after it was due it is worth sending.
 WORTH_SENDING: dict[Urgency, timedelta] = {"mandatory": timedelta(days=3), "service": timedelta(days=3), "promotion": timedelta(days=1)}
-# For whom knows a topic that this process does not.
+# For whom knows a topic or a kind that this process does not.
 NEWER_RELEASE = timedelta(minutes=1)
 # How many windows of an hour are tried for what is too much now.
 LATEST_WINDOW = 48
@@ -136,12 +136,14 @@ def decide_again(contacts: Mapping[UUID, Contact], messages: Iterable[Message], 
 
 
 def _decide_again(message: Message, contact: Contact | None, now: datetime) -> Again:
-    if contact is None:
-        return Again("suppress", "erased") if message.user_id is not None else Again()
+    if contact is None and message.user_id is not None:
+        return Again("suppress", "erased")
     topic = TOPICS.get(message.topic)
-    if topic is None:
+    if topic is None or message.kind not in KINDS:
         # Planned by a newer release, which is there beside this one, or will be.
-        return Again("wait", "unknown_topic", now + NEWER_RELEASE)
+        return Again("wait", "unknown_topic" if topic is None else "unknown_kind", now + NEWER_RELEASE)
+    if contact is None:
+        return Again()
     if (objection := find_objection(topic, message.channel, contact)) is not None:
         return Again("suppress", objection)
     if topic.urgency != "mandatory" and message.channel in DISTURBING:

@@ -18,7 +18,7 @@ DISTURBING: tuple[Channel, ...] = ("email", "push", "sms")
 # Why a message is not sent, or not yet; a channel may have other reasons.
 Reason = Literal[
     "opted_out", "no_address", "address_unverified", "too_many", "erased", "ordered", "nothing_to_say", "quiet_hours", "digest",
-    "unknown_topic",
+    "unknown_topic", "unknown_kind",
 ]  # fmt: skip
 
 NOBODY = UUID(int=0)
