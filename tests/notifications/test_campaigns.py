@@ -11,14 +11,15 @@ import asyncpg
 import pytest
 from tests.conftest import asked_by
 from tests.notifications.feeds import as_system, make_people, serve
-from tests.notifications.tidings import live_in
+from tests.notifications.tidings import live_in, waits_for_a_lock
 from tests.ports import find_free_port
 from tests.torture import report, rounds
+from tests.waiting import until
 
 from souk import notifications, users
 from souk.kit.errors import Forbidden, InvalidField, NotFound
 from souk.kit.ids import new_id
-from souk.notifications import fanning_out, rules, sending
+from souk.notifications import fanning_out, in_app, rules, sending
 from souk.notifications.campaign_types import CampaignChange, CampaignHasBegun, NewCampaign, Schedule, Words, choose_words
 from souk.notifications.database import db
 from souk.notifications.settings import settings
@@ -273,6 +274,56 @@ async def test_what_comes_back_from_an_attempt_after_its_campaign_was_stopped_st
             await notifications.resume_campaign(campaign.id)
         await go_on()
         assert await db.value("SELECT count(*) FROM notifications.message WHERE due_at < now() + interval '1 hour'") == 6
+
+
+@pytest.mark.parametrize("stands", ["paused", "cancelled"])
+@pytest.mark.parametrize("settled", [False, True])
+async def test_what_was_found_to_be_due_before_a_campaign_was_stopped_comes_into_no_feed(stands: str, settled: bool) -> None:
+    await make_people(3)
+    campaign = await begin()
+    await step()
+    async with db.pool.acquire() as outside, outside.transaction():
+        # Between finding what is due and asking who reads it.
+        await outside.execute("LOCK TABLE users.users")
+        delivering = asyncio.create_task(deliver_in_app())
+        await until(waits_for_a_lock)
+        with asked_by("admin"):
+            await (notifications.hold_campaign if stands == "paused" else notifications.cancel_campaign)(campaign.id)
+        while settled and await fanning_out.move_campaigns():
+            continue
+    await delivering
+    assert await db.value("SELECT count(*) FROM notifications.feed_item") == 0
+    await go_on()
+    assert {one.reason for one in (await look(campaign)).counts} == {"paused" if stands == "paused" else "campaign_cancelled"}
+    await check_books()
+
+
+async def test_a_campaign_is_stopped_when_what_just_comes_into_feeds_is_there() -> None:
+    await make_people(3)
+    campaign = await begin()
+    await step()
+    async with db.pool.acquire() as outside, outside.transaction():
+        await outside.execute("LOCK TABLE notifications.feed_item IN SHARE MODE")
+        delivering = asyncio.create_task(deliver_in_app())
+        await until(waits_for_a_lock)
+        # Nobody is told that it is stopped while some of it is still on its way, and the fan-out does not wait for that.
+        stopping = asyncio.create_task(hold(campaign))
+        await until(lambda: waits_for_a_lock(2))
+    await delivering
+    await stopping
+    assert await db.value("SELECT count(*) FROM notifications.feed_item") == 3
+    await go_on()
+    assert {(one.channel, one.status) for one in (await look(campaign)).counts} == {("in_app", "sent"), ("email", "waiting")}
+
+
+async def hold(campaign: notifications.Campaign) -> None:
+    with asked_by("admin"):
+        await notifications.hold_campaign(campaign.id)
+
+
+async def deliver_in_app() -> None:
+    with as_system():
+        await in_app.deliver_in_app()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from souk.notifications.database import db
 FIND_NEW = """
     SELECT id, kind, fact_id, recipient_kind, recipient_id, content, occurred_at FROM notifications.notice WHERE status = 'new' ORDER BY id
 """
-WAITS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 FIND = "SELECT * FROM notifications.message WHERE ($1::uuid IS NULL OR user_id = $1) ORDER BY id"
 
 
@@ -93,6 +93,6 @@ async def check_books(*, settled: bool = True) -> None:
             assert found is None, (rule.statement, found)
 
 
-async def waits_for_a_lock() -> bool:
-    """Whether somebody stands before a lock of another transaction."""
-    return bool(await db.value(WAITS))
+async def waits_for_a_lock(count: int = 1) -> bool:
+    """Whether so many stand before a lock of another transaction."""
+    return bool(await db.value(WAITING) >= count)

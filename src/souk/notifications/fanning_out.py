@@ -32,7 +32,7 @@ FIND_OPEN = f"""
     SELECT {SHOWN}, unsettled FROM notifications.campaign WHERE (status = 'sending') OR unsettled ORDER BY scheduled_at
 """
 LOCK_SENDING = f"""
-    SELECT {SHOWN} FROM notifications.campaign WHERE id = $1 AND status = 'sending' AND planned_at IS NULL FOR UPDATE
+    SELECT {SHOWN} FROM notifications.campaign WHERE id = $1 AND status = 'sending' AND planned_at IS NULL FOR NO KEY UPDATE
 """
 ADVANCE = """
     UPDATE notifications.campaign

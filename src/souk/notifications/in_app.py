@@ -14,6 +14,7 @@ from souk.notifications.database import db
 from souk.notifications.deciding import Again, decide_again
 from souk.notifications.events import NotificationsSent
 from souk.notifications.rendering import find_link, render_short
+from souk.notifications.standing import lock_standing, settle_stopped
 from souk.notifications.types import Content, Message
 from souk.notifications.wording import Unrenderable
 
@@ -26,7 +27,11 @@ FIND_DUE = """
     WHERE channel = 'in_app' AND status = 'waiting' AND id = letter_id AND due_at <= now()
     ORDER BY due_at LIMIT $1
 """
-LOCK = "SELECT id FROM notifications.message WHERE id = ANY($1) AND status = 'waiting' ORDER BY id FOR UPDATE SKIP LOCKED"
+# Held meanwhile is what is due in a thousand years.
+LOCK = """
+    SELECT id FROM notifications.message WHERE id = ANY($1) AND status = 'waiting' AND due_at <= now()
+    ORDER BY id FOR UPDATE SKIP LOCKED
+"""
 ADD = """
     INSERT INTO notifications.feed_item (id, user_id, kind, topic, message, link, data)
     SELECT u.id, u.user_id, u.kind, u.topic, u.message, u.link, u.data
@@ -82,11 +87,13 @@ async def deliver_in_app() -> int:
     contacts = {one.user_id: one for one in await users.get_contacts(tuple(reader_ids))}
     now = datetime.now(UTC)
     again = decide_again(contacts, due, now)
-    decided = [decide(one, again[one.id], None if one.user_id is None else contacts.get(one.user_id), now) for one in due]
+    decided = {one.id: decide(one, again[one.id], None if one.user_id is None else contacts.get(one.user_id), now) for one in due}
     async with db.transaction() as tx:
+        stopped = await lock_standing(tx, due)
+        decided |= {one.id: stop(one, stopped[one.notice_id], now) for one in due if one.notice_id in stopped}
         locked = {row.id for row in await tx.all(Id, LOCK, [one.id for one in due])}
-        items = [one for one in decided if isinstance(one, Item) and one.id in locked]
-        unsent = [one for one in decided if isinstance(one, Unsent) and one.id in locked]
+        items = [one for one in decided.values() if isinstance(one, Item) and one.id in locked]
+        unsent = [one for one in decided.values() if isinstance(one, Unsent) and one.id in locked]
         if items:
             await tx.run(ADD, *columns(items, *Item.__struct_fields__))
             await tx.run(SET_SENT, [one.id for one in items])
@@ -110,6 +117,12 @@ def decide(message: Message, again: Again, reader: users.Contact | None, now: da
     except Unrenderable as mistake:
         return Unsent(message.id, "failed", f"cannot be written: {mistake}")
     return Item(message.id, message.user_id, message.kind, message.topic, text, link, message.content)
+
+
+def stop(message: Message, status: str, now: datetime) -> Unsent:
+    """What becomes of a message whose campaign was stopped since it was found to be due."""
+    settled = settle_stopped(message, status, now)
+    return Unsent(message.id, settled.status, settled.reason or "", settled.due_at)
 
 
 def readers_of(items: Iterable[Item]) -> tuple[UUID, ...]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from souk.kit.db import Transaction
 from souk.notifications.bells import wake_campaigns
 from souk.notifications.campaign_types import CampaignKind
 from souk.notifications.database import db
@@ -14,6 +15,8 @@ from souk.notifications.settling import Settled, try_later
 from souk.notifications.types import Message
 
 FIND = "SELECT id, status FROM notifications.campaign WHERE id = ANY($1) AND status IN ('paused', 'cancelled')"
+# Whoever stops a campaign waits for those who have looked, and who fans it out does not.
+LOCK_STANDING = "SELECT id, status FROM notifications.campaign WHERE id = ANY($1) ORDER BY id FOR KEY SHARE"
 # Whoever moves campaigns holds or withdraws what waits of those that are unsettled.
 UNSETTLE = """
     UPDATE notifications.campaign SET unsettled = true, updated_at = now() WHERE id = ANY($1) AND status = 'paused' AND NOT unsettled
@@ -34,6 +37,13 @@ async def find_stopped(messages: Iterable[Message]) -> Mapping[UUID, str]:
     """Which campaigns of these messages are paused or cancelled."""
     ids = sorted({one.notice_id for one in messages if one.kind in get_args(CampaignKind)})
     return {one.id: one.status for one in await db.all(_Standing, FIND, ids)} if ids else {}
+
+
+async def lock_standing(tx: Transaction, messages: Iterable[Message]) -> Mapping[UUID, str]:
+    """Which campaigns of these messages are paused or cancelled; until the transaction ends nobody stops one of the others."""
+    ids = sorted({one.notice_id for one in messages if one.kind in get_args(CampaignKind)})
+    found = await tx.all(_Standing, LOCK_STANDING, ids) if ids else ()
+    return {one.id: one.status for one in found if one.status in ("paused", "cancelled")}
 
 
 def settle_stopped(message: Message, status: str, now: datetime) -> Settled:
