@@ -34,6 +34,17 @@ pytestmark = pytest.mark.usefixtures("shop")
 COUNT = "SELECT count(*) FROM notifications.feed_item WHERE user_id = $1 AND read_at IS NULL AND archived_at IS NULL"
 
 
+async def test_what_another_process_brings_is_not_looked_for_again_and_again() -> None:
+    ada = await make_person()
+    await announce([ada] * 3)
+    async with db.pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM notifications.message FOR UPDATE")
+        with as_system():
+            assert await in_app.deliver_in_app() == 0, "so that we wait before we look again"
+    with as_system():
+        assert (await in_app.deliver_in_app(), await in_app.deliver_in_app()) == (3, 0)
+
+
 async def test_a_message_comes_into_the_feed_in_words_and_is_sent_with_it() -> None:
     ada = await make_person()
     ids = await announce([ada])

@@ -9,7 +9,7 @@ import pytest
 from souk.notifications.rendering import Recipient, Told, find_link, render_letter, render_short
 from souk.notifications.settings import settings
 from souk.notifications.topics import KINDS
-from souk.notifications.wording import Unrenderable, forms, known_languages
+from souk.notifications.wording import Unrenderable, find_phrases, forms, known_languages, read_language
 
 ADA = Recipient("en", "UTC", "Ada")
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\r\nBcc: all@example.com"
@@ -127,6 +127,17 @@ def test_a_link_stays_in_the_shop(path: str) -> None:
     with pytest.raises(Unrenderable, match="leaves the shop"):
         find_link("campaign", {"subject": "x", "text": "y", "path": path})
     assert find_link("campaign", {"subject": "x", "text": "y", "path": "/shop?sale=1"}) == "/shop?sale=1"
+
+
+@pytest.mark.parametrize("path", ["/shop/c++", "/search?q=wool+socks", "/search?q=a%2Bb&sort=-price#top"])
+def test_a_link_says_what_its_writer_wrote(path: str) -> None:
+    assert find_link("campaign", {"subject": "x", "text": "y", "path": path}) == path
+
+
+def test_languages_that_nobody_has_words_for_are_not_kept_for_ever() -> None:
+    for number in range(3_000):
+        find_phrases(f"x{number}")
+    assert read_language.cache_info().currsize <= 1_000
     assert find_link("campaign", {"subject": "x", "text": "y"}) is None
 
 

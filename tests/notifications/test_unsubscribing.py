@@ -31,7 +31,7 @@ async def is_off(wish: Wish) -> bool:
 
 
 async def test_one_click_ends_a_topic_and_what_must_be_told_is_told(shop: Shop, post: Post) -> None:
-    post.use()
+    post.use(public_url="https://shop.example")
     db.owner = 4711
     (person,) = await make_people()
     await intend([person], "campaign")

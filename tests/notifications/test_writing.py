@@ -66,6 +66,14 @@ def test_a_header_is_one_header(field: str, evil: str) -> None:
         write_letter(Letter(**fields), SHOP, None)  # type: ignore[arg-type]
 
 
+def test_one_click_is_offered_where_nobody_listens_in() -> None:
+    """RFC 8058, 3.1: the address is an HTTPS one. A shop without a certificate has the link alone."""
+    url = "http://127.0.0.1:8000/notifications/unsubscribe/x"
+    message = read(write_letter(Letter(new_id(), "ada@x.test", "Hi", "Text", None, url), SHOP, None))
+    assert message["List-Unsubscribe"] == f"<{url}>"
+    assert "List-Unsubscribe-Post" not in message
+
+
 def test_what_cannot_be_unsubscribed_from_has_no_such_header() -> None:
     message = read(write_letter(Letter(new_id(), "ada@x.test", "Hi", "Text"), SHOP, None))
     assert "List-Unsubscribe" not in message

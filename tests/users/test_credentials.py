@@ -227,6 +227,29 @@ async def test_a_mailbox_is_verified_with_the_token_of_its_mail(shop: Shop) -> N
     assert await events_of("EmailVerificationRequested") == [ada.id, bob.id, bob.id]
 
 
+async def test_tokens_for_many_mailboxes_at_once(shop: Shop) -> None:
+    ada, bob = await register(), await register("bob")
+    asked = (
+        users.MailTokenRequest(bob.id, "verify_email", "bob@example.com"),
+        users.MailTokenRequest(new_id(), "reset_password"),
+        users.MailTokenRequest(ada.id, "verify_email", "hers.no.more@example.com"),
+        users.MailTokenRequest(ada.id, "reset_password"),
+    )
+    with as_system():
+        bobs, nobodys, elsewhere, adas = await users.issue_mail_tokens(asked)
+    assert (nobodys, elsewhere) == (None, None)
+    assert bobs is not None
+    assert adas is not None
+    with pytest.raises(users.BadMailToken):
+        await users.verify_email(users.VerifyEmail(adas))
+    await users.verify_email(users.VerifyEmail(bobs))
+    with as_system():
+        assert [user.email_verified for user in await users.get_users((ada.id, bob.id))] == [False, True]
+    await users.reset_password(users.ResetPassword(adas, "a new one, and a good one"))
+    with as_user(ada.id, "admin"), pytest.raises(Forbidden):
+        await users.issue_mail_tokens(asked)
+
+
 async def test_only_the_mailer_gets_tokens(shop: Shop) -> None:
     ada = await register()
     with as_user(ada.id, "admin"), pytest.raises(Forbidden):

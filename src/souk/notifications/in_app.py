@@ -100,7 +100,7 @@ async def deliver_in_app() -> int:
             await publish(tx, NotificationsSent(new_id(), readers_of(items)))
         if unsent:
             await tx.run(SET_UNSENT, *columns(unsent, "id", "status", "reason", "due_at"))
-    return len(due)
+    return len(items) + len(unsent)
 
 
 def decide(message: Message, again: Again, reader: users.Contact | None, now: datetime) -> Item | Unsent:

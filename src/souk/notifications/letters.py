@@ -1,6 +1,5 @@
 """Messages that are due become letters: to whom, in their language, as they are and what they want now."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,6 @@ from uuid import UUID
 import msgspec
 
 from souk import orders, users
-from souk.kit.errors import NotFound
 from souk.notifications.channels.channel import Letter
 from souk.notifications.deciding import decide_again
 from souk.notifications.rendering import Recipient, Told, render_letter, render_lines, write_short_part
@@ -21,7 +19,7 @@ from souk.notifications.standing import find_stopped, settle_stopped
 from souk.notifications.suppressions import find_suppressed
 from souk.notifications.types import Message
 from souk.notifications.wording import Unrenderable
-from souk.users import Contact
+from souk.users import Contact, MailTokenRequest
 
 # What these say is good for a while only, and for whoever has it: it is made when it is written, and kept nowhere.
 TOKENS: dict[str, Literal["verify_email", "reset_password"]] = {"verify_email": "verify_email", "reset_password": "reset_password"}
@@ -112,16 +110,14 @@ def find_addressee(message: Message, contacts: Mapping[UUID, Contact], emails: M
 
 async def issue_tokens(messages: Sequence[Message], addressees: Mapping[UUID, Addressee]) -> dict[UUID, str | None]:
     """What proves that a mailbox is somebody's, for the messages that bring it; None for a user who is gone, or has another by now."""
-    wanting = [message for message in messages if message.kind in TOKENS]
-    issued = await asyncio.gather(*(issue_token(one, addressees[one.id].to) for one in wanting))
-    return dict(zip((one.id for one in wanting), issued, strict=True))
-
-
-async def issue_token(message: Message, to: str) -> str | None:
-    try:
-        return await users.issue_token(message.user_id, TOKENS[message.kind], to) if message.user_id is not None else None
-    except NotFound:
-        return None
+    wanting = {one.id: (one.user_id, TOKENS[one.kind]) for one in messages if one.kind in TOKENS}
+    asked = {
+        message_id: MailTokenRequest(user_id, purpose, addressees[message_id].to)
+        for message_id, (user_id, purpose) in wanting.items()
+        if user_id is not None
+    }
+    issued = await users.issue_mail_tokens(tuple(asked.values())) if asked else ()
+    return dict.fromkeys(wanting) | dict(zip(asked, issued, strict=True))
 
 
 def write_one(

@@ -70,7 +70,7 @@ def _refuse_nothing(value: object) -> object:
 
 def _quote(value: object) -> object:
     """What is put into a link stays in its place there."""
-    return value if isinstance(value, Undefined) else quote(str(_refuse_nothing(value)), safe="/?=&#%-_.~")
+    return value if isinstance(value, Undefined) else quote(str(_refuse_nothing(value)), safe="/?=&#%+-_.~")
 
 
 # Templates may be a shop's own: what they can reach is what they are given.
@@ -118,13 +118,13 @@ def find_phrases(language: str) -> Phrases:
     return _find_phrases(language, settings.now.templates)
 
 
-@cache
+@lru_cache(maxsize=1_000)
 def _find_phrases(language: str, folder: str) -> Phrases:
     ours = read_language(LAST_RESORT, "")["layout"]
     return msgspec.convert({**ours, **read_language(language, folder).get("layout", {})}, Phrases)
 
 
-@cache
+@lru_cache(maxsize=1_000)
 def read_language(language: str, folder: str) -> Mapping[str, dict[str, str]]:
     """Every table of words of a language: ours, and over them those of the shop's folder."""
     found: dict[str, dict[str, str]] = {}

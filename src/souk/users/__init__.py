@@ -6,6 +6,7 @@ from souk.users.contact_types import Contact, Segment
 from souk.users.contacts import get_contacts, get_teams, list_admins, list_contacts
 from souk.users.credentials import (
     change_me,
+    issue_mail_tokens,
     issue_token,
     request_email_verification,
     request_password_reset,
@@ -49,6 +50,7 @@ from souk.users.types import (
     LastOwner,
     Login,
     Logout,
+    MailTokenRequest,
     Member,
     NewUser,
     Preferences,
@@ -95,6 +97,7 @@ __all__ = [
     "LastOwner",
     "Login",
     "Logout",
+    "MailTokenRequest",
     "Member",
     "NewUser",
     "Preferences",
@@ -143,6 +146,7 @@ __all__ = [
     "get_token_policy",
     "get_user",
     "get_users",
+    "issue_mail_tokens",
     "issue_token",
     "list_activity",
     "list_addresses",

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
-from souk.kit.db import Transaction
+from souk.kit.db import Transaction, columns
 from souk.kit.errors import NotFound
 from souk.kit.events import publish
 from souk.users import passwords, profiles, sessions, throttling
@@ -24,6 +24,7 @@ from souk.users.types import (
     EmailTaken,
     ForgotPassword,
     MailPurpose,
+    MailTokenRequest,
     ResetPassword,
     User,
     VerifyEmail,
@@ -46,10 +47,13 @@ SET_EMAIL = """
 """
 SET_VERIFIED = "UPDATE users.users SET email_verified_at = now(), updated_at = now() WHERE id = $1 AND email_verified_at IS NULL"
 FIND_ID = "SELECT id FROM users.users WHERE email = $1"
-KEEP_TOKEN = """
+KEEP_TOKENS = """
     INSERT INTO users.mail_token (token_hash, user_id, purpose, email, expires_at)
-    SELECT $1, id, $3, email, now() + make_interval(secs => $4) FROM users.users WHERE id = $2 AND ($5::text IS NULL OR email = $5)
-"""  # noqa: S105
+    SELECT t.token_hash, u.id, t.purpose, u.email, now() + make_interval(secs => t.lasts_s)
+    FROM unnest($1::bytea[], $2::uuid[], $3::text[], $4::float8[], $5::text[]) AS t (token_hash, user_id, purpose, lasts_s, email)
+    JOIN users.users AS u ON u.id = t.user_id AND (t.email IS NULL OR u.email = t.email)
+    RETURNING token_hash
+"""
 # A token is for the address it was sent to: after a change of address it proves nothing.
 FIND_TOKEN = """
     SELECT t.user_id, t.email FROM users.mail_token AS t JOIN users.users AS u ON u.id = t.user_id AND u.email = t.email
@@ -62,6 +66,10 @@ FORGET_TOKENS = "DELETE FROM users.mail_token WHERE expires_at < now()"
 class _Digest(msgspec.Struct, frozen=True):
     password_digest: str | None
     password_changed_at: datetime
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    token_hash: bytes
 
 
 class _Proof(msgspec.Struct, frozen=True):
@@ -185,12 +193,28 @@ async def issue_token(user_id: UUID, purpose: MailPurpose, email: str | None = N
     It proves the mailbox that the user has now: who knows already where it is sent says so. Raises NotFound, also if that is another
     mailbox than the user's, and Forbidden for anybody but the system, whose mailer asks when it sends.
     """
-    require_system()
-    token = secrets.token_urlsafe(TOKEN_BYTES)
-    async with db.transaction() as tx:
-        if not await tx.run(KEEP_TOKEN, sessions.hash_token(token), user_id, purpose, float(LIVES_S[purpose]), email):
-            raise NotFound
+    (token,) = await keep_tokens((MailTokenRequest(user_id, purpose, email),))
+    if token is None:
+        raise NotFound
     return token
+
+
+@exposed()
+async def issue_mail_tokens(asked: tuple[MailTokenRequest, ...]) -> tuple[str | None, ...]:
+    """New tokens to send to users' mailboxes, in their order; none where `issue_token` raises NotFound. Raises Forbidden."""
+    return await keep_tokens(asked)
+
+
+async def keep_tokens(asked: tuple[MailTokenRequest, ...]) -> tuple[str | None, ...]:
+    """Make a token for each of these mailboxes that is its user's, and keep their digests. Raises Forbidden."""
+    require_system()
+    tokens = [secrets.token_urlsafe(TOKEN_BYTES) for _ in asked]
+    hashes = [sessions.hash_token(token) for token in tokens]
+    lives_s = [float(LIVES_S[one.purpose]) for one in asked]
+    async with db.transaction() as tx:
+        rows = await tx.all(_Kept, KEEP_TOKENS, hashes, *columns(asked, "user_id", "purpose"), lives_s, *columns(asked, "email"))
+    kept = {bytes(row.token_hash) for row in rows}
+    return tuple(token if hashed in kept else None for token, hashed in zip(tokens, hashes, strict=True))
 
 
 async def find_proof(token: str, purpose: MailPurpose) -> _Proof:

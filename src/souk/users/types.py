@@ -130,6 +130,14 @@ class ForgotPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     email: Email
 
 
+class MailTokenRequest(msgspec.Struct, frozen=True):
+    """Whose mailbox a token is to prove, for what, and where it is sent if that is known."""
+
+    user_id: UUID
+    purpose: MailPurpose
+    email: str | None = None
+
+
 class ResetPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The token of the mail, and the new password."""
 

@@ -32,7 +32,9 @@ def write_letter(letter: Letter, settings: Settings, signer: Signer | None) -> b
     ]
     if letter.unsubscribe_url:
         headers.append(write_header("List-Unsubscribe", f"<{letter.unsubscribe_url}>"))
-        headers.append(("List-Unsubscribe-Post", b" List-Unsubscribe=One-Click"))
+        if letter.unsubscribe_url.startswith("https://"):
+            # RFC 8058 knows no other: mail programs that see one distrust the letter.
+            headers.append(("List-Unsubscribe-Post", b" List-Unsubscribe=One-Click"))
     if letter.html is None:
         headers += [("Content-Type", ONE), ("Content-Transfer-Encoding", b" quoted-printable")]
         body = quote(letter.text)
