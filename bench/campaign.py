@@ -168,7 +168,7 @@ async def send_bare(home: Path, how: Settings, addresses: Sequence[str]) -> floa
         while waiting:
             batch = waiting.pop()
             while batch:
-                outcomes = await email.deliver(batch)
+                outcomes = await email.deliver(batch, set())
                 batch = [one for one, outcome in zip(batch, outcomes, strict=True) if not isinstance(outcome, Accepted)]
 
     began = time.perf_counter()

@@ -55,7 +55,7 @@ async def test_planted_faults_are_seen(own: Post) -> None:
     lost, doubled, denied, *_ = await send()
     invented = new_id()
     email = Email(own.settings())
-    await email.deliver([Letter(one, "ada@x.test", "Hi", "") for one in (doubled, invented)])
+    await email.deliver([Letter(one, "ada@x.test", "Hi", "") for one in (doubled, invented)], set())
     never = (await intend(await make_people(1)))[0]
     for statement, one in (
         ("UPDATE notifications.message SET status = 'sent', sent_at = now() WHERE id = $1", never),

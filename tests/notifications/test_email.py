@@ -26,7 +26,7 @@ def letter(to: str = "ada@x.test", **more: str) -> Letter:
 async def deliver_all(email: Email, letters: list[Letter]) -> None:
     """Until each has had its turn."""
     while letters:
-        outcomes = await email.deliver(letters)
+        outcomes = await email.deliver(letters, set())
         assert {type(one) for one in outcomes} <= {Accepted, Later}
         letters = [one for one, outcome in zip(letters, outcomes, strict=True) if outcome != Accepted()]
 
@@ -44,7 +44,7 @@ async def test_a_thousand_letters_arrive_once_each_over_few_connections(post: Po
 async def test_a_letter_is_read_as_it_was_written(post: Post) -> None:
     email = Email(post.settings())
     sent = letter(unsubscribe_url="https://shop.example/u/1")
-    await email.deliver([sent])
+    await email.deliver([sent], set())
     (row,) = await post.letters()
     envelope = find_envelope(str(row["sender"]))
     assert envelope is not None
@@ -76,7 +76,7 @@ async def test_what_a_reply_means(post: Post, habit: str, outcome: object) -> No
     email = Email(post.settings(smtp_connections=1, smtp_timeout_s=2.0))
     others = [letter("before@x.test"), letter("after@x.test")]
     odd = letter(f"ada+{habit}@x.test" if habit != "ok" else "ada@x.test")
-    outcomes = await email.deliver([others[0], odd, others[1]])
+    outcomes = await email.deliver([others[0], odd, others[1]], set())
     late = Later("not their turn yet", 0.0, tried=False)
     assert outcomes[:2] == [Accepted(), outcome]
     assert outcomes[2] in (Accepted(), late), "one letter's trouble is not its neighbours'"
@@ -87,7 +87,7 @@ async def test_what_a_reply_means(post: Post, habit: str, outcome: object) -> No
 
 async def test_a_relay_that_looks_at_a_letter_for_long_is_not_asked_twice(post: Post) -> None:
     email = Email(post.settings(smtp_timeout_s=0.4, smtp_answer_timeout_s=30.0))
-    assert await email.deliver([letter("ada+slow@x.test")]) == [Accepted()]
+    assert await email.deliver([letter("ada+slow@x.test")], set()) == [Accepted()]
     assert len(await post.letters()) == 1
     await email.close()
 
@@ -96,9 +96,9 @@ async def test_a_relay_that_is_down_is_another_ones_work_after_a_while(open_post
     first, second = open_post(), open_post()
     email = Email(first.settings(smtp_fallback=(f"127.0.0.1:{second.port}",), smtp_fallback_after_s=0.3, smtp_connections=1))
     await first.impose(down=True)
-    assert isinstance((await email.deliver([letter()]))[0], Later)
+    assert isinstance((await email.deliver([letter()], set()))[0], Later)
     await asyncio.sleep(0.35)
-    assert await email.deliver([letter()]) == [Accepted()]
+    assert await email.deliver([letter()], set()) == [Accepted()]
     assert len(await second.letters()) == 1
     await email.close()
 
@@ -107,7 +107,7 @@ async def test_a_letter_that_has_waited_for_its_turn_goes_back(post: Post, monke
     monkeypatch.setattr("souk.notifications.channels.email.FRESH_S", 0.5)
     email = Email(post.settings(smtp_connections=1))
     slow, late = letter("ada+slow@x.test"), letter()
-    assert await asyncio.gather(email.deliver([slow]), email.deliver([late])) == [[Accepted()], [NOT_YET]]
+    assert await asyncio.gather(email.deliver([slow], set()), email.deliver([late], set())) == [[Accepted()], [NOT_YET]]
     assert [one["letter_id"] for one in await post.letters()] == [str(slow.id)]
     await email.close()
 
@@ -115,14 +115,14 @@ async def test_a_letter_that_has_waited_for_its_turn_goes_back(post: Post, monke
 async def test_a_text_that_has_waited_for_its_turn_goes_back(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("souk.notifications.channels.sandbox.FRESH_S", 0.05)
     texts = Texts("sms", post.settings())
-    outcomes = await texts.deliver([letter("+4930123") for _ in range(1_000)])
+    outcomes = await texts.deliver([letter("+4930123") for _ in range(1_000)], set())
     assert NOT_YET in outcomes
     assert len(await post.letters()) == outcomes.count(Accepted())
 
 
 async def test_nobody_waits_for_a_relay_that_is_not_there(post: Post) -> None:
     email = Email(post.settings(smtp_port=find_free_port()))
-    outcomes = await email.deliver([letter() for _ in range(200)])
+    outcomes = await email.deliver([letter() for _ in range(200)], set())
     assert {type(one) for one in outcomes} == {Later}
     await email.close()
 
@@ -133,15 +133,15 @@ async def test_letters_are_encrypted_and_we_sign_in(open_post: OpenPost, securit
     told = {"smtp_security": security, "smtp_username": "shop", "smtp_password": API_KEY}
     # Nobody we trust has signed its certificate.
     strict = Email(post.settings(**told))
-    assert isinstance((await strict.deliver([letter()]))[0], Later)
+    assert isinstance((await strict.deliver([letter()], set()))[0], Later)
     email = Email(post.settings(**told, smtp_verify=False))
-    assert await email.deliver([letter(), letter()]) == [Accepted()] * 2
+    assert await email.deliver([letter(), letter()], set()) == [Accepted()] * 2
     wrong = Email(post.settings(**{**told, "smtp_password": "wrong", "smtp_verify": False}))
-    assert isinstance((await wrong.deliver([letter()]))[0], Later)
+    assert isinstance((await wrong.deliver([letter()], set()))[0], Later)
     await post.impose(next="no_tls")
     if security == "starttls":
         broken = Email(post.settings(**told, smtp_verify=False))
-        assert isinstance((await broken.deliver([letter()]))[0], Later), "never in the clear instead"
+        assert isinstance((await broken.deliver([letter()], set()))[0], Later), "never in the clear instead"
     assert len(await post.letters()) == 2
     await email.close()
 
@@ -174,7 +174,7 @@ def test_only_an_address_that_is_not_there_is_left_alone(phase: Phase, line: byt
 @pytest.mark.parametrize("to", ["", "ada@x.test>\r\nRCPT TO:<bob@x.test", "ada@x.test> SIZE=1", "äda@x.test"])
 async def test_an_address_that_is_none_reaches_nobody(post: Post, to: str) -> None:
     email = Email(post.settings())
-    (outcome,) = await email.deliver([letter(to) if to else letter("<>")])
+    (outcome,) = await email.deliver([letter(to) if to else letter("<>")], set())
     assert outcome == Refused("no address", bad_address=True)
     assert await post.letters() == []
 
@@ -186,11 +186,11 @@ async def test_an_address_that_is_none_reaches_nobody(post: Post, to: str) -> No
 async def test_what_an_answer_to_a_text_means(post: Post, to: str, outcome: type) -> None:
     texts = Texts("sms", post.settings())
     sent = letter(to)
-    (first,) = await texts.deliver([sent])
+    (first,) = await texts.deliver([sent], set())
     assert isinstance(first, outcome)
     assert getattr(first, "after_s", 1.0) == 1.0
     assert getattr(first, "bad_address", to == "+49550") == (to == "+49550")
-    await texts.deliver([sent])
+    await texts.deliver([sent], set())
     assert len(await post.letters()) == (outcome is Accepted)
 
 

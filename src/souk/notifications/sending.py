@@ -17,7 +17,7 @@ from souk.kit.lines import Silent, Unreachable
 from souk.kit.locks import OWNER_LIVES
 from souk.notifications.bells import due_messages
 from souk.notifications.channels.carriers import find_carrier
-from souk.notifications.channels.channel import Carrier, Outcome, Refused, Unknown
+from souk.notifications.channels.channel import Carrier, Later, Outcome, Refused, Unknown
 from souk.notifications.database import db
 from souk.notifications.letters import Ready, write_letters
 from souk.notifications.pacing import keep_pace
@@ -78,7 +78,9 @@ FAIL_LATE = """
 ORPHANS_EVERY_S, LATE_EVERY_S = 1.0, 60.0
 # How long a stop waits for what is in flight.
 FINISH_WITHIN_S = 3.0
+GIVE_BACK_WITHIN_S = 1.0
 WRITE_AGAIN_S = 0.3
+TROUBLE, STOPPED = "our own trouble", "stopped before anybody was offered it"
 # After trouble of our own.
 PAUSE_S = 60.0
 # After a neighbour has kept silent.
@@ -143,14 +145,28 @@ async def claim(channel: Channel, owner: int) -> tuple[Message, ...]:
 async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int:
     """Send messages that are ours, and write down what became of them."""
     ids = {one.id for one in messages}
+    offered: set[UUID] = set()
     _in_flight.update(ids)
     try:
-        return await send_all(messages, carrier, owner)
+        return await send_all(messages, carrier, owner, offered)
+    except asyncio.CancelledError:
+        await give_back([one for one in messages if one.letter_id not in offered], owner)
+        raise
     finally:
         _in_flight.difference_update(ids)
 
 
-async def send_all(messages: Sequence[Message], carrier: Carrier, owner: int) -> int:
+async def give_back(messages: Sequence[Message], owner: int) -> None:
+    """Let others send what we were stopped from offering to anybody: of this it is known that nobody has it."""
+    now = datetime.now(UTC)
+    try:
+        async with asyncio.timeout(GIVE_BACK_WITHIN_S):
+            await write_down([try_later(message, STOPPED, now, untried=True) for message in messages], (), owner)
+    except TimeoutError:
+        log.warning("letters_not_given_back", extra={"messages": len(messages)})
+
+
+async def send_all(messages: Sequence[Message], carrier: Carrier, owner: int, offered: set[UUID]) -> int:
     now = datetime.now(UTC)
     try:
         written = await write_letters(messages)
@@ -164,12 +180,12 @@ async def send_all(messages: Sequence[Message], carrier: Carrier, owner: int) ->
         letters = group_by_letter(messages)
         if len(letters) > 1:
             # One of them is the culprit: the others leave.
-            return sum([await send_all(those, carrier, owner) for those in letters])
-        await write_down([try_later(message, "our own trouble", now + timedelta(seconds=PAUSE_S)) for message in messages], (), owner)
+            return sum([await send_all(those, carrier, owner, offered) for those in letters])
+        await write_down([try_later(message, TROUBLE, now + timedelta(seconds=PAUSE_S)) for message in messages], (), owner)
         return len(messages)
     settled = list(written.settled)
     bad: list[Bad] = []
-    for ready, outcome in await carry(written.ready, carrier):
+    for ready, outcome in await carry(written.ready, carrier, offered):
         settled += [settle(message, outcome, datetime.now(UTC), settings.now.retry_after_s) for message in ready.messages]
         if isinstance(outcome, Refused) and outcome.bad_address:
             bad.append(Bad(ready.letter.to, "bounced", ready.letter.id))
@@ -185,15 +201,15 @@ def group_by_letter(messages: Sequence[Message]) -> list[list[Message]]:
     return list(letters.values())
 
 
-async def carry(ready: Sequence[Ready], carrier: Carrier) -> list[tuple[Ready, Outcome]]:
-    """Hand letters over; what became of each."""
+async def carry(ready: Sequence[Ready], carrier: Carrier, offered: set[UUID]) -> list[tuple[Ready, Outcome]]:
+    """Hand letters over; what became of each. When it ends otherwise `offered` has those of which nobody can tell."""
     if not ready:
         return []
     try:
-        outcomes = await carrier.deliver([one.letter for one in ready])
+        outcomes = await carrier.deliver([one.letter for one in ready], offered)
     except Exception:
         log.exception("letters_not_carried", extra={"letters": len(ready)})
-        outcomes = [Unknown("our own trouble")] * len(ready)
+        outcomes = [Unknown(TROUBLE) if one.letter.id in offered else Later(TROUBLE, PAUSE_S) for one in ready]
     return list(zip(ready, outcomes, strict=True))
 
 

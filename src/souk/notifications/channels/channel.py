@@ -55,8 +55,11 @@ NOT_YET = Later("not their turn yet", 0.0, tried=False)
 class Carrier(Protocol):
     """Who brings letters to people on a channel."""
 
-    async def deliver(self, letters: Sequence[Letter]) -> Sequence[Outcome]:
-        """What became of each, in their order. Never raises for one of them."""
+    async def deliver(self, letters: Sequence[Letter], offered: set[UUID]) -> Sequence[Outcome]:
+        """What became of each, in their order. Never raises for one of them.
+
+        Before they can have taken one, its id is in `offered`: of the others it is known that they have not, even if this is broken off.
+        """
 
     async def find_accepted(self, ids: Sequence[UUID]) -> frozenset[UUID] | None:
         """Which of these they have taken, from their own book; None if they keep none that we can read. Raises Silent or Unreachable."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -39,7 +40,7 @@ class Email:
             read_key(settings.dkim_key)
             self._signer = Signer(settings.dkim_domain or settings.from_domain, settings.dkim_selector, settings.dkim_key)
 
-    async def deliver(self, letters: Sequence[Letter]) -> Sequence[Outcome]:
+    async def deliver(self, letters: Sequence[Letter], offered: set[UUID]) -> Sequence[Outcome]:
         """What became of each. As many are under way as there are conversations."""
         outcomes: list[Outcome] = [NOT_YET] * len(letters)
         waiting = deque(enumerate(letters))
@@ -48,7 +49,7 @@ class Email:
         async def carry_some() -> None:
             while waiting and time.monotonic() < until:
                 place, letter = waiting.popleft()
-                outcomes[place] = await self._carry(letter, until)
+                outcomes[place] = await self._carry(letter, until, offered)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._settings.smtp_connections, len(letters))):
@@ -62,7 +63,7 @@ class Email:
         for relay in self._relays:
             await relay.close()
 
-    async def _carry(self, letter: Letter, until: float) -> Outcome:
+    async def _carry(self, letter: Letter, until: float, offered: set[UUID]) -> Outcome:
         if not letter.to.isascii() or any(one in letter.to for one in "<> \r\n"):
             return Refused("no address", bad_address=True)
         try:
@@ -77,7 +78,7 @@ class Email:
                     # It may have waited for its turn there, too.
                     if time.monotonic() >= until:
                         return NOT_YET
-                    return await conversation.carry(sender, letter.to, raw)
+                    return await conversation.carry(sender, letter.to, raw, partial(offered.add, letter.id))
             except Closed as closed:
                 reason = str(closed)
         return Later(f"the relay {reason}", AGAIN_AFTER_S, tried=False)

@@ -76,12 +76,15 @@ class Texts:
         self._book = PostBook(settings)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
 
-    async def deliver(self, letters: Sequence[Letter]) -> Sequence[Outcome]:
+    async def deliver(self, letters: Sequence[Letter], offered: set[UUID]) -> Sequence[Outcome]:
         until = time.monotonic() + FRESH_S
 
         async def bring(letter: Letter) -> Outcome:
             async with self._slots:
-                return NOT_YET if time.monotonic() >= until else await self._bring(letter)
+                if time.monotonic() >= until:
+                    return NOT_YET
+                offered.add(letter.id)
+                return await self._bring(letter)
 
         async with self._line.opened():
             return await asyncio.gather(*map(bring, letters))

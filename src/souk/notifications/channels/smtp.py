@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections import deque
+from collections.abc import Callable
 from typing import Literal, cast
 
 import msgspec
@@ -74,8 +75,8 @@ class Conversation(asyncio.Protocol):
         self.open = not transport.is_closing()
         transport.set_protocol(self)
 
-    async def carry(self, sender: str, recipient: str, raw: bytes) -> Outcome:
-        """Hand a letter over. When it is closed afterwards, `open` says so."""
+    async def carry(self, sender: str, recipient: str, raw: bytes, offer: Callable[[], None]) -> Outcome:
+        """Hand a letter over, and `offer` it before they can have it. When it is closed afterwards, `open` says so."""
         self.letters += 1
         commands = (f"MAIL FROM:<{sender}>\r\n".encode(), f"RCPT TO:<{recipient}>\r\n".encode(), b"DATA\r\n")
         phases: tuple[Phase, ...] = ("sender", "recipient", "content")
@@ -98,6 +99,7 @@ class Conversation(asyncio.Protocol):
                 return refused
         except Closed as closed:
             return refused or Later(str(closed))
+        offer()
         try:
             # The relay may look at it for long: who does not wait for it sends it twice.
             (reply,) = await self._ask(stuff(raw), 1, self._answer_timeout_s)
