@@ -29,6 +29,8 @@ KINDS = ("order_funds", "gateway_clearing", "refunds_due", "platform_revenue", "
 FUNDS, CLEARING, DUE, REVENUE, HELD = (ACCOUNT.format(kind) for kind in KINDS)
 MESSAGE = """(SELECT * FROM notifications.message WHERE kind = 'seller_order_placed' AND channel = 'email' AND status = 'waiting'
               ORDER BY id LIMIT 1) AS planted"""
+SEND = f"""UPDATE notifications.message SET status = 'sent', sent_at = now(), decided_at = now()
+           WHERE id = (SELECT id FROM {MESSAGE})"""
 MUG = "WHERE sku = 'MUG'"
 REVIEW = "(SELECT id FROM reviews.review ORDER BY id LIMIT 1)"
 
@@ -180,6 +182,19 @@ FAULTS = {
                                                      due_at, give_up_at, decided_at)
         SELECT {STRANGER}, {STRANGER}, notice_id, user_id, channel, kind, topic, mandatory, content, status, due_at, give_up_at, decided_at
         FROM {MESSAGE}""",
+    "I12.twice": f"""INSERT INTO notifications.notice (id, kind, fact_id, recipient_kind, recipient_id, content, status, occurred_at)
+        SELECT {STRANGER}, kind, fact_id, recipient_kind, recipient_id, content, status, occurred_at FROM notifications.notice
+        WHERE id = (SELECT notice_id FROM {MESSAGE});
+        INSERT INTO notifications.message (id, letter_id, notice_id, user_id, channel, kind, topic, mandatory, content, status,
+                                           due_at, give_up_at, decided_at, sent_at)
+        SELECT {STRANGER}, {STRANGER}, {STRANGER}, user_id, channel, kind, topic, mandatory, content, 'sent', due_at, give_up_at, now(),
+               now()
+        FROM {MESSAGE};
+        {SEND}""",
+    "I12.wanted": f"""INSERT INTO users.user_preferences (user_id, categories, brands, language, timezone, notifications, updated_at)
+        SELECT user_id, '{{}}', '{{}}', 'en', 'UTC', '{{"seller_orders": {{"email": false}}}}', now() - interval '1 hour' FROM {MESSAGE}
+        ON CONFLICT (user_id) DO UPDATE SET notifications = excluded.notifications, updated_at = excluded.updated_at;
+        {SEND}""",
     "I12.ended": f"UPDATE notifications.message SET give_up_at = now() - interval '1 hour' WHERE id = (SELECT id FROM {MESSAGE})",
     "I12.letters": f"UPDATE notifications.message SET letter_id = {STRANGER} WHERE id = (SELECT id FROM {MESSAGE})",
     "I12.together": f"""UPDATE notifications.message AS m SET letter_id = planted.id FROM {MESSAGE}

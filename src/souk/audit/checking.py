@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from souk import notifications
 from souk.audit.comparing import compare_contexts
 from souk.audit.deliveries import check_deliveries
-from souk.audit.letters import compare_letters
+from souk.audit.letters import compare_letters, compare_wishes
 from souk.audit.ratings import compare_ratings
 from souk.audit.readings import read_gateway_books
 from souk.audit.reporting import Report, make_report
@@ -35,6 +35,7 @@ async def check_books(*, settled: bool) -> Report:
     verdicts += await check_deliveries(settled=settled)
     verdicts += await compare_contexts(settled=settled)
     verdicts.append(await compare_ratings())
+    verdicts.append(await compare_wishes())
     if settled:
         verdicts.append(await compare_letters())
     report = make_report(checked_at, verdicts)

@@ -1,6 +1,8 @@
-"""Compare what notifications says to have sent with the book of who took it, where there is one."""
+"""Compare what notifications says to have sent with what people want, and with the book of who took it, where there is one."""
 
 import asyncio
+
+import msgspec
 
 from souk import notifications
 from souk.audit import comparing
@@ -8,6 +10,15 @@ from souk.audit.reporting import verdict_on
 from souk.kit.rules import Finding, Rule, Verdict
 
 TAKEN = Rule("I12.taken", "What was sent stands once in the book of who took it, and nothing else stands there", settled=True)
+
+
+WANTED = Rule("I12.wanted", "Nobody was sent what they had said no to")
+
+
+async def compare_wishes() -> Verdict:
+    """What becomes of the rule. Nothing is under way in what was decided a minute after somebody said no."""
+    found = await notifications.find_unwanted()
+    return verdict_on(WANTED, tuple(Finding(f"{one.user_id} {one.topic} {one.channel}", msgspec.to_builtins(one)) for one in found))
 
 
 async def compare_letters() -> Verdict:

@@ -51,6 +51,7 @@ from souk.notifications.feed_types import (
     Unread,
 )
 from souk.notifications.findings import record_findings
+from souk.notifications.objections import SentUnwanted, find_unwanted
 from souk.notifications.preferences import (
     NotificationPreferences,
     TopicChoice,
@@ -87,6 +88,7 @@ __all__ = [
     "ReadAll",
     "RuleCount",
     "Schedule",
+    "SentUnwanted",
     "StreamTicket",
     "Symptom",
     "TicketHolder",
@@ -99,6 +101,7 @@ __all__ = [
     "count_unread",
     "create_campaign",
     "describe_campaign",
+    "find_unwanted",
     "get_campaign",
     "get_notification_preferences",
     "hold_campaign",

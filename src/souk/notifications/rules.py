@@ -17,6 +17,14 @@ FIND_REPEATED = """
     SELECT notice_id || ' ' || channel AS key, jsonb_build_object('whom', coalesce(user_id, order_id), 'messages', count(*)) AS found
     FROM notifications.message GROUP BY notice_id, channel, coalesce(user_id, order_id) HAVING count(*) > 1
 """
+# By whatever notice: one fact told at two times has two of them. Who tries a campaign out may do so again.
+FIND_SENT_TWICE = """
+    SELECT n.fact_id || ' ' || m.channel AS key,
+           jsonb_build_object('kind', n.kind, 'whom', coalesce(m.user_id, m.order_id), 'sent', count(*)) AS found
+    FROM notifications.message AS m JOIN notifications.notice AS n ON n.id = m.notice_id
+    WHERE m.status = 'sent' AND n.kind <> 'campaign'
+    GROUP BY n.fact_id, n.kind, n.recipient_kind, n.recipient_id, m.channel, coalesce(m.user_id, m.order_id) HAVING count(*) > 1
+"""
 FIND_OVERDUE = """
     SELECT id AS key, jsonb_build_object('channel', channel, 'status', status, 'give_up_at', give_up_at) AS found
     FROM notifications.message WHERE status IN ('waiting', 'sending') AND give_up_at < now()
@@ -68,6 +76,7 @@ RULES = (
     Rule("I12.told", "A notice that is planned has its messages", FIND_UNTOLD),
     Rule("I12.undropped", "A notice that is not planned has no message", FIND_TOLD_UNPLANNED),
     Rule("I12.once", "Nobody has a notice twice on a channel", FIND_REPEATED),
+    Rule("I12.twice", "Nobody was sent a fact twice on a channel", FIND_SENT_TWICE),
     Rule("I12.ended", "A message that is not worth sending any more has ended", FIND_OVERDUE, settled=True),
     Rule("I12.letters", "A message leaves alone, or in a letter of its person, channel, topic and window", FIND_STRAY),
     Rule("I12.together", "Nothing that belongs to a letter that has left is left behind", FIND_LEFT_BEHIND, settled=True),
