@@ -104,6 +104,29 @@ def test_what_nobody_saw_is_skipped_or_done_once_or_made_up_for(missed: Missed, 
     assert choose_ticks(due, missed, START) == tuple(START - timedelta(minutes=ago) for ago in expected)
 
 
+@pytest.mark.parametrize(
+    ("begun", "found", "times"),
+    [
+        # Four hours away, over the night in which 02:30 does not come and over the one in which it comes twice.
+        ("2026-03-29 00:00", "2026-03-29 04:00", ["2026-03-29 01:30"]),
+        ("2026-10-24 23:00", "2026-10-25 03:00", ["2026-10-25 00:30"]),
+    ],
+)
+@pytest.mark.parametrize("missed", ["skip", "once", "all"])
+async def test_a_tick_that_was_missed_over_a_change_of_the_clock(
+    here: str, missed: Missed, begun: str, found: str, times: list[str]
+) -> None:
+    schedules = {"kit.tick_away": Schedule(chores.tick_away, "30 2 * * *", missed)}
+    berlin = ZoneInfo("Europe/Berlin")
+    await register_schedules(db, schedules, berlin)
+    await db.pool.execute(BEGIN_AT, utc(begun))
+    # Three processes come back at once, and look again and again.
+    for seconds in (0, 1, 90):
+        await asyncio.gather(*(fire_due(db, schedules, berlin, utc(found) + timedelta(seconds=seconds)) for _ in range(3)))
+    fired = [row[0] for row in await db.pool.fetch(QUEUED)]
+    assert [datetime.fromisoformat(one) for one in fired] == ([] if missed == "skip" else [utc(one) for one in times])
+
+
 @pytest.fixture
 def each_minute() -> Iterator[dict[str, Schedule]]:
     yield {"kit.tick_away": Schedule(chores.tick_away, "* * * * *", "once")}
