@@ -15,6 +15,7 @@ from tests.conftest import asked_by
 from tests.notifications.conftest import Post
 from tests.notifications.feeds import as_system, make_people
 from tests.notifications.mails import count_statuses, hurry, intend, rows
+from tests.notifications.tidings import pass_time
 from tests.torture import report, rounds
 
 from souk import notifications
@@ -32,11 +33,6 @@ pytestmark = pytest.mark.usefixtures("shop")
 
 SENDERS = 64
 AN_HOUR = timedelta(hours=1)
-# What has become of it moves into the past; what waits for a moment waits for less.
-PASS_TIME = """
-    UPDATE notifications.message
-    SET sent_at = sent_at - $1::interval, due_at = due_at - $1::interval, give_up_at = give_up_at - $1::interval
-"""
 LEFT = "SELECT user_id, topic, sent_at FROM notifications.message WHERE status = 'sent' AND channel = 'email' ORDER BY sent_at"
 
 
@@ -50,10 +46,6 @@ def limits_put_back() -> Iterator[None]:
 async def claim_and_send() -> None:
     taken = await sending.claim("email", 4711)
     await sending.write_down([Settled(one, "sent") for one in taken], (), 4711, datetime.now(UTC))
-
-
-async def pass_time(how_long: timedelta) -> None:
-    await db.pool.execute(PASS_TIME, how_long)
 
 
 async def send() -> None:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,12 @@ FIND_NEW = """
     SELECT id, kind, fact_id, recipient_kind, recipient_id, content, occurred_at FROM notifications.notice WHERE status = 'new' ORDER BY id
 """
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+# What has become of it moves into the past; what waits for a moment waits for less.
+PASS_TIME = """
+    UPDATE notifications.message
+    SET sent_at = sent_at - $1::interval, due_at = due_at - $1::interval, give_up_at = give_up_at - $1::interval,
+        decided_at = decided_at - $1::interval
+"""
 FIND = "SELECT * FROM notifications.message WHERE ($1::uuid IS NULL OR user_id = $1) ORDER BY id"
 
 
@@ -96,3 +102,8 @@ async def check_books(*, settled: bool = True) -> None:
 async def waits_for_a_lock(count: int = 1) -> bool:
     """Whether so many stand before a lock of another transaction."""
     return bool(await db.value(WAITING) >= count)
+
+
+async def pass_time(how_long: timedelta) -> None:
+    """Put the clock of all messages forward."""
+    await db.pool.execute(PASS_TIME, how_long)
