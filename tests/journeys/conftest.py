@@ -78,15 +78,17 @@ def running_shop(
 
 @contextmanager
 def run_shop(
-    name: str, postgres: EmbeddedPostgres, folder: Path, *, wire: bool, settings: Mapping[str, str] | None = None
+    name: str, postgres: EmbeddedPostgres, folder: Path, *, wire: bool, settings: Mapping[str, str] | None = None, mail_port: int = 0
 ) -> Iterator[tuple[Processes, Sandbox]]:
-    """A shop with databases of its own, which runs inside."""
+    """A shop with databases of its own, which runs inside. With a port for mail it sends its letters there, to a post that keeps a book."""
     keys = Keys()
     names = [f"journey_{name}_{context}" for context in app.CONTEXTS] if wire else [f"journey_{name}"]
     dsns = make_databases(postgres, *names)
     places = dict(zip(app.CONTEXTS, dsns if wire else dsns * len(app.CONTEXTS), strict=True))
     sandbox = make_sandbox(folder, keys)
-    processes = Processes(folder, places, keys, sandbox.url, wire=wire, settings=settings)
+    sandbox.settings["mail_port"] = mail_port
+    mail = mail_settings(sandbox.url, keys, mail_port) if mail_port else {}
+    processes = Processes(folder, places, keys, sandbox.url, wire=wire, settings={**mail, **(settings or {})})
     sandbox.settings["webhook_url"] = f"{processes.url}/payments/webhooks/sandbox"
     sandbox.settings["bank_webhook_url"] = f"{processes.url}/payments/webhooks/sandbox_bank"
     sandbox.settings["carrier_webhook_url"] = f"{processes.url}/shippings/webhooks/sandbox"
@@ -99,6 +101,18 @@ def run_shop(
         codes = processes.stop()
         sandbox.end()
     assert set(codes.values()) == {0}, codes
+
+
+def mail_settings(url: str, keys: Keys, port: int) -> dict[str, str]:
+    """Of a shop that sends by the sandbox's post, and need not wait long for what a dead process had on its way."""
+    return {
+        "SOUK_NOTIFICATIONS_SMTP_HOST": "127.0.0.1",
+        "SOUK_NOTIFICATIONS_SMTP_PORT": str(port),
+        "SOUK_NOTIFICATIONS_SMTP_IS_SANDBOX": "true",
+        "SOUK_NOTIFICATIONS_SANDBOX_URL": url,
+        "SOUK_NOTIFICATIONS_SANDBOX_API_KEY": keys.api_key,
+        "SOUK_NOTIFICATIONS_ORPHAN_GRACE_S": "2",
+    }
 
 
 def make_sandbox(folder: Path, keys: Keys) -> Sandbox:
