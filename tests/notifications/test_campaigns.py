@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from tests.conftest import asked_by
 from tests.notifications.feeds import as_system, make_people, serve
+from tests.notifications.mails import hurry
 from tests.notifications.tidings import live_in, waits_for_a_lock
 from tests.ports import find_free_port
 from tests.torture import report, rounds
@@ -276,12 +277,19 @@ async def test_what_comes_back_from_an_attempt_after_its_campaign_was_stopped_st
         assert await db.value("SELECT count(*) FROM notifications.message WHERE due_at < now() + interval '1 hour'") == 6
 
 
+async def begin_for_later() -> notifications.Campaign:
+    """A campaign that was planned for an hour which has come by now."""
+    await make_people(3)
+    campaign = await schedule(await write(), local=f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M}")
+    await step()
+    await hurry()
+    return campaign
+
+
 @pytest.mark.parametrize("stands", ["paused", "cancelled"])
 @pytest.mark.parametrize("settled", [False, True])
 async def test_what_was_found_to_be_due_before_a_campaign_was_stopped_comes_into_no_feed(stands: str, settled: bool) -> None:
-    await make_people(3)
-    campaign = await begin()
-    await step()
+    campaign = await begin_for_later()
     async with db.pool.acquire() as outside, outside.transaction():
         # Between finding what is due and asking who reads it.
         await outside.execute("LOCK TABLE users.users")
@@ -299,9 +307,7 @@ async def test_what_was_found_to_be_due_before_a_campaign_was_stopped_comes_into
 
 
 async def test_a_campaign_is_stopped_when_what_just_comes_into_feeds_is_there() -> None:
-    await make_people(3)
-    campaign = await begin()
-    await step()
+    campaign = await begin_for_later()
     async with db.pool.acquire() as outside, outside.transaction():
         await outside.execute("LOCK TABLE notifications.feed_item IN SHARE MODE")
         delivering = asyncio.create_task(deliver_in_app())
