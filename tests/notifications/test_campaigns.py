@@ -93,6 +93,7 @@ async def test_a_campaign_from_the_first_word_to_the_last_message(monkeypatch: p
     assert (seen.campaign.status, seen.campaign.recipients) == ("sending", 20)
     assert {(one.channel, one.status, one.count) for one in seen.counts} == {("email", "waiting", 20), ("in_app", "waiting", 20)}
     assert await told(campaign) == await told(campaign, "in_app") == sorted(people)
+    assert await db.value("SELECT bool_and(advertises) FROM notifications.message"), "nobody waits for it"
     await finish_messages(campaign)
     await go_on()
     assert (await look(campaign)).campaign.status == "sent"

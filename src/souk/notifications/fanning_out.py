@@ -42,9 +42,9 @@ ADVANCE = """
 """
 FINISH = f"""
     UPDATE notifications.campaign AS c SET status = 'sent', finished_at = now(), updated_at = now()
-    WHERE id = $1 AND status = 'sending' AND planned_at IS NOT NULL AND NOT unsettled AND NOT EXISTS (
-        SELECT FROM notifications.message WHERE notice_id = c.id AND {OF_CAMPAIGN} AND status IN ('waiting', 'sending')
-    )
+    WHERE id = $1 AND status = 'sending' AND planned_at IS NOT NULL AND NOT unsettled
+      AND NOT EXISTS (SELECT FROM notifications.message WHERE notice_id = c.id AND {OF_CAMPAIGN} AND status = 'waiting')
+      AND NOT EXISTS (SELECT FROM notifications.message WHERE notice_id = c.id AND {OF_CAMPAIGN} AND status = 'sending')
 """
 LOCK_STATUS = "SELECT status FROM notifications.campaign WHERE id = $1 FOR UPDATE"
 # What is held is put off by a thousand years, so that the time at which it was due is not lost.

@@ -23,8 +23,8 @@ BATCH = 500
 FIND_DUE = """
     SELECT id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
     FROM notifications.message
-    WHERE channel = 'in_app' AND status = 'waiting' AND id = letter_id AND due_at <= now()
-    ORDER BY due_at LIMIT $1
+    WHERE channel = 'in_app' AND advertises = $1 AND status = 'waiting' AND id = letter_id AND due_at <= now()
+    ORDER BY due_at LIMIT $2
 """
 LOCK = "SELECT id FROM notifications.message WHERE id = ANY($1) AND status = 'waiting' ORDER BY id FOR UPDATE SKIP LOCKED"
 ADD = """
@@ -75,7 +75,9 @@ class Id(msgspec.Struct, frozen=True):
 
 async def deliver_in_app() -> int:
     """Bring what is due into the feeds; how many messages were decided. Processes that do it at the same time share them."""
-    due = sorted(await db.all(Message, FIND_DUE, BATCH), key=lambda one: one.id)
+    # What only advertises comes after all the others, as it does by mail.
+    found = await db.all(Message, FIND_DUE, False, BATCH) or await db.all(Message, FIND_DUE, True, BATCH)
+    due = sorted(found, key=lambda one: one.id)
     if not due:
         return 0
     reader_ids = {one.user_id for one in due if one.user_id is not None}
