@@ -216,7 +216,7 @@ def measure_bare(home: Path, how: Settings, addresses: Sequence[str], others: tu
     told = [Told("campaign", {"subject": WORDS["en"].subject, "text": WORDS["en"].text})]
     url = "http://127.0.0.1:8000/notifications/unsubscribe/" + "x" * 80
     rendered = render_letter(told, Recipient("en"), url)
-    letters = [Letter(new_id(), to, rendered.subject, rendered.text, rendered.html, url) for to in addresses]
+    letters = [Letter(new_id(), to, rendered.subject, rendered.text, rendered.page, url) for to in addresses]
     with watched(stretches, (os.getpid(), *others), lambda: next(counts)):
         uvloop.run(send_bare(how, letters))
     return stretches[0]
