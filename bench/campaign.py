@@ -8,17 +8,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import msgspec
 import uvloop
 
+from bench import machine
 from bench.load import wait_until_listening
-from bench.shop import Stock, filled
+from bench.shop import Stock, filled, until_told
 from souk import app, notifications, users
 from souk.kit.callers import SYSTEM, Caller, Principal, asking
 from souk.kit.config import find_secret
@@ -49,6 +51,14 @@ class Size(msgspec.Struct, frozen=True):
     seed: int = 1
 
 
+class Costs(msgspec.Struct, frozen=True):
+    """Milliseconds of CPU for each recipient: of who sends, of PostgreSQL, and of the post that takes it."""
+
+    sender: float
+    postgres: float
+    post: float
+
+
 class Report(msgspec.Struct, frozen=True):
     """Rates are recipients a second: of the shop while it ran, over all with its deaths, and of a bare loop over the same connections."""
 
@@ -64,13 +74,15 @@ class Report(msgspec.Struct, frozen=True):
     share_of_floor: float
     resume_s_median: float
     resume_s_worst: float
+    cpu_ms: Costs
+    floor_cpu_ms: Costs
 
 
 class Post:
     """The sandbox's post, a process of its own."""
 
-    def __init__(self, url: str, key: str) -> None:
-        self._url, self._headers = url, {"Authorization": f"Bearer {key}"}
+    def __init__(self, url: str, key: str, pid: int) -> None:
+        self._url, self._headers, self.pid = url, {"Authorization": f"Bearer {key}"}, pid
 
     def read(self, path: str) -> dict[str, object]:
         with urlopen(Request(self._url + path, headers=self._headers), timeout=30) as answer:
@@ -78,7 +90,11 @@ class Post:
             return found
 
     def count(self) -> int:
-        return int(str(self.read("/v1/letters/count")["letters"]))
+        """How many letters it has taken: the number of the last one, for to count them keeps it from taking more."""
+        try:
+            return int(str(self.read("/v1/letters/latest")["seq"]))
+        except HTTPError:
+            return 0
 
     def recipients(self, after: int) -> Counter[str]:
         """How often each address got something, after so many letters."""
@@ -98,7 +114,7 @@ def post_office(home: Path, port: int, mail_port: int) -> Iterator[Post]:
     try:
         wait_until_listening(mail_port)
         wait_until_listening(port)
-        yield Post(f"http://127.0.0.1:{port}", find_secret(home, "sandbox_api_key").decode())
+        yield Post(f"http://127.0.0.1:{port}", find_secret(home, "sandbox_api_key").decode(), process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -119,32 +135,70 @@ def measure(home: Path, size: Size, port: int) -> Report:
         }  # fmt: skip
         bare = Settings(smtp_host="127.0.0.1", smtp_port=port + 2)
         # Before and after, for a machine is not the same all the time.
-        floors = [uvloop.run(send_bare(home, bare, addresses[:MOST_BARE]))]
+        postgres_pid = uvloop.run(find_postgres(dsn))
+        floors = [measure_bare(home, bare, addresses[:MOST_BARE], (postgres_pid, post.pid))]
         before = post.count()
-        fates = run_and_kill({**os.environ, **environment}, port, post, size)
+        fates = run_and_kill({**os.environ, **environment}, port, post, (size, postgres_pid))
         # Sellers are told that they may sell: that is none of this.
         got = Counter({to: count for to, count in post.recipients(before).items() if to in wanted})
         states = uvloop.run(count_states(dsn))
-        floors.append(uvloop.run(send_bare(home, bare, addresses[:MOST_BARE])))
-    floor = sum(floors) / len(floors)
-    per_s = sum(letters for letters, _ in fates.stretches) / sum(seconds for _, seconds in fates.stretches)
+        floors.append(measure_bare(home, bare, addresses[:MOST_BARE], (postgres_pid, post.pid)))
+    floor, per_s = find_rate(floors), find_rate(fates.stretches)
     resumes = sorted(fates.resumes) or [0.0]
     return Report(
         size.recipients, size.kills, sum(count == 1 for count in got.values()), sum(count > 1 for count in got.values()),
         len(wanted - set(got)), states, round(per_s, 1), round(size.recipients / fates.took_s, 1), round(floor, 1),
         round(per_s / floor, 3), round(resumes[len(resumes) // 2], 2), round(resumes[-1], 2),
+        find_costs(fates.stretches), find_costs(floors),
     )  # fmt: skip
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Some time of work: how many letters left in it, how long it was, and the CPU seconds of who sent, PostgreSQL and the post."""
+
+    letters: int
+    seconds: float
+    cpu_s: tuple[float, ...]
+
+
+def find_rate(stretches: Sequence[Stretch]) -> float:
+    """Letters a second."""
+    return sum(one.letters for one in stretches) / sum(one.seconds for one in stretches)
+
+
+def find_costs(stretches: Sequence[Stretch]) -> Costs:
+    letters = sum(one.letters for one in stretches)
+    return Costs(*(round(sum(spent) * 1000 / letters, 3) for spent in zip(*(one.cpu_s for one in stretches), strict=True)))
+
+
+@contextmanager
+def watched(stretches: list[Stretch], pids: Sequence[int], letters: Callable[[], int]) -> Iterator[None]:
+    """Add a stretch that is as long as this block."""
+    count, spent, began = letters(), machine.spent(pids), time.perf_counter()
+    yield
+    took, now = time.perf_counter() - began, machine.spent(pids)
+    stretches.append(Stretch(letters() - count, took, tuple(after - before for before, after in zip(spent, now, strict=True))))
+
+
+async def find_postgres(dsn: str) -> int:
+    """The first process of the server."""
+    checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+    async with app.opened(app.read_shop(app.CONTEXTS, dsn)):
+        return machine.processes()[int(await app.database_of("notifications").value(checkpointer))][1]
 
 
 async def prepare(dsn: str, recipients: int) -> list[str]:
     """People whose addresses are theirs, and a campaign for all of them that begins when the shop does."""
     shop = app.read_shop(app.CONTEXTS, dsn)
     addresses = [f"reader{number}@bench.example" for number in range(recipients)]
-    async with app.opened(shop):
+    async with app.at_work(shop):
         with asking(Caller(principal=SYSTEM, request_id="bench")):
             for start in range(0, recipients, 5_000):
                 some = addresses[start : start + 5_000]
                 await users.register_users(tuple(users.NewUser(id=new_id(), email=one, email_verified=True) for one in some))
+            # They are people whom the shop knows: that they have come is no part of the campaign.
+            await until_told()
+    async with app.opened(shop):
         with asking(Caller(Principal("user", new_id(), ("admin",)), request_id="bench", idempotency_key=str(new_id()))):
             campaign = await notifications.create_campaign(
                 NewCampaign(name="Sale", words=WORDS, segment=users.Segment(user_ids=None, registered_from=None))
@@ -153,14 +207,23 @@ async def prepare(dsn: str, recipients: int) -> list[str]:
     return addresses
 
 
-async def send_bare(home: Path, how: Settings, addresses: Sequence[str]) -> float:
-    """Letters a second of nothing but the connections: the same letters, written before, to the same post."""
+def measure_bare(home: Path, how: Settings, addresses: Sequence[str], others: tuple[int, int]) -> Stretch:
+    """Nothing but the connections: the same letters, written before, to the same post."""
+    stretches: list[Stretch] = []
+    counts = iter((0, len(addresses)))
     place.replace(home=home)
     settings.replace(from_address=how.from_address)
     told = [Told("campaign", {"subject": WORDS["en"].subject, "text": WORDS["en"].text})]
     url = "http://127.0.0.1:8000/notifications/unsubscribe/" + "x" * 80
     rendered = render_letter(told, Recipient("en"), url)
-    letters = [Letter(new_id(), to, rendered.subject, rendered.text, rendered.html, url) for to in addresses]
+    letters = [Letter(new_id(), to, rendered.subject, rendered.text, rendered.page, url) for to in addresses]
+    with watched(stretches, (os.getpid(), *others), lambda: next(counts)):
+        uvloop.run(send_bare(how, letters))
+    return stretches[0]
+
+
+async def send_bare(how: Settings, letters: Sequence[Letter]) -> None:
+    """Carry these letters as the shop does, and do nothing else."""
     email = Email(how)
     waiting = [letters[start : start + how.batch] for start in range(0, len(letters), how.batch)]
 
@@ -171,23 +234,21 @@ async def send_bare(home: Path, how: Settings, addresses: Sequence[str]) -> floa
                 outcomes = await email.deliver(batch, set())
                 batch = [one for one, outcome in zip(batch, outcomes, strict=True) if not isinstance(outcome, Accepted)]
 
-    began = time.perf_counter()
     await asyncio.gather(*(carry_some() for _ in range(how.batches)))
-    took = time.perf_counter() - began
     await email.close()
-    return len(letters) / took
 
 
 class Fates(msgspec.Struct):
-    """What happened: how long in all, letters and seconds of each stretch of work, and how long it took to go on after each death."""
+    """What happened: how long in all, each stretch of work, and how long it took to go on after each death."""
 
     took_s: float
-    stretches: list[tuple[int, float]]
+    stretches: list[Stretch]
     resumes: list[float]
 
 
-def run_and_kill(environment: dict[str, str], port: int, post: Post, size: Size) -> Fates:
+def run_and_kill(environment: dict[str, str], port: int, post: Post, what: tuple[Size, int]) -> Fates:
     """Run the shop until everybody was told, and kill it at so many moments, by the letters that have left."""
+    size, postgres_pid = what
     moments = sorted(random.Random(size.seed).sample(range(1, size.recipients), size.kills))
     first = post.count()
     fates = Fates(0.0, [], [])
@@ -199,13 +260,12 @@ def run_and_kill(environment: dict[str, str], port: int, post: Post, size: Size)
             while (now := post.count()) == count and now - first < size.recipients:
                 require_life(process)
                 time.sleep(LOOK_S)
-            went_on, count = time.perf_counter(), now
             if len(fates.stretches):
-                fates.resumes.append(went_on - started)
-            while (now := post.count()) - first < moment:
-                require_life(process)
-                time.sleep(LOOK_S)
-            fates.stretches.append((now - count, time.perf_counter() - went_on))
+                fates.resumes.append(time.perf_counter() - started)
+            with watched(fates.stretches, (process.pid, postgres_pid, post.pid), post.count):
+                while post.count() - first < moment:
+                    require_life(process)
+                    time.sleep(LOOK_S)
             if moment == size.recipients:
                 fates.took_s = time.perf_counter() - began
                 wait_until_all_is_known(environment["DATABASE_URL"])

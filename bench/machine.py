@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -53,6 +54,16 @@ def measure(shop_pid: int, postgres_pid: int) -> Usage:
     busy = sum(int(part) for place, part in enumerate(parts) if place not in (3, 4)) / TICKS
     shop, postgres = ({pid: known[pid][2] for pid in tree(root, known) if pid in known} for root in (shop_pid, postgres_pid))
     return Usage(sum(shop.values()), sum(postgres.values()), known[os.getpid()][2], busy, time.perf_counter())
+
+
+def spent(pids: Sequence[int]) -> list[float]:
+    """CPU seconds so far of each of these processes and all that come from it, but for those that are counted by themselves."""
+    known = processes()
+    found = []
+    for root in pids:
+        others = set().union(*(tree(other, known) for other in pids if other != root and other in tree(root, known)))
+        found.append(sum(known[pid][2] for pid in tree(root, known) - others if pid in known))
+    return found
 
 
 def memory_mb(*roots: int) -> float:

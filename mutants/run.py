@@ -16,7 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 TABLE = ROOT / ".mutants" / "table.md"
-COPIED = ("src", "tests", "deploy", "docs", "compose.yaml", "Dockerfile", ".dockerignore", "pyproject.toml")
+COPIED = ("src", "tests", "bench", "deploy", "docs", "compose.yaml", "Dockerfile", ".dockerignore", "pyproject.toml")
+ENGINES = ROOT / ".engines"
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
@@ -86,6 +87,9 @@ def try_mutant(mutant: Mutant, limit_s: float) -> Verdict:
                 shutil.copytree(ROOT / name, copy / name, ignore=NOT_COPIED)
             else:
                 shutil.copy(ROOT / name, copy / name)
+        # A test that lacks its engine is skipped, and would not see the bug.
+        if ENGINES.is_dir():
+            (copy / ENGINES.name).symlink_to(ENGINES)
         if refused := apply_patch(mutant, copy):
             return Verdict(mutant, "", time.monotonic() - began, f"does not apply: {refused.splitlines()[0]}")
         environment = os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}

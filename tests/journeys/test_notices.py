@@ -1,6 +1,7 @@
 """What a purchase makes people hear of: its buyer, its seller and those who run the shop, each of their own and as they want it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from tests.journeys.client import Client
@@ -10,11 +11,14 @@ from tests.journeys.market import fill_cart, open_market, order
 Kinds = Counter[tuple[str, str]]
 
 
-async def told(somebody: Client, *kinds: str) -> list[dict[str, Any]]:
-    """What somebody was told, or will be, as soon as these kinds are among it."""
-    answer = await somebody.until(
-        "/auth/me/export", lambda answer: set(kinds) <= {row["kind"] for row in answer.ok["notifications"]["messages"]}
-    )
+async def told(somebody: Client, *kinds: str, about: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """What somebody was told, or will be, as soon as these kinds are among it, and something about each of these."""
+
+    def has_all(rows: list[dict[str, Any]]) -> bool:
+        spoken_of = all(any(one.items() <= row["content"].items() for row in rows) for one in about)
+        return spoken_of and set(kinds) <= {row["kind"] for row in rows}
+
+    answer = await somebody.until("/auth/me/export", lambda answer: has_all(answer.ok["notifications"]["messages"]))
     found: list[dict[str, Any]] = answer.ok["notifications"]["messages"]
     return found
 
@@ -36,11 +40,10 @@ async def test_buyer_and_seller_hear_of_their_purchase_once_each(shop: Shop) -> 
         assert row["content"]["number"] == str(placed["number"])
         assert [item["quantity"] for item in row["content"]["items"]] == [2]
     assert next(row["content"]["total"] for row in about if row["kind"] == "order_placed") == placed["total"]
-    theirs = await told(market.seller, "seller_order_placed", "seller_stock_low", "seller_approved")
-    assert Counter(row["channel"] for row in theirs if row["kind"] == "seller_order_placed") == {"email": 1, "in_app": 1}
     # Once when nothing was there yet, and once when it had been bought.
-    low = {(row["content"]["sku"], row["content"]["available"]) for row in theirs if row["kind"] == "seller_stock_low"}
-    assert (goods["sku"], 1) in low
+    low = [{"sku": goods["sku"], "available": available} for available in (0, 1)]
+    theirs = await told(market.seller, "seller_order_placed", "seller_stock_low", "seller_approved", about=low)
+    assert Counter(row["channel"] for row in theirs if row["kind"] == "seller_order_placed") == {"email": 1, "in_app": 1}
     others = {row["kind"] for row in await told(stranger, "welcome", "verify_email")}
     assert others == {"welcome", "verify_email"}
     assert "buyers.example" not in str([row["content"] for row in rows + theirs])

@@ -140,12 +140,20 @@ class Listener:
 class Web:
     """The routes of notifications behind the real server."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, verifier: Verifier, issue: Callable[[UUID, UUID, float], str]) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, verifier: Verifier, issue: Callable[[dict[str, object]], str]) -> None:
         self.session, self.url, self.verifier, self._issue = session, url, verifier, issue
         self.policy = TokenPolicy()
 
     def token(self, user_id: UUID, session_id: UUID | None = None, life_s: float = 600) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._issue(user_id, session_id or new_id(), life_s)}"}
+        return self._sign(user_id, session_id or new_id(), life_s, ())
+
+    def admin_token(self) -> dict[str, str]:
+        return self._sign(new_id(), new_id(), 600, ("admin",))
+
+    def _sign(self, user_id: UUID, session_id: UUID, life_s: float, roles: tuple[str, ...]) -> dict[str, str]:
+        now = time.time()
+        claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(user_id), "sid": str(session_id), "iat": now, "exp": now + life_s}
+        return {"Authorization": f"Bearer {self._issue({**claims, 'roles': roles})}"}
 
     async def listen(self, headers: dict[str, str], query: str = "", last: str | None = None) -> Listener:
         if last is not None:
@@ -170,9 +178,7 @@ async def serve(port: int | None = None) -> AsyncIterator[Web]:
     policy = TokenPolicy((PublicKey("test", key.public_key().public_bytes_raw()),))
     verifier.learn(policy)
 
-    def issue(user_id: UUID, session_id: UUID, life_s: float) -> str:
-        now = time.time()
-        claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(user_id), "sid": str(session_id), "iat": now, "exp": now + life_s}
+    def issue(claims: dict[str, object]) -> str:
         return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": "test", "typ": TOKEN_TYPE})
 
     port = port or find_free_port()

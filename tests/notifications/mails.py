@@ -14,8 +14,8 @@ from souk.notifications.wording import forms
 
 ADD = """
     INSERT INTO notifications.message
-        (id, letter_id, notice_id, user_id, channel, kind, topic, mandatory, content, status, due_at, give_up_at)
-    SELECT u.id, coalesce($8, u.id), u.id, u.user_id, $3, $4, $5, $6, $7, 'waiting', now(), now() + $9::interval
+        (id, letter_id, notice_id, user_id, channel, kind, topic, mandatory, advertises, content, status, due_at, give_up_at)
+    SELECT u.id, coalesce($9, u.id), u.id, u.user_id, $3, $4, $5, $6, $7, $8, 'waiting', now(), now() + $10::interval
     FROM unnest($1::uuid[], $2::uuid[]) AS u (id, user_id)
 """
 READ = """
@@ -53,7 +53,8 @@ async def intend(
     topic = KINDS[kind].topic
     said = forms()[kind].sample if content is None else content
     async with db.transaction() as tx:
-        await tx.run(ADD, ids, list(user_ids), channel, kind, topic.name, topic.urgency == "mandatory", said, letter_id, worth)
+        how = (topic.urgency == "mandatory", topic.urgency == "promotion")
+        await tx.run(ADD, ids, list(user_ids), channel, kind, topic.name, *how, said, letter_id, worth)
     return ids
 
 

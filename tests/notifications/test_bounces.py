@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from tests.sandbox.conftest import SECRET
 
 from souk import users
 from souk.app import Shop
+from souk.kit.http import write_cursor
 from souk.kit.ids import new_id
 from souk.notifications import sending
 from souk.notifications.database import db
@@ -145,12 +147,34 @@ async def test_who_takes_a_strangers_address_after_a_letter_cannot_have_it_blame
 
 
 async def test_admins_see_and_change_what_gets_nothing(web: Web, post: Post) -> None:
-    (admin,) = await make_people()
-    assert (await web.ask("GET", "/notifications/suppressions"))[0] == 401
-    assert (await web.ask("GET", "/notifications/suppressions", admin))[0] == 403
+    (person,) = await make_people()
+    path, admin = "/notifications/suppressions", web.admin_token()
+    assert (await web.ask("GET", path))[0] == 401
+    assert (await web.ask("GET", path, person))[0] == 403
     with as_system():
-        (contact,) = await users.get_contacts((admin,))
+        (contact,) = await users.get_contacts((person,))
+    for address in (contact.email, contact.email.upper(), "bob@x.test"):
+        assert (await web.ask("POST", path, None, {"address": address}, **admin))[0] == 204
     assert contact.email not in str(await db.pool.fetch("SELECT * FROM notifications.suppression"))
+    first = await ask_for_list(web, f"{path}?limit=1")
+    second = await ask_for_list(web, f"{path}?limit=1&cursor={first['next']}")
+    assert second["next"] is None
+    mine = (await ask_for_list(web, f"{path}?address={contact.email}"))["items"]
+    assert mine[0] in (first["items"] + second["items"])
+    assert (await web.ask("DELETE", f"{path}/{mine[0]['id']}", person))[0] == 403
+    for forged in ("0", "z" * 64, "a" * 63):
+        assert (await web.ask("DELETE", f"{path}/{forged}", **admin))[0] == 422
+    assert (await web.ask("GET", f"{path}?cursor={write_cursor(('2026-01-01T00:00:00Z', 7))}", **admin))[0] == 422
+    assert len(await suppressed()) == 2
+    assert (await web.ask("DELETE", f"{path}/{mine[0]['id']}", **admin))[0] == 204
+    assert (await ask_for_list(web, f"{path}?address={contact.email}"))["items"] == []
+
+
+async def ask_for_list(web: Web, path: str) -> dict[str, Any]:
+    status, answer = await web.ask("GET", path, **web.admin_token())
+    assert status == 200
+    assert isinstance(answer, dict)
+    return answer
 
 
 def test_a_report_of_each_kind_is_told_apart() -> None:

@@ -41,8 +41,8 @@ def believes(raw: bytes, key: rsa.RSAPrivateKey) -> bool:
 
 LETTERS = {
     "plain": Letter(new_id(), "ada@x.test", "Hello", "Hi  there \n\n\n"),
-    "page": Letter(new_id(), "ada@x.test", "Grüße " * 30, "Größe = 1\n.\n", "<p>Größe</p>\n" * 50, "https://shop.example/u/abc"),
-    "empty": Letter(new_id(), "ada@x.test", "", "", "", None),
+    "page": Letter(new_id(), "ada@x.test", "Grüße " * 30, "Größe = 1\n.\n", ("<p>Größe</p>\n" * 50,), "https://shop.example/u/abc"),
+    "empty": Letter(new_id(), "ada@x.test", "", "", ("",), None),
 }
 
 

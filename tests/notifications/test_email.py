@@ -20,7 +20,7 @@ OpenPost = Callable[..., Post]
 
 
 def letter(to: str = "ada@x.test", **more: str) -> Letter:
-    return Letter(**{"id": new_id(), "to": to, "subject": "Grüße", "text": "Hallo\n.\n..x\n", "html": "<p>Hallo</p>", **more})  # type: ignore[arg-type]
+    return Letter(**{"id": new_id(), "to": to, "subject": "Grüße", "text": "Hallo\n.\n..x\n", "page": ("<p>Hallo</p>",), **more})  # type: ignore[arg-type]
 
 
 async def deliver_all(email: Email, letters: list[Letter]) -> None:

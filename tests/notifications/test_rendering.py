@@ -177,6 +177,27 @@ def test_a_shop_has_words_and_a_layout_of_its_own(tmp_path: Path) -> None:
     assert "Own: أهلا وسهلا" in arabic.html
 
 
+def test_many_share_a_page_in_which_only_what_is_their_own_is_theirs() -> None:
+    sale = Told("campaign", {"subject": "Sale", "text": "All week."})
+    ada, eve, nobody = (render_letter([sale], Recipient("en", "UTC", name), f"https://x.test/{name}?a&b") for name in ("Ada", EVIL, None))
+    assert [ada.page[place] is eve.page[place] for place in range(5)] == [True, False, True, False, True]
+    assert "Hello Ada," in ada.html
+    assert ("script" in look_at(eve.html).tags, "onerror" in look_at(eve.html).attributes) == (False, False)
+    assert look_at(ada.html).links[-1] == "https://x.test/Ada?a&b"
+    assert "Hello" not in nobody.html
+    assert look_at(nobody.html).links[-1] == "https://x.test/None?a&b"
+
+
+def test_a_layout_that_changes_what_is_a_readers_own_is_filled_for_each(tmp_path: Path) -> None:
+    (tmp_path / "layout.mjml").write_text(
+        "<mjml><mj-body><mj-section><mj-column><mj-text>{{ greeting | upper }} {{ parts[0].paragraphs[0] }}</mj-text>"
+        "</mj-column></mj-section></mj-body></mjml>"
+    )
+    settings.replace(templates=str(tmp_path))
+    sale = Told("campaign", {"subject": "Sale", "text": "All week."})
+    assert "HELLO BOB, All week." in render_letter([sale], Recipient("en", "UTC", "Bob")).html
+
+
 @pytest.mark.parametrize("words", ["{{ shop.__class__.__mro__[1].__subclasses__() }}", "{{ money.__globals__ }}", "{{ oops", "{{ gone }}"])
 def test_words_of_a_shop_reach_nothing_but_what_they_are_given(tmp_path: Path, words: str) -> None:
     (tmp_path / "en.toml").write_text(f"[welcome]\nbody = '{words}'\n")

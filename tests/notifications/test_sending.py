@@ -20,6 +20,7 @@ from souk import app, users
 from souk.app import Shop
 from souk.kit.background import LOOK_AGAIN_S
 from souk.kit.ids import new_id
+from souk.kit.locks import OWNER
 from souk.notifications import fanning_out, in_app, sending
 from souk.notifications.channels.channel import FRESH_S
 from souk.notifications.database import db
@@ -73,6 +74,36 @@ async def test_processes_that_send_at_once_send_each_letter_once(post: Post) -> 
     await asyncio.gather(*(send() for _ in range(4)))
     assert await count_statuses() == {"sent": 400}
     assert sorted(str(one["letter_id"]) for one in await post.letters()) == sorted(map(str, ids))
+
+
+async def test_what_somebody_waits_for_leaves_before_what_only_advertises(post: Post) -> None:
+    *many, buyer = await make_people(41)
+    await intend(many, "campaign")
+    (awaited,) = await intend([buyer], "order_shipped")
+    settings.replace(batch=10, batches=1)
+    await send()
+    assert await count_statuses() == {"sent": 41}
+    assert (await post.letters())[0]["letter_id"] == str(awaited)
+
+
+async def test_what_somebody_waits_for_leaves_while_advertisements_have_all_turns(post: Post) -> None:
+    post.use(batch=10, batches=1, smtp_connections=20, smtp_answer_timeout_s=600.0)
+    await intend(await named("timeout_lost", 20), "campaign")
+    under_way = asyncio.create_task(send())
+
+    async def all_turns_taken() -> bool:
+        return (await count_statuses())["sending"] == 10
+
+    await until(all_turns_taken)
+    (awaited,) = await intend(await make_people(), "order_shipped")
+
+    async def has_left() -> bool:
+        return (await rows())[awaited].status == "sent"
+
+    await until(has_left)
+    assert await count_statuses() == {"sending": 10, "waiting": 10, "sent": 1}
+    under_way.cancel()
+    await asyncio.gather(under_way, return_exceptions=True)
 
 
 async def test_several_messages_in_one_letter(post: Post) -> None:
@@ -344,7 +375,11 @@ async def test_what_a_failure_of_ours_has_dropped_is_taken_up_again_and_what_is_
     await leave_behind([dropped, under_way])
     await db.pool.execute("UPDATE notifications.message SET owner = 4711")
     sending._in_flight.add(under_way)
-    await send()
+    # We live, as a process does that has dropped something.
+    async with db.pool.acquire() as ours:
+        await ours.execute("SELECT pg_advisory_lock($1, 4711)", OWNER)
+        await send()
+        await ours.execute("SELECT pg_advisory_unlock($1, 4711)", OWNER)
     assert {one: row.status for one, row in (await rows()).items()} == {dropped: "sent", under_way: "sending"}
     sending._in_flight.clear()
 

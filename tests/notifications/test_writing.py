@@ -37,12 +37,14 @@ def test_a_shop_has_any_name_and_its_address_stays_one(name: str) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(SUBJECTS, some.text(max_size=300), some.text(max_size=300))
-def test_what_is_written_is_what_is_read(subject: str, text: str, html: str) -> None:
-    subject, text, html = (one.encode("utf-8", "replace").decode() for one in (subject, text, html))
-    letter = Letter(new_id(), "ada@x.test", " ".join(subject.split()), text, html, "https://shop.example/u/" + "x" * 200)
+@given(SUBJECTS, some.text(max_size=300), some.lists(some.text(max_size=300), min_size=1, max_size=5))
+def test_what_is_written_is_what_is_read(subject: str, text: str, pieces: list[str]) -> None:
+    subject, text, *pieces = (one.encode("utf-8", "replace").decode() for one in (subject, text, *pieces))
+    html = "".join(pieces)
+    letter = Letter(new_id(), "ada@x.test", " ".join(subject.split()), text, tuple(pieces), "https://shop.example/u/" + "x" * 200)
     raw = write_letter(letter, SHOP, None)
     assert all(len(line) <= 998 for line in raw.split(b"\r\n"))
+    assert all(len(line) <= 76 for line in raw.partition(b"\r\n\r\n")[2].split(b"\r\n")), "RFC 2045, 6.7"
     assert b"\n" not in raw.replace(b"\r\n", b"")
     message = read(raw)
     assert message.keys() == NAMES
@@ -61,7 +63,7 @@ def test_what_is_written_is_what_is_read(subject: str, text: str, html: str) -> 
 @pytest.mark.parametrize("evil", ["Hi\r\nBcc: all@x.test", "Hi\nBcc: x", "Hi\rBcc: x", "Hi\x00", "Hi\x85Bcc: x", "Hi\u2028Bcc: x"])
 @pytest.mark.parametrize("field", ["subject", "to", "unsubscribe_url"])
 def test_a_header_is_one_header(field: str, evil: str) -> None:
-    fields = {"id": new_id(), "to": "ada@x.test", "subject": "Hi", "text": "", "html": "", "unsubscribe_url": None, field: evil}
+    fields = {"id": new_id(), "to": "ada@x.test", "subject": "Hi", "text": "", "page": ("",), "unsubscribe_url": None, field: evil}
     with pytest.raises(ValueError, match="control"):
         write_letter(Letter(**fields), SHOP, None)  # type: ignore[arg-type]
 

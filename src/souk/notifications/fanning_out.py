@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from souk import users
 from souk.kit.db import Transaction
 from souk.kit.ids import first_id
-from souk.notifications import picks, planning
+from souk.notifications import in_app, picks, planning
 from souk.notifications.bells import wake_senders
 from souk.notifications.campaign_types import Campaign, choose_words
 from souk.notifications.campaigns import OF_CAMPAIGN, SHOWN, make_content
@@ -42,9 +43,9 @@ ADVANCE = """
 """
 FINISH = f"""
     UPDATE notifications.campaign AS c SET status = 'sent', finished_at = now(), updated_at = now()
-    WHERE id = $1 AND status = 'sending' AND planned_at IS NOT NULL AND NOT unsettled AND NOT EXISTS (
-        SELECT FROM notifications.message WHERE notice_id = c.id AND {OF_CAMPAIGN} AND status IN ('waiting', 'sending')
-    )
+    WHERE id = $1 AND status = 'sending' AND planned_at IS NOT NULL AND NOT unsettled
+      AND NOT EXISTS (SELECT FROM notifications.message WHERE notice_id = c.id AND {OF_CAMPAIGN} AND status = 'waiting')
+      AND NOT EXISTS (SELECT FROM notifications.message WHERE notice_id = c.id AND {OF_CAMPAIGN} AND status = 'sending')
 """
 LOCK_STATUS = "SELECT status FROM notifications.campaign WHERE id = $1 FOR UPDATE"
 # What is held is put off by a thousand years, so that the time at which it was due is not lost.
@@ -138,7 +139,11 @@ async def plan_page(seen: Campaign) -> int:
             return 0
         if page:
             situation = await planning.look_around(tx, sorted(one.user_id for one in page))
-            await planning.write_messages(tx, tuple(plan_messages(found, page, contents, situation)))
+            planned = tuple(plan_messages(found, page, contents, situation))
+            items = in_app.take_at_once(planned, {one.user_id: one for one in page}, situation.now)
+            await planning.write_messages(tx, [replace(one, status="sent") if one.id in items else one for one in planned])
+            if items:
+                await in_app.fill_feeds(tx, list(items.values()))
         await tx.run(ADVANCE, found.id, page[-1].user_id if page else None, len(page), len(page) < PAGE)
     return 1
 
@@ -147,7 +152,9 @@ async def find_contents(campaign: Campaign, page: Sequence[Contact]) -> Contents
     """What a campaign says to each of these people."""
     if campaign.kind == "recommendations":
         return await picks.find_picks([one.user_id for one in page]) if page else {}
-    return {one.user_id: make_content(choose_words(campaign.words, one.language), campaign.path) for one in page}
+    # One for all who read the same language.
+    said = {one: make_content(choose_words(campaign.words, one), campaign.path) for one in {contact.language for contact in page}}
+    return {one.user_id: said[one.language] for one in page}
 
 
 def plan_messages(campaign: Campaign, page: Sequence[Contact], contents: Contents, situation: Situation) -> Iterator[Planned]:
@@ -158,7 +165,7 @@ def plan_messages(campaign: Campaign, page: Sequence[Contact], contents: Content
         situation.now = due_at
         drafts = [draft for contact in those for draft in draft_messages(campaign, contact, contents.get(contact.user_id))]
         for one in plan_drafts(drafts, situation):
-            yield msgspec.structs.replace(one, decided_at=now)
+            yield one if due_at == now else replace(one, decided_at=now)
     situation.now = now
 
 

@@ -1,7 +1,7 @@
 """The vocabulary of the feed: what somebody finds in it, and what they do with it."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -33,6 +33,14 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     archived_at: datetime | None
     created_at: datetime
     updated_at: datetime
+
+
+class FeedEvent(msgspec.Struct, frozen=True):
+    """A message as a server-sent event."""
+
+    id: Annotated[str, Meta(description="Where to go on after it: Last-Event-ID", examples=["4711.3"])]
+    event: Literal["notification"]
+    data: Annotated[str, Meta(description="A Notification, as JSON")]
 
 
 class FeedRow(Notification, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from souk.kit.http import SIGNED_IN, TICKET_OR_USER, Cursor, Limit, route
 from souk.kit.streams import EventStream, read_position, streams_of
 from souk.notifications import announcing, feed, streaming
 from souk.notifications.announcing import Announced, NewAnnouncement
-from souk.notifications.feed_types import Feed, FeedChange, FeedFilter, MarkedAll, Notification, ReadAll, StreamTicket, Unread
+from souk.notifications.feed_types import Feed, FeedChange, FeedEvent, FeedFilter, MarkedAll, Notification, ReadAll, StreamTicket, Unread
 
 OnlyUnread = Annotated[bool | None, QueryParameter(description="Only what was not read, or only what was")]
 OnlyArchived = Annotated[bool, QueryParameter(description="What was put away, in place of what was not")]
@@ -24,7 +24,7 @@ AfterText = Annotated[str | None, QueryParameter(max_length=40, description="As 
 LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=40, description="The last event that was heard")]
 Ticket = Annotated[str | None, QueryParameter(max_length=100, description="In place of a token: POST /notifications/stream-tickets")]
 
-STREAM = {200: ResponseSpec(str, description="`id`, `event: notification`, `data`: a Notification", media_type="text/event-stream")}
+STREAM = {200: ResponseSpec(FeedEvent, description="A stream of such", media_type="text/event-stream", generate_examples=False)}
 
 
 @route("GET", "/notifications", SIGNED_IN)

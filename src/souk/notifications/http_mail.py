@@ -1,5 +1,6 @@
 """REST: unsubscribing with one click, reports of mail servers, addresses that get nothing, and how messages look."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Annotated, Literal
@@ -8,7 +9,9 @@ import msgspec
 from litestar import MediaType, Request, Response
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
+from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
 from souk.kit.errors import InvalidField, NotFound
@@ -40,7 +43,10 @@ button {{ font: inherit; padding: .6rem 1.4rem }}</style></head>
 """
 BUTTON = '<p>{asked}</p><form method="post"><button name="List-Unsubscribe" value="One-Click">{text}</button></form>'
 
-UnsubscribeToken = Annotated[str, Meta(max_length=400)]
+SHOWN = {200: ResponseSpec(str, description="A page", media_type=MediaType.HTML, generate_examples=False)}
+
+UnsubscribeToken = Annotated[str, PathParameter(max_length=400)]
+SuppressionId = Annotated[str, PathParameter(pattern=r"^[0-9a-f]{64}(?!\n)$")]
 ListedAddress = Annotated[str | None, QueryParameter(max_length=254, description="Only this address")]
 
 
@@ -48,6 +54,16 @@ class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An address that is to get nothing any more."""
 
     address: Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^\s<>]+@[^\s<>]+(?!\n)$", examples=["ada@example.com"])]
+
+
+@dataclass
+class PreviewOperation(Operation):
+    """A message as a page, or as text."""
+
+    def __post_init__(self) -> None:
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse) and answer.content is not None:
+            answer.content[MediaType.TEXT] = OpenAPIMediaType(Schema(type=OpenAPIType.STRING))
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -60,16 +76,16 @@ class Template(msgspec.Struct, frozen=True):
     variables: tuple[str, ...]
 
 
-@route("GET", "/notifications/unsubscribe/{token:str}", PUBLIC, cache_control=None)
-async def show_unsubscribing(token: FromPath[UnsubscribeToken]) -> Response[str]:
+@route("GET", "/notifications/unsubscribe/{token:str}", PUBLIC, cache_control=None, responses=SHOWN)
+async def show_unsubscribing(token: UnsubscribeToken) -> Response[str]:
     """A page with a button that ends a topic. Looking at it changes nothing."""
     ended = await unsubscribing.check_unsubscribing(token)
     phrases = find_phrases(language_of(ended.language))
     return page(ended.language, BUTTON.format(asked=escape(phrases.unsubscribe_ask), text=escape(phrases.unsubscribe)))
 
 
-@route("POST", "/notifications/unsubscribe/{token:str}", PUBLIC, status_code=200, opt={"media_types": FORMS})
-async def unsubscribe(request: Request[object, object, State], token: FromPath[UnsubscribeToken]) -> Response[str]:
+@route("POST", "/notifications/unsubscribe/{token:str}", PUBLIC, status_code=200, opt={"media_types": FORMS}, responses=SHOWN)
+async def unsubscribe(request: Request[object, object, State], token: UnsubscribeToken) -> Response[str]:
     """Send no more mails on the topic of the mail that has this link (RFC 8058): a form with `List-Unsubscribe=One-Click`."""
     body = await request.body()
     if ONE_CLICK not in body and not (b'name="List-Unsubscribe"' in body and b"One-Click" in body):
@@ -88,8 +104,8 @@ async def receive_mail_report(request: Request[object, object, State]) -> MailRe
 @route("GET", "/notifications/suppressions", ADMIN)
 async def list_suppressions(address: ListedAddress = None, limit: Limit = 20, cursor: Cursor = None) -> Page[Suppressed]:
     """Addresses that get nothing any more, the newest first. They are known by a hash."""
-    rows = await suppressions.list_suppressions(address, limit + 1, read_cursor(cursor, tuple[datetime, str]))
-    return make_page(rows, limit, lambda row: (row.created_at, row.id))
+    rows = await suppressions.list_suppressions(address, limit + 1, read_cursor(cursor, tuple[datetime, bytes]))
+    return make_page(rows, limit, lambda row: (row.created_at, bytes.fromhex(row.id)))
 
 
 @route("POST", "/notifications/suppressions", ADMIN, status_code=204)
@@ -99,7 +115,7 @@ async def suspend_address(data: JSONBody[Address]) -> None:
 
 
 @route("DELETE", "/notifications/suppressions/{suppression_id:str}", ADMIN)
-async def release_address(suppression_id: FromPath[Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")]]) -> None:
+async def release_address(suppression_id: SuppressionId) -> None:
     """Send to an address again. A repeated request changes nothing."""
     await suppressions.release_address(suppression_id)
 
@@ -113,7 +129,7 @@ async def list_templates() -> tuple[Template, ...]:
     )
 
 
-@route("GET", "/notifications/templates/{kind:str}/preview", ADMIN)
+@route("GET", "/notifications/templates/{kind:str}/preview", ADMIN, responses=SHOWN, operation_class=PreviewOperation)
 async def preview_template(
     kind: FromPath[str],
     language: Annotated[str, QueryParameter(max_length=35, pattern=r"^[A-Za-z0-9-]+(?!\n)$")] = "en",

@@ -1,18 +1,19 @@
 """Messages of the channel in_app: each becomes a row of its reader's feed, once, and is sent in the same transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 
 from souk import users
-from souk.kit.db import columns
+from souk.kit.db import Transaction, columns
 from souk.kit.events import publish
 from souk.kit.ids import new_id
 from souk.notifications.database import db
 from souk.notifications.deciding import Again, decide_again
 from souk.notifications.events import NotificationsSent
+from souk.notifications.messages import Planned
 from souk.notifications.rendering import find_link, render_short
 from souk.notifications.standing import lock_standing, settle_stopped
 from souk.notifications.types import Content, Message
@@ -24,8 +25,8 @@ BATCH = 500
 FIND_DUE = """
     SELECT id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
     FROM notifications.message
-    WHERE channel = 'in_app' AND status = 'waiting' AND id = letter_id AND due_at <= now()
-    ORDER BY due_at LIMIT $1
+    WHERE channel = 'in_app' AND advertises = $1 AND status = 'waiting' AND id = letter_id AND due_at <= now()
+    ORDER BY due_at LIMIT $2
 """
 # Held meanwhile is what is due in a thousand years.
 LOCK = """
@@ -80,7 +81,9 @@ class Id(msgspec.Struct, frozen=True):
 
 async def deliver_in_app() -> int:
     """Bring what is due into the feeds; how many messages were decided. Processes that do it at the same time share them."""
-    due = sorted(await db.all(Message, FIND_DUE, BATCH), key=lambda one: one.id)
+    # What only advertises comes after all the others, as it does by mail.
+    found = await db.all(Message, FIND_DUE, False, BATCH) or await db.all(Message, FIND_DUE, True, BATCH)
+    due = sorted(found, key=lambda one: one.id)
     if not due:
         return 0
     reader_ids = {one.user_id for one in due if one.user_id is not None}
@@ -95,9 +98,8 @@ async def deliver_in_app() -> int:
         items = [one for one in decided.values() if isinstance(one, Item) and one.id in locked]
         unsent = [one for one in decided.values() if isinstance(one, Unsent) and one.id in locked]
         if items:
-            await tx.run(ADD, *columns(items, *Item.__struct_fields__))
             await tx.run(SET_SENT, [one.id for one in items])
-            await publish(tx, NotificationsSent(new_id(), readers_of(items)))
+            await fill_feeds(tx, items)
         if unsent:
             await tx.run(SET_UNSENT, *columns(unsent, "id", "status", "reason", "due_at"))
     return len(items) + len(unsent)
@@ -112,8 +114,7 @@ def decide(message: Message, again: Again, reader: users.Contact | None, now: da
     if again.what == "wait":
         return Unsent(message.id, "waiting", again.reason or "", again.until)
     try:
-        text = render_short(message.kind, reader.language, message.content, reader)
-        link = find_link(message.kind, message.content)
+        text, link = write_item(message.kind, message.content, reader)
     except Unrenderable as mistake:
         return Unsent(message.id, "failed", f"cannot be written: {mistake}")
     return Item(message.id, message.user_id, message.kind, message.topic, text, link, message.content)
@@ -123,6 +124,37 @@ def stop(message: Message, status: str, now: datetime) -> Unsent:
     """What becomes of a message whose campaign was stopped since it was found to be due."""
     settled = settle_stopped(message, status, now)
     return Unsent(message.id, settled.status, settled.reason or "", settled.due_at)
+
+
+async def fill_feeds(tx: Transaction, items: Sequence[Item]) -> None:
+    """Bring these into the feeds, and tell whose have grown; their messages are sent in the same transaction."""
+    await tx.run(ADD, *columns(items, *Item.__struct_fields__))
+    await publish(tx, NotificationsSent(new_id(), readers_of(items)))
+
+
+def take_at_once(planned: Sequence[Planned], readers: Mapping[UUID, users.Contact], now: datetime) -> dict[UUID, Item]:
+    """What of these messages comes into a feed with their planning, for that was decided just now: what is due, and can be written."""
+    written: dict[tuple[str, str, int], tuple[str, str | None]] = {}
+    items: dict[UUID, Item] = {}
+    for one in planned:
+        reader = readers.get(one.user_id) if one.user_id is not None else None
+        if one.channel != "in_app" or one.status != "waiting" or one.due_at > now or one.user_id is None or reader is None:
+            continue
+        # Many are told the same: it is written once for those who read it in the same way.
+        alike = (reader.language, reader.timezone, id(one.content))
+        try:
+            text, link = written.get(alike) or write_item(one.kind, one.content, reader)
+        except Unrenderable:
+            # It waits for who says so.
+            continue
+        written[alike] = text, link
+        items[one.id] = Item(one.id, one.user_id, one.kind, one.topic, text, link, one.content)
+    return items
+
+
+def write_item(kind: str, content: Content, reader: users.Contact) -> tuple[str, str | None]:
+    """A message as a line, and where it leads. Raises Unrenderable."""
+    return render_short(kind, reader.language, content, reader), find_link(kind, content)
 
 
 def readers_of(items: Iterable[Item]) -> tuple[UUID, ...]:

@@ -153,7 +153,7 @@ def compose(letter_id: UUID, first: Message, told: Sequence[Told], addressee: Ad
         return Letter(letter_id, addressee.to, "", render_lines(told, addressee.reader))
     url = find_unsubscribe_url(first)
     rendered = render_letter(told, addressee.reader, url)
-    return Letter(letter_id, addressee.to, rendered.subject, rendered.text, rendered.html, url)
+    return Letter(letter_id, addressee.to, rendered.subject, rendered.text, rendered.page, url)
 
 
 def find_unsubscribe_url(message: Message) -> str | None:

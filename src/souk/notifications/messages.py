@@ -41,6 +41,7 @@ class Planned(msgspec.Struct, frozen=True):
     kind: str
     topic: str
     mandatory: bool
+    advertises: bool
     content: Content
     status: MessageStatus
     reason: Reason | None
@@ -140,6 +141,7 @@ def planned(draft: Draft, message_id: UUID, timing: Timing, letter_id: UUID | No
         kind=draft.kind.name,
         topic=topic.name,
         mandatory=topic.urgency == "mandatory",
+        advertises=topic.urgency == "promotion",
         content=draft.content or {},
         status="suppressed" if letter_id is None else "waiting",
         reason=timing.reason,

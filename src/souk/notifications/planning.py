@@ -39,11 +39,14 @@ LOCK_OPEN_LETTERS = """
     WHERE user_id = ANY($1) AND status = 'waiting' AND id = letter_id AND window_ends_at > $2 ORDER BY id FOR UPDATE
 """
 WRITE = """
-    INSERT INTO notifications.message (id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content,
-                                       status, reason, due_at, give_up_at, decided_at, window_ends_at)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::text[],
-                         $10::boolean[], $11::jsonb[], $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-                         $16::timestamptz[], $17::timestamptz[])
+    INSERT INTO notifications.message (id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, advertises,
+                                       content, status, reason, due_at, give_up_at, decided_at, window_ends_at, sent_at, attempts)
+    SELECT u.*, CASE u.status WHEN 'sent' THEN now() END, CASE u.status WHEN 'sent' THEN 1 ELSE 0 END
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::text[],
+                         $10::boolean[], $11::boolean[], $12::jsonb[], $13::text[], $14::text[], $15::timestamptz[], $16::timestamptz[],
+                         $17::timestamptz[], $18::timestamptz[])
+        AS u (id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, advertises,
+              content, status, reason, due_at, give_up_at, decided_at, window_ends_at)
     ON CONFLICT (id) DO NOTHING
 """
 # What was for nobody, for they are gone, is not kept for anybody.

@@ -1,11 +1,14 @@
 """Messages written out: subject, text and page of a letter, or one line; escaped for where it is read, whole or not at all."""
 
+import re
+import secrets
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 from jinja2 import Template, TemplateError
+from markupsafe import escape
 
 from souk.notifications.formats import direction_of, write_day, write_money, write_time
 from souk.notifications.settings import Settings, settings
@@ -20,6 +23,11 @@ PRODUCT_PATH = LINK.from_string("/shop/products/{{ product_id }}")
 MOST_SHOWN = 50
 # What phones take at once.
 LONGEST_TEXT = 1_600
+# What stands in a page that many get in place of what is each reader's own. Nobody who writes a message knows it.
+GREETING, WAY_OUT = secrets.token_hex(16), secrets.token_hex(16)
+MARK = re.compile(f"({GREETING}|{WAY_OUT})")
+# By these it is seen whether a layout does anything with them but show them.
+SAMPLE = {GREETING: "Hello, <Ada> & 'Bob'", WAY_OUT: "https://shop.example/u/a_B-1?b=2&c=3"}
 
 
 class Reader(Protocol):
@@ -51,11 +59,16 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """A letter as it is written."""
+    """A letter as it is written. Of its page every second piece is this reader's own; the others are the same for many."""
 
     subject: str
     text: str
-    html: str
+    page: tuple[str, ...]
+
+    @property
+    def html(self) -> str:
+        """The whole page."""
+        return "".join(self.page)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -102,27 +115,51 @@ def render_letter(told: Sequence[Told], reader: Reader, unsubscribe_url: str | N
         if len(told) > MOST_SHOWN:
             parts += (Part(write_more(len(told) - MOST_SHOWN, used, reader), (), (), "", ""),)
         short = parts[0].title
-    page: dict[str, object] = {
-        "language": used,
-        "direction": direction_of(used),
-        "start": "right" if direction_of(used) == "rtl" else "left",
-        "subject": subject,
-        "short": short,
+    greeting = one_line(fill(compile_text(phrases.greeting), around, reader), LONGEST_SUBJECT) if reader.name else ""
+    own = {GREETING: greeting, WAY_OUT: unsubscribe_url or ""}
+    frame = None
+    if len(told) == 1 and "token" not in told[0].content:
+        frame = find_frame(Core(subject, short, parts[0]), used, (bool(greeting), bool(unsubscribe_url)), settings.now)
+    page = (write_page(Core(subject, short, parts[0]), parts, used, own),) if frame is None else fill_frame(frame, own)
+    text = write_text(used, own, parts)
+    if sum(len(piece.encode()) for piece in (*page, text)) > LARGEST_LETTER_BYTES:
+        raise Unrenderable("larger than a megabyte")
+    return Rendered(subject, text, page)
+
+
+def write_page(core: Core, parts: Sequence[Part], language: str, own: Mapping[str, str]) -> str:
+    """The page of a letter, with what is its reader's own. Raises Unrenderable."""
+    page = {
+        "language": language,
+        "direction": direction_of(language),
+        "start": "right" if direction_of(language) == "rtl" else "left",
+        "subject": core.subject,
+        "short": core.short,
         "shop": settings.now.shop_name,
-        "greeting": one_line(fill(compile_text(phrases.greeting), around, reader), LONGEST_SUBJECT) if reader.name else "",
+        "greeting": own[GREETING],
         "parts": parts,
-        "footer": find_footer(used, settings.now),
-        "unsubscribe": phrases.unsubscribe,
-        "unsubscribe_url": unsubscribe_url or "",
+        "footer": find_footer(language, settings.now),
+        "unsubscribe": find_phrases(language).unsubscribe,
+        "unsubscribe_url": own[WAY_OUT],
     }
     try:
-        html = find_layout().render(page)
+        return find_layout().render(page)
     except TemplateError as mistake:
         raise Unrenderable(f"layout: {mistake}") from mistake
-    text = write_text(page, parts)
-    if len(html.encode()) + len(text.encode()) > LARGEST_LETTER_BYTES:
-        raise Unrenderable("larger than a megabyte")
-    return Rendered(subject, text, html)
+
+
+@lru_cache(maxsize=200)
+def find_frame(core: Core, language: str, has: tuple[bool, bool], _settings: Settings) -> tuple[str, ...] | None:
+    """A page with marks in place of what is each reader's own, cut at them; None if the layout does not merely show that."""
+    parts, sample = (core.part,), {mark: SAMPLE[mark] if there else "" for mark, there in zip(SAMPLE, has, strict=True)}
+    marked = write_page(core, parts, language, {mark: mark if there else "" for mark, there in zip(SAMPLE, has, strict=True)})
+    frame = tuple(MARK.split(marked))
+    return frame if "".join(fill_frame(frame, sample)) == write_page(core, parts, language, sample) else None
+
+
+def fill_frame(frame: Sequence[str], own: Mapping[str, str]) -> tuple[str, ...]:
+    """A page with what is its reader's own in place of the marks."""
+    return tuple(str(escape(own[piece])) if place % 2 else piece for place, piece in enumerate(frame))
 
 
 def find_core(told: Told, reader: Reader) -> Core:
@@ -218,9 +255,9 @@ def write_row(item: Mapping[str, object], reader: Reader) -> Row:
     return Row(name, price=fill(PRICE, item, reader), url=url)
 
 
-def write_text(page: Mapping[str, object], parts: Sequence[Part]) -> str:
+def write_text(language: str, own: Mapping[str, str], parts: Sequence[Part]) -> str:
     """The letter for who reads no pages."""
-    lines = [str(page["greeting"]), ""] if page["greeting"] else []
+    lines = [own[GREETING], ""] if own[GREETING] else []
     for part in parts:
         if part.title:
             lines += [part.title, ""]
@@ -228,9 +265,9 @@ def write_text(page: Mapping[str, object], parts: Sequence[Part]) -> str:
         lines += [write_line(row) for row in part.rows] + [""] * bool(part.rows)
         if part.url:
             lines += [f"{part.action}: {part.url}", ""]
-    lines += ["-- ", str(page["footer"])]
-    if page["unsubscribe_url"]:
-        lines.append(f"{page['unsubscribe']}: {page['unsubscribe_url']}")
+    lines += ["-- ", find_footer(language, settings.now)]
+    if own[WAY_OUT]:
+        lines.append(f"{find_phrases(language).unsubscribe}: {own[WAY_OUT]}")
     return "\n".join(lines) + "\n"
 
 

@@ -36,8 +36,8 @@ FIELDS = """
 """
 LOCK_DUE = """
     SELECT id FROM notifications.message
-    WHERE channel = $1 AND status = 'waiting' AND id = letter_id AND due_at <= now()
-    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    WHERE channel = $1 AND advertises = $2 AND status = 'waiting' AND id = letter_id AND due_at <= now()
+    ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
 """
 # A statement of its own: what joined a letter just before its first message was locked is seen by it.
 TAKE = f"""
@@ -68,7 +68,7 @@ WRITE = """
 LOCK_LATE = """
     SELECT id FROM notifications.message
     WHERE channel = $1 AND status = 'waiting' AND id = letter_id AND due_at <= now() AND give_up_at <= now()
-    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ORDER BY advertises, due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
 FAIL_LATE = """
     UPDATE notifications.message SET status = 'failed', reason = 'given_up: the channel is not set up', updated_at = now()
@@ -107,7 +107,7 @@ async def send_due(channel: Channel) -> int:
     try:
         while True:
             heard = due_messages.rings
-            batch = await claim(channel, db.owner) if len(in_flight) < settings.now.batches else ()
+            batch = await claim(channel, db.owner, settings.now.batches - len(in_flight))
             if batch:
                 in_flight.add(asyncio.create_task(send(batch, carrier, db.owner)))
                 continue
@@ -128,16 +128,23 @@ async def send_due(channel: Channel) -> int:
 
 async def wait_for_some(in_flight: set[asyncio.Task[int]], heard: int) -> tuple[set[asyncio.Task[int]], set[asyncio.Task[int]]]:
     """Wait until something has landed, or there may be more to send."""
-    ring = asyncio.create_task(due_messages.wait(LOOK_AGAIN_S, heard if len(in_flight) < settings.now.batches else None))
+    ring = asyncio.create_task(due_messages.wait(LOOK_AGAIN_S, heard if len(in_flight) <= settings.now.batches else None))
     await asyncio.wait({*in_flight, ring}, return_when=asyncio.FIRST_COMPLETED)
     ring.cancel()
     return {task for task in in_flight if task.done()}, {task for task in in_flight if not task.done()}
 
 
-async def claim(channel: Channel, owner: int) -> tuple[Message, ...]:
-    """The next letters that are due and for which there is room, with all of their messages, as ours."""
+async def claim(channel: Channel, owner: int, room: int = 1) -> tuple[Message, ...]:
+    """The next letters that are due, with all of their messages, as ours, if there is room for so many batches.
+
+    What only advertises leaves when nothing else is due, and by itself; for all else there is room for one batch more.
+    """
+    if room < 0:
+        return ()
     async with db.transaction() as tx:
-        heads = await tx.connection.fetch(LOCK_DUE, channel, settings.now.batch)
+        heads = await tx.connection.fetch(LOCK_DUE, channel, False, settings.now.batch)
+        if not heads and room:
+            heads = await tx.connection.fetch(LOCK_DUE, channel, True, settings.now.batch)
         letters = await keep_pace(tx, channel, [row["id"] for row in heads]) if heads else []
         return await tx.all(Message, TAKE, letters, owner) if letters else ()
 

@@ -10,6 +10,7 @@ import msgspec
 from souk.kit.callers import caller
 from souk.kit.calls import exposed
 from souk.kit.db import Transaction
+from souk.kit.errors import InvalidField
 from souk.notifications.database import db
 from souk.notifications.sealing import hide_address
 
@@ -24,10 +25,10 @@ ADD = """
     ON CONFLICT (address_hash) DO UPDATE SET reason = excluded.reason, letter_id = excluded.letter_id, updated_at = now()
     WHERE suppression.reason = 'complained' AND excluded.reason <> 'complained'
 """
-REMOVE = "DELETE FROM notifications.suppression WHERE address_hash = decode($1, 'hex')"
+REMOVE = "DELETE FROM notifications.suppression WHERE address_hash = $1"
 LIST = """
     SELECT encode(address_hash, 'hex') AS id, reason, letter_id, created_at, updated_at FROM notifications.suppression
-    WHERE ($1::timestamptz IS NULL OR (created_at, address_hash) < ($1, decode($2, 'hex'))) AND ($4::bytea IS NULL OR address_hash = $4)
+    WHERE ($1::timestamptz IS NULL OR (created_at, address_hash) < ($1, $2)) AND ($4::bytea IS NULL OR address_hash = $4)
     ORDER BY created_at DESC, address_hash DESC LIMIT $3
 """
 
@@ -79,13 +80,17 @@ async def suspend_address(address: str) -> None:
 async def release_address(suppression_id: str) -> None:
     """Send to an address again; for admins. Again, or for one that was not suppressed, changes nothing."""
     caller().principal.require_admin()
+    try:
+        hidden = bytes.fromhex(suppression_id)
+    except ValueError as mistake:
+        raise InvalidField("suppression_id", "is no id out of the list of suppressions") from mistake
     async with db.transaction() as tx:
-        await tx.run(REMOVE, suppression_id)
+        await tx.run(REMOVE, hidden)
 
 
 @exposed()
-async def list_suppressions(address: str | None, limit: int, before: tuple[datetime, str] | None) -> tuple[Suppressed, ...]:
+async def list_suppressions(address: str | None, limit: int, before: tuple[datetime, bytes] | None) -> tuple[Suppressed, ...]:
     """Which addresses get nothing, the newest first, after one; or this address if it gets nothing. For admins."""
     caller().principal.require_admin()
-    moment, key = before or (None, "")
+    moment, key = before or (None, b"")
     return await db.search(Suppressed, LIST, moment, key, limit, hide_address(address) if address else None)

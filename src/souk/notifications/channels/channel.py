@@ -14,7 +14,8 @@ class Letter(msgspec.Struct, frozen=True):
     to: str
     subject: str
     text: str
-    html: str | None = None
+    # Its page in pieces, of which every second is this reader's own; the others are the same in many letters.
+    page: tuple[str, ...] | None = None
     # For what may be unsubscribed from with one click (RFC 8058).
     unsubscribe_url: str | None = None
 

@@ -2,8 +2,10 @@
 
 import binascii
 import re
+from collections.abc import Sequence
 from email.header import Header
 from email.utils import formataddr, formatdate, parseaddr
+from functools import lru_cache
 
 from souk.notifications.channels.channel import Letter
 from souk.notifications.channels.dkim import Header as Line
@@ -35,17 +37,18 @@ def write_letter(letter: Letter, settings: Settings, signer: Signer | None) -> b
         if letter.unsubscribe_url.startswith("https://"):
             # RFC 8058 knows no other: mail programs that see one distrust the letter.
             headers.append(("List-Unsubscribe-Post", b" List-Unsubscribe=One-Click"))
-    if letter.html is None:
+    if letter.page is None:
         headers += [("Content-Type", ONE), ("Content-Transfer-Encoding", b" quoted-printable")]
         body = quote(letter.text)
     else:
         headers.append(("Content-Type", TWO))
-        body = b"".join((TEXT, quote(letter.text), PAGE, quote(letter.html), END))
+        body = b"".join((TEXT, quote(letter.text), PAGE, quote_page(letter.page), END))
     if signer is not None:
         headers.insert(0, with_space(signer.sign(headers, body)))
     return b"".join([name.encode() + b":" + value + b"\r\n" for name, value in headers]) + b"\r\n" + body
 
 
+@lru_cache(maxsize=10)
 def write_sender(address: str) -> str:
     """The shop's name and address: of these the name alone may be encoded. Raises ValueError for an address that is no ASCII."""
     if CONTROLS.search(address):
@@ -66,6 +69,25 @@ def quote(text: str) -> bytes:
     """Quoted-printable, with lines that no server has to break."""
     lines = binascii.b2a_qp(text.replace("\r\n", "\n").encode(), istext=True).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     return lines if lines.endswith(b"\r\n") else lines + b"\r\n"
+
+
+def quote_page(pieces: Sequence[str]) -> bytes:
+    """Pieces as one quoted-printable text. Those that many letters share are quoted once: it took most of a letter's time."""
+    if len(pieces) == 1:
+        return quote(pieces[0])
+    *first, last = pieces
+    quoted = [quote_open(piece) if place % 2 else _quote_shared(piece, is_last=False) for place, piece in enumerate(first)]
+    return b"".join((*quoted, _quote_shared(last, is_last=True)))
+
+
+@lru_cache(maxsize=100)
+def _quote_shared(piece: str, *, is_last: bool) -> bytes:
+    return quote(piece) if is_last else quote_open(piece)
+
+
+def quote_open(piece: str) -> bytes:
+    """A piece whose last line goes on in the next one, behind a soft line break, for which there is room."""
+    return quote(piece + "=").removesuffix(b"=3D\r\n") + b"=\r\n"
 
 
 def with_space(line: Line) -> Line:
