@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 TABLE = ROOT / ".mutants" / "table.md"
-COPIED = ("src", "tests", "deploy", "docs", "compose.yaml", "Dockerfile", ".dockerignore", "pyproject.toml")
+COPIED = ("src", "tests", "bench", "deploy", "docs", "compose.yaml", "Dockerfile", ".dockerignore", "pyproject.toml")
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
