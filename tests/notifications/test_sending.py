@@ -375,11 +375,10 @@ async def test_what_a_failure_of_ours_has_dropped_is_taken_up_again_and_what_is_
     await leave_behind([dropped, under_way])
     await db.pool.execute("UPDATE notifications.message SET owner = 4711")
     sending._in_flight.add(under_way)
-    # We live, as a process does that has dropped something.
-    async with db.pool.acquire() as ours:
-        await ours.execute("SELECT pg_advisory_lock($1, 4711)", OWNER)
+    async with db.pool.acquire() as alive, alive.transaction():
+        # As every process says that it lives.
+        await alive.execute("SELECT pg_advisory_xact_lock($1, 4711)", OWNER)
         await send()
-        await ours.execute("SELECT pg_advisory_unlock($1, 4711)", OWNER)
     assert {one: row.status for one, row in (await rows()).items()} == {dropped: "sent", under_way: "sending"}
     sending._in_flight.clear()
 
