@@ -61,7 +61,7 @@ async def main(task: str, dsn: str, *options: str) -> None:
 
 def make_relay(secret: str, broker: str) -> dict[str, Work]:
     link = Link(find_adapter(broker), (secret,))
-    return {"broker": link.keep_forever, "relay": Relay(notebook.db, link).run_forever}
+    return {"broker": link.keep_forever, "relay": Relay(notebook.db, link).run}
 
 
 async def hear(dsn: str, source: str, secret: str, broker: str = "") -> None:

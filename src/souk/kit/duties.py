@@ -41,7 +41,7 @@ def find_duties(hosted: Sequence[Hosted], peers: Collection[str], link: Link | N
     if link is not None:
         duties["broker"] = link.keep_forever
         for context, database in databases.items():
-            duties |= alone(locks[context], f"relay {context}", Relay(database, link).run_forever)
+            duties |= alone(locks[context], f"relay {context}", Relay(database, link).run)
     return duties | find_consumer_duties(databases, locks, peers, link)
 
 
