@@ -127,6 +127,16 @@ async def relaying(dsn: str, url: str) -> AsyncIterator[None]:
     await locks.close()
 
 
+async def test_a_relay_from_which_nothing_is_taken_makes_room(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.kit.brokers.relays.PATIENCE_S", 0.5)
+    relay = asyncio.create_task(Relay(notebook.db, Link(find_adapter("amqp://nobody"), (SECRET,))).run())
+    await until(relays)
+    await asyncio.sleep(1.0)
+    assert not relay.done()
+    await publish_notes(1)
+    await asyncio.wait_for(relay, 30)
+
+
 async def test_who_does_not_reach_the_broker_lets_another_relay(
     here: str, own_broker: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
