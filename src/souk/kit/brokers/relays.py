@@ -70,7 +70,7 @@ class Relay:
                     await self._run()
                 except (LostPosition, Unavailable, *NOT_NOW) as trouble:
                     log.warning("relay_interrupted", extra={"source": self.source, "reason": str(trouble)})
-                if self._trying_since is not None and time.monotonic() - self._trying_since > PATIENCE_S:
+                if self._is_refused():
                     log.warning("relay_given_up", extra={"source": self.source})
                     self._told_until = time.monotonic() + TOLD_FOR_S
                     return
@@ -79,6 +79,9 @@ class Relay:
         except BaseException:
             self._oldest = None
             raise
+
+    def _is_refused(self) -> bool:
+        return self._trying_since is not None and time.monotonic() - self._trying_since > PATIENCE_S
 
     async def _run(self) -> None:
         self._sent = self._saved = await self._find_position()
