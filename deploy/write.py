@@ -73,13 +73,19 @@ services:
     restart: unless-stopped
     user: "999:999"
     read_only: true
+    tmpfs: [/tmp]
     cap_drop: [ALL]
     security_opt: ["no-new-privileges:true"]
-    command: ["valkey-server", "--save", "", "--appendonly", "no", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru"]
+    env_file: [deploy/env/cache.env]
+    # Told by a file, because everybody sees a command line. Its own client, which asks after its health, reads the same variable.
+    entrypoint: ["/bin/sh", "-c"]
+    command:
+      - umask 077 && echo "requirepass $$REDISCLI_AUTH" >/tmp/valkey.conf && exec valkey-server /tmp/valkey.conf
+        --save "" --appendonly no --maxmemory 256mb --maxmemory-policy allkeys-lru
     networks: [inside]
     healthcheck:
       <<: *health
-      test: ["CMD", "valkey-cli", "ping"]
+      test: ["CMD", "valkey-cli", "-e", "ping"]
 
   rabbitmq:
     image: rabbitmq:4
@@ -193,7 +199,7 @@ TOP = "# Copied to {file}, with secrets of your own, by `sh deploy/make-env.sh`;
 SHOP = """\
 SOUK_INTERNAL_SECRETS=change-me-internal
 SOUK_METRICS_TOKEN=change-me-metrics
-SOUK_CACHE_URL=redis://cache:6379/0
+SOUK_CACHE_URL=redis://:change-me-cache@cache:6379/0
 # One of these with `--profile rabbitmq` or `--profile kafka`; without, the parts read each other's events directly.
 # SOUK_BROKER_URL=amqp://souk:change-me-rabbitmq@rabbitmq:5672/
 # SOUK_BROKER_URL=kafka://kafka:9092
@@ -201,6 +207,7 @@ SOUK_CACHE_URL=redis://cache:6379/0
 # SOUK_POOL_SIZE=4
 """
 OTHERS = {
+    "cache": "REDISCLI_AUTH=change-me-cache\n",
     "postgres": "POSTGRES_USER=souk\nPOSTGRES_DB=souk\nPOSTGRES_PASSWORD=change-me-postgres\n",
     "rabbitmq": "RABBITMQ_DEFAULT_USER=souk\nRABBITMQ_DEFAULT_PASS=change-me-rabbitmq\n",
     "prometheus": "SOUK_METRICS_TOKEN=change-me-metrics\n",

@@ -32,11 +32,17 @@ def main() -> None:
 @click.option("--no-demo", is_flag=True, help="Begin with an empty shop instead of a demo.")
 @click.option("--split", is_flag=True, help="A process and a database for each context, and an edge before them.")
 @click.option("--processes", default="", metavar="NAME=COUNT,…", help="With --split: more processes of a service (orders=2,edge=2).")
-def up(host: str | None, port: int | None, workers: int, no_demo: bool, split: bool, processes: str) -> None:
+@click.option("--broker", default=None, metavar="URL", help="With --split: Kafka or RabbitMQ between the services (SOUK_BROKER_URL).")
+def up(  # noqa: PLR0913, PLR0917  one for each option
+    host: str | None, port: int | None, workers: int, no_demo: bool, split: bool, processes: str, broker: str | None
+) -> None:
     """Start the whole shop: database, migrations, a demo on first start, and the server. Ctrl-C stops all of it."""
+    if broker is not None and not split:
+        raise click.UsageError("--broker is for a split shop; one in one piece tells itself what happens")
     with plain_errors():
         override("SOUK_HOST", host)
         override("SOUK_PORT", port)
+        override("SOUK_BROKER_URL", broker)
         know_sandbox()
         counts = read_counts(processes, workers, split=split)
         if split or workers > 1:

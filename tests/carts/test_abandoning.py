@@ -19,6 +19,11 @@ LEAVE = """
     UPDATE carts.cart SET updated_at = updated_at - make_interval(hours => $2), abandoned_at = abandoned_at - make_interval(hours => $2)
 """
 
+CHANGED_ROWS_ALONE = r"""
+    SELECT array[sum(n_tup_upd), sum(n_tup_hot_upd)]::int[]
+    FROM pg_stat_xact_user_tables WHERE schemaname = 'carts' AND relname LIKE 'cart\_2%'
+"""
+
 
 async def leave(cart: carts.Cart, hours: int) -> None:
     """So many hours go by in which nobody touches the cart."""
@@ -65,6 +70,16 @@ async def test_what_is_ordered_empty_old_or_a_guests_is_not_told_of(shop: Shop) 
         await leave(cart, 5)
     await leave(old, 30)
     assert await abandoning.tell_abandoned() == 0
+
+
+async def test_changing_a_cart_stays_a_change_of_its_row_alone(shop: Shop) -> None:
+    """Though the sweep finds by an index when carts were touched."""
+    await put_on_shelf("MUG")
+    with as_buyer(new_id()):
+        cart = await fill_cart(("MUG", 1))
+    async with db.transaction() as tx:
+        await tx.run("UPDATE carts.cart SET updated_at = now(), abandoned_at = now() WHERE id = $1", cart.id)
+        assert await tx.value(CHANGED_ROWS_ALONE) == [1, 1]
 
 
 @pytest.fixture

@@ -30,6 +30,11 @@ def commands_of(parent: int) -> dict[int, list[str]]:
     return found
 
 
+def command_of(pid: int) -> str:
+    """What a process runs, as everybody sees it."""
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
 def environment_of(pid: int) -> dict[str, str]:
     """What a process was told."""
     return dict(one.split("=", 1) for one in Path(f"/proc/{pid}/environ").read_text().split("\0") if one)
@@ -45,6 +50,13 @@ def count_connections(pid: int, port: int) -> int:
     lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     sockets = {f"socket:[{line[9]}]" for line in lines if line[3] == ESTABLISHED and int(line[1].partition(":")[2], 16) == port}
     return sum(1 for file in Path(f"/proc/{pid}/fd").iterdir() if os.path.lexists(file) and read_link(file) in sockets)
+
+
+def is_connected(pid: int, port: int) -> bool:
+    """Whether a process has connected itself to a port of this machine."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{line[9]}]" for line in lines if line[3] == ESTABLISHED and int(line[2].partition(":")[2], 16) == port}
+    return any(read_link(file) in sockets for file in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def read_link(file: Path) -> str:

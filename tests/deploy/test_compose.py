@@ -9,17 +9,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
 import jsonschema
 import msgspec
 import pytest
+import valkey
 import yaml
 from deploy.write import find_outdated, write_all
+from tests.caches import CacheServer, find_server
 from tests.journeys.client import Client
 from tests.journeys.market import fill_cart, order
 from tests.ports import find_free_port
@@ -115,7 +119,7 @@ def test_the_examples_name_variables_that_there_are_and_all_that_a_context_has()
     for example in sorted((ROOT / "deploy/env").glob("*.env.example")):
         found = variables_of(example)
         told.update(found)
-        foreign = ("POSTGRES_", "RABBITMQ_", "GF_")
+        foreign = ("POSTGRES_", "RABBITMQ_", "GF_", "REDISCLI_")
         known = [name for name in found if f"`{name}`" in GUIDE or name.startswith(("SOUK_DATABASE_", *foreign))]
         assert found == known, example.name
     settings = set(re.findall(rf"`(SOUK_(?:{'|'.join(context.upper() for context in app.CONTEXTS)})_[A-Z0-9_]+)`", GUIDE))
@@ -148,6 +152,42 @@ def test_secrets_are_made_once_each_and_agree(tmp_path: Path) -> None:
     before = {name: file.read_text() for name, file in files.items()}
     subprocess.run(["sh", str(tmp_path / "deploy/make-env.sh")], check=True)
     assert {name: file.read_text() for name, file in files.items()} == before
+
+
+def run_cache(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """The cache as compose runs it, for a process of this machine."""
+    service = SERVICES["cache"]
+    (folder / "valkey-server").symlink_to(find_server())
+    script = service["command"][0].replace("$$", "$").replace("/tmp/", f"{folder}/") + f" --bind 127.0.0.1 --port {port}"
+    told = read_env(folder / service["env_file"][0]) | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.Popen([*service["entrypoint"], script], env=told, stdout=subprocess.DEVNULL)
+
+
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+
+
+async def test_its_cache_opens_to_who_is_told_of_it_and_to_nobody_else(tmp_path: Path) -> None:
+    env = fill_examples(tmp_path)
+    server = CacheServer(tmp_path)
+    running = run_cache(tmp_path, server.port)
+    try:
+        url = urlsplit(read_env(env / "shop.env")["SOUK_CACHE_URL"])
+        friend = valkey.Valkey(port=server.port, password=url.password)
+
+        async def answers() -> bool:
+            with suppress(valkey.ConnectionError):
+                return bool(friend.ping())
+            return running.poll() is not None
+
+        await until(answers)
+        with pytest.raises(valkey.AuthenticationError):
+            server.client().ping()
+        assert "valkey-server" in command_of(running.pid) and str(url.password) not in command_of(running.pid)
+        assert (tmp_path / "valkey.conf").stat().st_mode & 0o777 == 0o600
+    finally:
+        running.terminate()
+        running.wait(20)
 
 
 class Machine:

@@ -39,13 +39,13 @@ pytestmark = pytest.mark.timeout(300)
 class SplitShop:
     """`souk up --split` as a process, and the folder in which its secrets are."""
 
-    def __init__(self, folder: Path, dsn: str) -> None:
+    def __init__(self, folder: Path, dsn: str, *more: str) -> None:
         self.home = folder / "home"
         self.dsn = dsn
         port = find_free_port()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SOUK_")}
         self.environment = kept | {"DATABASE_URL": dsn, "SOUK_HOME": str(self.home), "SOUK_ORDERS_PAYMENT_WINDOW_S": "15"}
-        arguments = ["up", "--split", "--port", str(port), "--processes", "orders=2,edge=2"]
+        arguments = ["up", "--split", "--port", str(port), "--processes", "orders=2,edge=2", *more]
         self.parent = Process("up", folder / "up.log", arguments, self.environment, f"http://127.0.0.1:{port}")
 
     @property
@@ -325,7 +325,8 @@ def test_who_may_not_make_databases_is_told_so_and_need_be_no_superuser(postgres
 
 
 @pytest.mark.parametrize(
-    "options", ["--split --workers 2", "--processes orders=2", "--split --processes order=2", "--split --processes orders=0"]
+    "options", ["--split --workers 2", "--processes orders=2", "--split --processes order=2", "--split --processes orders=0",
+     "--broker amqp://x", "--split --broker http://x"]
 )
 def test_what_cannot_be_meant_is_refused(options: str, tmp_path: Path) -> None:
     shop = SplitShop(tmp_path, "postgresql://nowhere")

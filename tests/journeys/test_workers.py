@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.journeys.conftest import make_databases
-from tests.journeys.processes import Process, is_ready
+from tests.journeys.processes import START_WITHIN_S, Process, is_ready
 from tests.ports import find_free_port
 from tests.waiting import until
 
@@ -69,9 +69,9 @@ def test_what_cannot_start_says_so_at_once(tmp_path: Path, postgres: EmbeddedPos
     environment = {**os.environ, "SOUK_HOME": str(tmp_path), "SOUK_PORT": "many", "DATABASE_URL": postgres.dsn("nowhere")}
     process = Process("up", tmp_path / "up.log", ["up", "--workers", "2"], environment, "")
     process.start()
-    assert process.wait() == 1
+    assert process.wait(START_WITHIN_S) == 1
     assert "SOUK_PORT" in process.tail()
     environment["SOUK_PORT"] = str(find_free_port())
     process.start()
-    assert process.wait() == 1
+    assert process.wait(START_WITHIN_S) == 1
     assert "The database cannot be used" in process.tail()

@@ -51,7 +51,7 @@ async def main(task: str, dsn: str, *options: str) -> None:
         await work(dsn)
     elif task == "schedule":
         say_ready()
-        await follow_clock(notebook.db, ("kit",), find_zone(options[0]))
+        await follow_clock(notebook.db, find_zone(options[0]))
     else:
         port, secret, *broker = options
         listener = server.Listener(Internal((secret,)), "127.0.0.1", int(port))
@@ -61,7 +61,7 @@ async def main(task: str, dsn: str, *options: str) -> None:
 
 def make_relay(secret: str, broker: str) -> dict[str, Work]:
     link = Link(find_adapter(broker), (secret,))
-    return {"broker": link.keep_forever, "relay": Relay(notebook.db, link).run_forever}
+    return {"broker": link.keep_forever, "relay": Relay(notebook.db, link).run}
 
 
 async def hear(dsn: str, source: str, secret: str, broker: str = "") -> None:

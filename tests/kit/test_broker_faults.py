@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from tests.engines.brokers import Broker as Engine
+from tests.kit import notebook
 from tests.kit.conftest import Process
 from tests.kit.test_brokers import SECRET, assert_all_heard_in_order, at_work, count, until_trusted, ways
 from tests.kit.test_delivery import heard, until_heard
@@ -13,6 +14,17 @@ from tests.kit.test_outbox import publish_notes
 from tests.ports import find_free_port
 from tests.waiting import until
 
+from souk.kit.background import in_background
+from souk.kit.brokers import find_adapter
+from souk.kit.brokers.links import Link
+from souk.kit.brokers.relays import Relay
+from souk.kit.duties import alone
+from souk.kit.locks import SessionLocks
+
+AT_THE_END = """
+    SELECT (xid, id) = (SELECT xid, id FROM kit.outbox ORDER BY xid DESC, id DESC LIMIT 1)
+    FROM kit.consumer_position WHERE consumer = 'relay'
+"""
 # What FastStream cannot start it leaves to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed AIOKafka:ResourceWarning")
 
@@ -77,14 +89,71 @@ async def test_killed_frozen_and_wiped_under_load_it_costs_no_fact(here: str, ow
         await assert_all_heard_in_order()
 
 
+async def lags() -> bool:
+    return count("souk_relay_lag_seconds") > 0.2
+
+
+async def relays() -> bool:
+    """Whether a relay knows where it begins: what was told before is not its to send."""
+    return bool(await notebook.db.value("SELECT EXISTS (SELECT FROM kit.consumer_position WHERE consumer = 'relay')"))
+
+
 async def test_what_a_broker_has_not_confirmed_is_told_as_lag(here: str, own_broker: Callable[[], Engine]) -> None:
     broker = own_broker()
     async with at_work(broker.url):
+        await until(relays)
         await publish_notes(1)
         await until_heard(1)
-        await asyncio.sleep(0.5)
-        assert count("souk_relay_lag_seconds") > 0.2
+        await until(lags)
     assert count("souk_relay_lag_seconds") == 0
+
+
+@asynccontextmanager
+async def black_hole(port: int) -> AsyncIterator[None]:
+    """Takes whoever connects, and says nothing."""
+    server = await asyncio.start_server(lambda reader, writer: asyncio.sleep(3600), "127.0.0.1", port)
+    yield
+    server.close()
+
+
+@asynccontextmanager
+async def relaying(dsn: str, url: str) -> AsyncIterator[None]:
+    """A process that relays the notebook's facts to the broker that it sees at this address, if it is the one to do so."""
+    locks = SessionLocks(dsn)
+    await locks.open()
+    link = Link(find_adapter(url), (SECRET,))
+    async with in_background({"broker": link.keep_forever, **alone(locks, "relay kit", Relay(notebook.db, link).run)}):
+        yield
+    await locks.close()
+
+
+async def test_a_relay_from_which_nothing_is_taken_makes_room(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.kit.brokers.relays.PATIENCE_S", 0.5)
+    relay = asyncio.create_task(Relay(notebook.db, Link(find_adapter("amqp://nobody"), (SECRET,))).run())
+    await until(relays)
+    await asyncio.sleep(1.0)
+    assert not relay.done()
+    await publish_notes(1)
+    await asyncio.wait_for(relay, 30)
+
+
+async def test_who_does_not_reach_the_broker_lets_another_relay(
+    here: str, own_broker: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("souk.kit.brokers.relays.PATIENCE_S", 1.0)
+    broker, port = own_broker(), find_free_port()
+    await asyncio.to_thread(broker.start)
+    cut_off = broker.url.replace(str(broker.port), str(port))
+    async with black_hole(port), relaying(here, cut_off):
+        await until(relays)
+        async with relaying(here, broker.url):
+            await publish_notes(1, 2, 3)
+            await until(lags)
+
+            async def is_relayed() -> bool:
+                return bool(await notebook.db.value(AT_THE_END))
+
+            await until(is_relayed, within_s=40)
 
 
 async def test_processes_that_are_killed_with_their_broker_apply_each_fact_once(

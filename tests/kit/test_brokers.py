@@ -54,7 +54,7 @@ async def at_work(url: str, distort: Distort = as_it_is, *, relays: bool = True)
     delivery = Delivery(CONSUMERS["kit.hear_notes"], "kit", notebook.db, feed)
     work = [link.keep_forever, feed.follow_forever, lambda: deliver_forever(delivery)]
     if relays:
-        work.append(Relay(notebook.db, link).run_forever)
+        work.append(Relay(notebook.db, link).run)
     tasks = [asyncio.create_task(one()) for one in work]
     try:
         yield link

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -264,6 +265,61 @@ async def test_an_event_whose_statement_takes_too_long_is_parked_and_others_go_o
         del CONSUMERS["kit.sleep_over_poison"]
     assert (letter.aggregate_id, letter.reason.partition(":")[0]) == (bad, "Hung")
     assert await numbers_heard("sleep_over_poison") == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["table", "call"])
+async def test_an_event_on_which_its_consumer_fails_like_a_machine_is_parked_and_others_go_on(
+    here: str, kind: Literal["table", "call"]
+) -> None:
+    tries: list[int] = []
+
+    async def look_for_files(news: tuple[Delivered[Noted], ...]) -> None:
+        tries.append(len(news))
+        if any(one.event.number == 777 for one in news):
+            raise FileNotFoundError("note 777")
+
+    async def file_notes(tx: Transaction, news: tuple[Delivered[Noted], ...]) -> None:
+        await look_for_files(news)
+
+    consumer = Consumer(file_notes if kind == "table" else look_for_files, kind, (Noted,))
+    consumer.context, consumer.path = "kit", "kit.file_notes"
+    CONSUMERS["kit.file_notes"] = consumer
+    bad, good = new_id(), new_id()
+    try:
+        async with notebook.db.transaction() as tx:
+            await publish(tx, Noted(good, 1), Noted(bad, 777), Noted(good, 2))
+        async with delivering("file_notes"):
+            (letter,) = await until_parked(1)
+    finally:
+        del CONSUMERS["kit.file_notes"]
+    assert (letter.aggregate_id, letter.reason) == (bad, "Broke: FileNotFoundError: note 777")
+    assert tries[:7] == [3, 1, 1, 1, 1, 1, 1]
+
+
+async def test_a_connection_that_is_lost_under_a_consumer_is_no_events_fault(here: str) -> None:
+    tries: list[int] = []
+
+    async def lose_the_line(tx: Transaction, news: tuple[Delivered[Noted], ...]) -> None:
+        tries.append(len(news))
+        if len(tries) < 8:
+            tx.connection.terminate()
+            raise ConnectionResetError("the line is dead")
+        await tx.run("SELECT true")
+
+    consumer = Consumer(lose_the_line, "table", (Noted,))
+    consumer.context, consumer.path = "kit", "kit.lose_the_line"
+    CONSUMERS["kit.lose_the_line"] = consumer
+
+    async def is_applied() -> bool:
+        return len(tries) == 8
+
+    try:
+        await publish_notes(1)
+        async with delivering("lose_the_line"):
+            await until(is_applied, within_s=30)
+            assert await parked() == ()
+    finally:
+        del CONSUMERS["kit.lose_the_line"]
 
 
 async def test_how_far_a_consumer_is_behind(here: str) -> None:

@@ -26,6 +26,20 @@ END_WORKERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'souk jobs' AND datname = current_database()
 """
 TOLD = "SELECT status::text, traceback ->> 'exception_message' FROM jobs.pgqueuer_log WHERE traceback IS NOT NULL ORDER BY id"
+OLD_RUNS = """
+    INSERT INTO jobs.pgqueuer_log (created, job_id, status, priority, entrypoint)
+    SELECT now() - make_interval(days => CASE number WHEN 0 THEN 6 ELSE 8 END), number, 'successful', 0, 'kit.say_word'
+    FROM generate_series(0, $1::int) AS number
+"""
+COUNT_FORGOTTEN = """
+    CREATE FUNCTION kit.count_forgotten() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO kit.chore (name, word, pid) SELECT 'forgotten', count(*)::text, 0 FROM old_runs HAVING count(*) > 0;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER count_forgotten AFTER DELETE ON jobs.pgqueuer_log REFERENCING OLD TABLE AS old_runs
+        FOR EACH STATEMENT EXECUTE FUNCTION kit.count_forgotten();
+"""
 STATES = "SELECT status::text FROM jobs.pgqueuer ORDER BY id"
 
 
@@ -241,6 +255,26 @@ async def test_who_was_taken_for_dead_has_no_effect_and_leaves_the_job_to_the_ot
     await locks.close()
     assert [tuple(row) for row in rows] == [("picked", 0, other)] * 2
     assert await done("once") == []
+
+
+async def test_old_runs_are_forgotten_a_few_at_a_time_until_all_are(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.kit.worker.FORGOTTEN_AT_ONCE", 10)
+    monkeypatch.setattr("souk.kit.worker.ORPHANS_EVERY_S", 0.01)
+    async with db.transaction() as tx:
+        await tx.run(OLD_RUNS, 35)
+    connection = await asyncpg.connect(here)
+    await connection.execute(COUNT_FORGOTTEN)
+    try:
+        async with working(here):
+            async def is_done() -> bool:
+                return await db.value("SELECT count(*) FROM jobs.pgqueuer_log WHERE created < now() - interval '7 days'") == 0
+
+            await until(is_done)
+        assert await done("forgotten") == ["10", "10", "10", "5"]
+        assert await db.value("SELECT count(*) FROM jobs.pgqueuer_log") == 1
+    finally:
+        await connection.execute("DROP FUNCTION kit.count_forgotten CASCADE")
+        await connection.close()
 
 
 async def test_a_job_of_another_context_is_refused(here: str) -> None:

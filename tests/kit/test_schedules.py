@@ -1,8 +1,10 @@
 """Each tick of the shop's clock puts its job into the queue once, with three processes, when clocks change, after hours down."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -13,6 +15,9 @@ from tests.kit.notebook import db
 from tests.torture import rounds
 from tests.waiting import until
 
+from souk.kit.background import in_background
+from souk.kit.duties import Hosted, find_queue_duties
+from souk.kit.locks import SessionLocks
 from souk.kit.queue import JOBS, job
 from souk.kit.schedules import (
     LONGEST_WAIT_S,
@@ -178,11 +183,65 @@ async def test_a_schedule_that_is_new_or_has_new_times_begins_now_and_one_of_bef
     assert await db.value("SELECT last_tick > now() - interval '1 minute' FROM jobs.schedule")
 
 
+@pytest.mark.parametrize(("expression", "zone"), [("30 12 * * *", UTC), ("0 13 * * *", ZoneInfo("Atlantic/Azores"))])
+async def test_who_has_other_times_leaves_a_schedule_alone(here: str, expression: str, zone: tzinfo) -> None:
+    daily, other = (Schedule(chores.tick_away, times, "once") for times in ("0 13 * * *", expression))
+    await begin({"kit.tick_away": daily})
+    for minutes in (31, 61, 121):
+        await fire_due(db, {"kit.tick_away": other}, zone, START + timedelta(minutes=minutes))
+        assert await queued() == []
+    await fire_due(db, {"kit.tick_away": daily}, UTC, START + timedelta(minutes=121))
+    assert await queued() == ["13:00"]
+
+
+@asynccontextmanager
+async def keeping_time(dsn: str, zone: str) -> AsyncIterator[None]:
+    """What a process of a shop in this zone does by the clock."""
+    locks = SessionLocks(dsn)
+    await locks.open()
+    duties = find_queue_duties(0, Hosted(dsn, locks, {"kit": db}), ZoneInfo(zone))
+    async with in_background({name: work for name, work in duties.items() if name.startswith("schedules")}):
+        yield
+    await locks.close()
+
+
+async def test_of_two_versions_that_run_side_by_side_one_has_the_clock_until_it_ends(here: str) -> None:
+    zones: list[str] = []
+
+    async def see_zone(wanted: str) -> bool:
+        found = await db.value("SELECT zone FROM jobs.schedule")
+        zones.extend([] if found is None or [found] == zones[-1:] else [found])
+        return zones[-1:] == [wanted]
+
+    async def ticks_more(count: int) -> None:
+        before = len(await queued())
+
+        async def are_there() -> bool:
+            await see_zone("")
+            return len(await queued()) >= before + count
+
+        await until(are_there)
+
+    async with AsyncExitStack() as new:
+        async with keeping_time(here, "Europe/Berlin"):
+            await until(partial(see_zone, "Europe/Berlin"))
+            await new.enter_async_context(keeping_time(here, "Asia/Tokyo"))
+            await ticks_more(3)
+            assert zones == ["Europe/Berlin"]
+        await until(partial(see_zone, "Asia/Tokyo"))
+        await ticks_more(2)
+    assert zones == ["Europe/Berlin", "Asia/Tokyo"]
+    found = await db.pool.fetch(QUEUED)
+    assert len({row[0] for row in found}) == len(found)
+
+
 async def test_it_looks_again_at_the_next_tick_or_soon_if_another_has_it(here: str, each_minute: dict[str, Schedule]) -> None:
     await begin(each_minute)
     assert await fire_due(db, each_minute, UTC, START + timedelta(seconds=50)) == 10
     hourly = {"kit.tick_away": Schedule(chores.tick_away, "0 * * * *", "once")}
+    await begin(hourly)
     assert await fire_due(db, hourly, UTC, START + timedelta(seconds=50)) == LONGEST_WAIT_S
+    await begin(each_minute)
     async with db.pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM jobs.schedule FOR UPDATE")
         assert await fire_due(db, each_minute, UTC, START + timedelta(seconds=50)) == SHORTEST_WAIT_S

@@ -129,6 +129,28 @@ async def test_what_changes_while_it_is_loaded_is_not_taken_though_its_loader_ha
     assert [await reader.get("a") for reader in (other, slow)] == [2, 2]
 
 
+async def test_what_is_loaded_while_the_database_is_restored_is_not_taken_for_what_the_restored_one_has(valkey: CacheServer) -> None:
+    lost, restored = Books(), Books()
+    for _ in range(5):
+        lost.change("a")
+    slow = Reader(lost)
+    slow.open.clear()
+    reading = asyncio.create_task(slow.get("a"))
+    await until_read(slow)
+    slow.books, slow.heard = restored, 0
+    slow.shared.end()
+    slow.shared.begin("2", START)
+    slow.hear()
+    slow.open.set()
+    assert await reading == 6
+    await until_kept(valkey, 1)
+    other = Reader(restored, life="2")
+    assert await other.get("a") == 1
+    restored.change("a")
+    other.hear()
+    assert await other.get("a") == 2
+
+
 async def until_read(reader: Reader) -> None:
     async def reads() -> bool:
         return bool(reader.loads)

@@ -96,12 +96,15 @@ async def test_a_living_process_takes_over_at_once(start: Start, outside: Outsid
     await happen(payout(1))
     await outside.hears("/a", 1)
     second = start()
+    assert outside.at_once["/a"] <= 1
+    # More than one if it took longer to start another process than the first one waits for an answer: that one then asks again.
+    asked = len(outside.heard["/a"])
     outside.answer("/a", 200)
-    assert outside.at_once["/a"] == 1
     first.kill()
     await settle(opened.webhook.id, "delivered")
     assert second.runs
-    assert amounts(outside.heard["/a"]) == [1, 1]
+    assert amounts(outside.heard["/a"]) == [1] * (asked + 1)
+    assert len(set(ids(outside.heard["/a"]))) == 1
     await check_books()
 
 

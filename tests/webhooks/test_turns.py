@@ -15,11 +15,12 @@ from souk.kit.events import Delivered
 from souk.kit.ids import new_id
 from souk.kit.locks import SessionLocks
 from souk.payments.events import PayoutSent
-from souk.webhooks import forgetting, queueing, turns
+from souk.webhooks import forgetting, queueing, sending, turns
 from souk.webhooks.database import db
-from souk.webhooks.posting import Outcome
+from souk.webhooks.posting import Outcome, open_post
 from souk.webhooks.settings import settings
 from souk.webhooks.turns import Done, Message, Step, Turn, go_on, take_turns
+from souk.webhooks.types import WebhookChange
 from souk.webhooks.verdicts import judge
 
 URL = "https://hooks.seller.example/souk"
@@ -96,6 +97,59 @@ async def test_of_a_turn_that_is_lost_nothing_is_written(living: SessionLocks) -
     assert await db.value("SELECT array_agg(status) FROM webhooks.attempt") == [200]
     assert await announced() == []
     await check_books()
+
+
+@pytest.mark.parametrize("status", [410, 500])
+@pytest.mark.parametrize("changes", [(WebhookChange(status="paused"), WebhookChange(status="active")), (WebhookChange(url=f"{URL}/new"),)])
+async def test_an_attempt_from_before_a_change_disables_nothing(
+    living: SessionLocks, status: int, changes: tuple[WebhookChange, ...]
+) -> None:
+    opened = await subscribe(URL)
+    await hear(payout(1))
+    async with db.transaction() as tx:
+        await tx.run("UPDATE webhooks.webhook SET failing_since = now() - interval '30 days'")
+    (turn,) = await take()
+    message = await go_on(Step(turn))
+    assert message is not None
+    attempted = done(message, status)
+    assert attempted.verdict.disabled is not None
+    with as_seller():
+        for change in changes:
+            await webhooks.change_webhook(opened.webhook.id, change)
+    assert await go_on(Step(turn, attempted)) is None
+    with as_seller():
+        shown = await webhooks.get_webhook(opened.webhook.id)
+    assert (shown.status, shown.disabled_reason, shown.waiting) == ("active", None, 1)
+    assert await announced() == []
+    (again,) = await take()
+    message = await go_on(Step(again))
+    assert message is not None and message.attempts == 1
+    assert not done(message, 500).verdict.disabled
+    assert await go_on(Step(again, done(message, 410))) is None
+    assert [one["reason"] for one in await announced()] == ["gone"]
+    await check_books()
+
+
+async def test_what_cannot_even_be_attempted_is_tried_again_later(living: SessionLocks) -> None:
+    await subscribe(URL)
+    await hear(payout(1), payout(2))
+    (turn,) = await take()
+    async with open_post(settings.now) as post:
+        pass  # as when a process is stopped while it sends
+    await sending.serve(post, turn)
+    assert await take() == ()
+    assert await db.value("SELECT array_agg(error) FROM webhooks.attempt") == ["broken_off"]
+    assert await db.value("SELECT array_agg(status || ' ' || tries ORDER BY place) FROM webhooks.delivery") == ["waiting 1", "waiting 0"]
+    assert await db.value("SELECT due_at > now() + interval '1 second' AND lease_until < now() FROM webhooks.webhook")
+    await check_books()
+
+
+async def test_a_long_backlog_is_counted_up_to_a_thousand(living: SessionLocks) -> None:
+    opened = await subscribe(URL)
+    for shown in (600, 1000):
+        await hear(*(payout(amount) for amount in range(600)))
+        with as_seller():
+            assert (await webhooks.get_webhook(opened.webhook.id)).waiting == shown
 
 
 async def test_a_turn_that_is_let_go_is_anybodys_and_no_other_is(living: SessionLocks) -> None:

@@ -13,7 +13,7 @@ from souk.kit.events import publish
 from souk.kit.ids import first_id
 
 # The cart that a user is filling, and no guest's: a guest has given an address for an order, not to be written to. Only carts made
-# of late are looked at ($1), by their key: nobody wants to hear of older ones.
+# of late are looked at ($1): nobody wants to hear of older ones. Of those an index tells in which pages something was touched at the time.
 TELL = """
     WITH left_behind AS MATERIALIZED (
         SELECT c.id FROM carts.cart AS c JOIN carts.current_cart AS current ON current.user_id = c.user_id AND current.cart_id = c.id

@@ -54,6 +54,10 @@ class Hung(Exception):
     """A consumer does not come to an end."""
 
 
+class Broke(Exception):
+    """A consumer raised what a database or a neighbour that is away would raise, and it was neither of them."""
+
+
 class LostPosition(Exception):
     """Another process has moved this consumer on."""
 
@@ -171,7 +175,7 @@ class Delivery:
             async with self.database.transaction() as tx:
                 blocked = await self._move_past(tx, facts)
                 if news := decode(self.consumer, (fact for fact in facts if fact not in blocked)):
-                    await self.consumer.function(tx, news)
+                    await self._consume(tx, news)
         self.saved = facts[-1].position
         EVENTS_APPLIED.labels(self.consumer.path).inc(len(facts))
 
@@ -179,10 +183,20 @@ class Delivery:
         async with self.database.transaction() as tx:
             blocked = await deadletters.find_blocked(tx, self.consumer.path, facts)
         if news := decode(self.consumer, (fact for fact in facts if fact not in blocked)):
-            await self.consumer.function(news)
+            await self._consume(news)
         async with self.database.transaction() as tx:
             if await self._move_past(tx, facts) != blocked:
                 raise LostPosition(f"{self.consumer.path}: what blocked these events was redriven meanwhile")
+
+    async def _consume(self, *arguments: Any) -> None:
+        """Neighbours that are away are Unavailable; any other OSError, of a file or a socket, is the consumer's own and no reason to wait.
+
+        One of the transaction's connection is not taken for that: a dead connection cannot be rolled back, which is Unavailable again.
+        """
+        try:
+            await self.consumer.function(*arguments)
+        except OSError as failure:
+            raise Broke(f"{type(failure).__name__}: {failure}") from failure
 
     async def _move_past(self, tx: Transaction, facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
         """Move the position, and park those facts that must wait behind a parked one: these are returned.

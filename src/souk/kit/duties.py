@@ -15,7 +15,7 @@ from souk.kit.events import CONSUMERS
 from souk.kit.feeds import Feed
 from souk.kit.jobs import SWEEPERS
 from souk.kit.locks import SessionLocks, while_only_one
-from souk.kit.schedules import follow_clock
+from souk.kit.schedules import SCHEDULES, follow_clock
 from souk.kit.workload import tell_of_sweepers
 
 Locks = Mapping[str, SessionLocks]
@@ -41,7 +41,7 @@ def find_duties(hosted: Sequence[Hosted], peers: Collection[str], link: Link | N
     if link is not None:
         duties["broker"] = link.keep_forever
         for context, database in databases.items():
-            duties |= alone(locks[context], f"relay {context}", Relay(database, link).run_forever)
+            duties |= alone(locks[context], f"relay {context}", Relay(database, link).run)
     return duties | find_consumer_duties(databases, locks, peers, link)
 
 
@@ -51,11 +51,14 @@ def find_queue_duties(number: int, hosted: Hosted, zone: tzinfo) -> dict[str, Wo
     from souk.kit.worker import Worker  # noqa: PLC0415
 
     one, contexts = next(iter(hosted.databases.values())), tuple(hosted.databases)
-    return {
+    duties: dict[str, Work] = {
         f"queue {number}": Worker(hosted.dsn, hosted.lock, dict(hosted.databases)).work_forever,
-        f"schedules {number}": partial(follow_clock, one, contexts, zone),
         f"sweepers {number}": partial(tell_of_sweepers, one, contexts),
     }
+    # Two versions of the shop may run side by side: of two that know other times, one has the clock until it ends.
+    for context in {schedule.job.context for schedule in SCHEDULES.values()} & hosted.databases.keys():
+        duties |= alone(hosted.lock, f"schedules {context}", partial(follow_clock, hosted.databases[context], zone))
+    return duties
 
 
 def find_own_duties(locks: Locks) -> dict[str, Work]:

@@ -35,9 +35,12 @@ REGISTER = """
     SET expression = EXCLUDED.expression, zone = EXCLUDED.zone, last_tick = EXCLUDED.last_tick, updated_at = now()
     WHERE (s.expression, s.zone) IS DISTINCT FROM (EXCLUDED.expression, EXCLUDED.zone)
 """
-# Whoever has the row has its ticks; the clock is the server's, so that processes whose clocks differ see the same ticks.
+# Whoever has the row has its ticks; the clock is the server's, so that processes whose clocks differ see the same ticks. What another
+# version of the shop, or one in another zone, has made of a schedule is fired by that one alone.
 LOCK = """
-    SELECT name, last_tick, COALESCE($2, now()) AS now FROM jobs.schedule WHERE name = ANY($1) ORDER BY name FOR UPDATE SKIP LOCKED
+    SELECT s.name, s.last_tick, COALESCE($4, now()) AS now
+    FROM jobs.schedule AS s JOIN unnest($1::text[], $2::text[]) AS u (name, expression) ON (u.name, u.expression) = (s.name, s.expression)
+    WHERE s.zone = $3 ORDER BY s.name FOR UPDATE OF s SKIP LOCKED
 """
 MOVE = "UPDATE jobs.schedule SET last_tick = $2, updated_at = now() WHERE name = $1"
 
@@ -147,7 +150,7 @@ async def fire_due(database: Database, schedules: Mapping[str, Schedule], zone: 
     """
     waits_s = [LONGEST_WAIT_S]
     async with database.transaction() as tx:
-        places = await tx.all(_Place, LOCK, list(schedules), at)
+        places = await tx.all(_Place, LOCK, *columns(tuple(schedules.values()), "name", "expression"), str(zone), at)
         if len(places) < len(schedules):
             waits_s.append(SHORTEST_WAIT_S)
         for place in places:
@@ -170,10 +173,14 @@ async def register_schedules(database: Database, schedules: Mapping[str, Schedul
         await tx.run(REGISTER, *rows, str(zone))
 
 
-async def follow_clock(database: Database, contexts: Sequence[str], zone: tzinfo) -> None:
-    """Fire the schedules of these contexts, forever. Any number of processes may do so at once."""
+async def follow_clock(database: Database, zone: tzinfo) -> None:
+    """Fire the schedules of this context, forever, at its times as this process knows them.
+
+    Any number of processes may do so at once that agree on the times. Those that may not agree are to take turns: begun anew it makes its
+    own times those of the shop.
+    """
     set_caller(Caller(principal=SYSTEM, request_id="schedules"))
-    schedules = {one.name: one for one in SCHEDULES.values() if one.job.context in contexts}
+    schedules = {one.name: one for one in SCHEDULES.values() if one.job.context == database.context}
     registered = False
     while True:
         wait_s = AGAIN_AFTER_S

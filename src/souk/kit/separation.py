@@ -9,6 +9,8 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 import asyncpg
 import msgspec
 
+from souk.kit.verifiers import make_verifier
+
 FIND_TOGETHER = "SELECT DISTINCT context FROM public.souk_migration"
 HAS_REGISTER = "SELECT to_regclass('public.souk_migration') IS NOT NULL"
 MAY_SEPARATE = """
@@ -102,9 +104,9 @@ async def make_database(connection: asyncpg.Connection, role: Role) -> None:
     rights = await connection.fetchrow(MAY_SEPARATE)
     if rights is None or not rights["allowed"]:
         raise CannotSeparate("The role of DATABASE_URL may not make roles and databases: grant it CREATEROLE and CREATEDB")
-    quoted, database, secret = _quote(role.name), _quote(role.database), role.password.replace("'", "''")
+    quoted, database, verifier = _quote(role.name), _quote(role.database), make_verifier(role.password)
     verb = "ALTER" if await connection.fetchval(HAS_ROLE, role.name) else "CREATE"
-    await connection.execute(f"{verb} ROLE {quoted} LOGIN PASSWORD '{secret}'")
+    await connection.execute(f"{verb} ROLE {quoted} LOGIN PASSWORD '{verifier}'")
     if not rights["super"]:
         await connection.execute(f"GRANT {quoted} TO CURRENT_USER")
     if not await connection.fetchval(HAS_DATABASE, role.database):

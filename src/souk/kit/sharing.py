@@ -136,7 +136,8 @@ class Shared(Generic[K, V]):
 
     async def load(self, load: Load[K, V], whole_of: Callable[[K, V], Hashable], keys: Sequence[K]) -> Mapping[K, V]:
         """The values that there are: taken, or loaded, and then there for others, too."""
-        place = self._place
+        # Both belong to one life of the database, which may be another one by the time that we have loaded.
+        place, prefix = self._place, self._prefix
         if place is None or not cache.is_used:
             return await load(keys)
         found = await self._take(keys, whole_of)
@@ -146,11 +147,11 @@ class Shared(Generic[K, V]):
         claims = await cache.claim([self._name(key, "lease") for key in missing], LEASE_MS)
         ours = [key for key, claimed in zip(missing, claims, strict=True) if claimed]
         if ours:
-            found |= await self._load_for_all(load, ours, place)
+            found |= await self._load_for_all(load, ours, place, prefix)
         if others := [key for key in missing if key not in set(ours)]:
             found |= await self._wait_for(others, whole_of)
         if late := [key for key in others if key not in found]:
-            found |= await self._load_for_all(load, late, place)
+            found |= await self._load_for_all(load, late, place, prefix)
         return found
 
     async def _take(self, keys: Sequence[K], whole_of: Callable[[K, V], Hashable]) -> dict[K, V]:
@@ -186,10 +187,11 @@ class Shared(Generic[K, V]):
             return False
         return loaded_at >= self._floor and loaded_at >= self._changed.get(whole, START)
 
-    async def _load_for_all(self, load: Load[K, V], keys: Sequence[K], place: Position) -> Mapping[K, V]:
+    async def _load_for_all(self, load: Load[K, V], keys: Sequence[K], place: Position, prefix: str) -> Mapping[K, V]:
         loaded = await load(keys)
-        entries = {(name := self._name(key)): _encoder.encode(_Entry(name, *place, self._write(value))) for key, value in loaded.items()}
-        cache.write(entries, self._kept_s, gone=[self._name(key, "lease") for key in keys])
+        named = {_name(prefix, "value", key): value for key, value in loaded.items()}
+        entries = {name: _encoder.encode(_Entry(name, *place, self._write(value))) for name, value in named.items()}
+        cache.write(entries, self._kept_s, gone=[_name(prefix, "lease", key) for key in keys])
         CACHE_READS.labels(self.kind, "loaded").inc(len(keys))
         return loaded
 
@@ -207,7 +209,11 @@ class Shared(Generic[K, V]):
         return found
 
     def _name(self, key: K, what: str = "value") -> str:
-        return f"{self._prefix}{what}:{key}"
+        return _name(self._prefix, what, key)
+
+
+def _name(prefix: str, what: str, key: Hashable) -> str:
+    return f"{prefix}{what}:{key}"
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -60,6 +60,7 @@ TELL_EVERY_S = 0.02
 GRACE_S = 0.5
 AGAIN_AFTER_S = 1.0
 RUNS_KEPT_DAYS = 7
+FORGOTTEN_AT_ONCE = 5_000
 
 # A worker's id ends with the number of the session lock of its process.
 RETURN_ORPHANS = f"""
@@ -78,10 +79,13 @@ COUNT = """
            extract(epoch FROM GREATEST(now() - min(execute_after) FILTER (WHERE status = 'queued'), interval '0'))::float8 AS age_s
     FROM jobs.pgqueuer WHERE entrypoint = ANY($1::text[]) GROUP BY entrypoint
 """
-# The reason of a job that has failed is in its last run.
+# The reason of a job that has failed is in its last run. So many at a time: what takes too long is ended, and would never be done.
 FORGET_RUNS = """
-    DELETE FROM jobs.pgqueuer_log AS l
-    WHERE l.created < now() - make_interval(days => $1) AND NOT EXISTS (SELECT FROM jobs.pgqueuer AS q WHERE q.id = l.job_id)
+    DELETE FROM jobs.pgqueuer_log WHERE id = ANY(ARRAY(
+        SELECT l.id FROM jobs.pgqueuer_log AS l
+        WHERE l.created < now() - make_interval(days => $1) AND NOT EXISTS (SELECT FROM jobs.pgqueuer AS q WHERE q.id = l.job_id)
+        ORDER BY l.created LIMIT $2
+    ))
 """
 
 
@@ -279,8 +283,8 @@ class Worker:
                 count_at = now + COUNT_EVERY_S
                 _show(names, await queries.driver.fetch(COUNT, names))
             if now >= forget_at:
-                forget_at = now + FORGET_EVERY_S
-                await queries.driver.execute(FORGET_RUNS, RUNS_KEPT_DAYS)
+                told = await queries.driver.execute(FORGET_RUNS, RUNS_KEPT_DAYS, FORGOTTEN_AT_ONCE)
+                forget_at = now + (0.0 if told == f"DELETE {FORGOTTEN_AT_ONCE}" else FORGET_EVERY_S)
             await asyncio.sleep(ORPHANS_EVERY_S)
 
 

@@ -20,9 +20,12 @@ from souk.webhooks.settings import settings
 from souk.webhooks.signing import add_secret, open_secret
 from souk.webhooks.types import EventType, NewWebhook, OpenedWebhook, TooManyWebhooks, Webhook, WebhookChange
 
+# A backlog is counted no further than this, for it is counted while the webhook is locked, and whoever adds to it or sends of it waits.
 SHOWN = """
     w.id, w.seller_id, w.url, w.events, w.description, w.status, w.disabled_reason, w.failing_since, w.created_at, w.updated_at,
-    (SELECT count(*) FROM webhooks.delivery AS d WHERE d.webhook_id = w.id AND d.status = 'waiting') AS waiting
+    (SELECT count(*) FROM (
+        SELECT FROM webhooks.delivery AS d WHERE d.webhook_id = w.id AND d.status = 'waiting' LIMIT 1000
+    ) AS first) AS waiting
 """
 OF_OWNER = "(seller_id = $1::uuid OR (seller_id IS NULL AND $1::uuid IS NULL))"
 FIND = f"SELECT {SHOWN} FROM webhooks.webhook AS w WHERE w.id = $1"
@@ -37,7 +40,7 @@ CHANGE = """
     UPDATE webhooks.webhook AS w SET
         url = $2, events = $3, description = $4, status = $5, updated_at = now(),
         disabled_reason = CASE WHEN $5 = 'disabled' THEN w.disabled_reason END,
-        failing_since = CASE WHEN w.status = $5 THEN w.failing_since END,
+        failing_since = CASE WHEN w.status = $5 AND w.url = $2 THEN w.failing_since END,
         active_since = CASE WHEN w.status = $5 THEN w.active_since ELSE now() END,
         due_at = CASE WHEN EXISTS (SELECT FROM webhooks.delivery AS d WHERE d.webhook_id = w.id AND d.status = 'waiting') THEN now() END
     WHERE w.id = $1

@@ -35,7 +35,7 @@ TAKE = f"""
 """
 # Before anything is read that others may be adding to: who adds deliveries holds this lock, too.
 LOCK = """
-    SELECT w.id, w.seller_id FROM webhooks.webhook AS w
+    SELECT w.id, w.seller_id, w.url, w.active_since FROM webhooks.webhook AS w
     WHERE w.id = ANY($1) AND w.turn = (SELECT u.turn FROM unnest($1::uuid[], $2::bigint[]) AS u (id, turn) WHERE u.id = w.id)
     ORDER BY w.id FOR UPDATE
 """
@@ -62,7 +62,7 @@ NOTE = """
 """
 # The first of what waits, for each of those whose turn goes on. Where nothing waits the webhook sleeps until something is added.
 FIND_NEXT = """
-    SELECT w.id AS webhook_id, d.event_id, d.payload, d.attempts, d.tries, w.url, w.failing_since, s.sealed
+    SELECT w.id AS webhook_id, d.event_id, d.payload, d.attempts, d.tries, w.url, w.active_since, w.failing_since, s.sealed
     FROM webhooks.webhook AS w
     CROSS JOIN LATERAL (
         SELECT event_id, payload, attempts, tries FROM webhooks.delivery
@@ -96,6 +96,7 @@ class Message(msgspec.Struct, frozen=True):
     attempts: int
     tries: int
     url: str
+    active_since: datetime
     failing_since: datetime | None
     sealed: tuple[bytes, ...]
 
@@ -119,6 +120,8 @@ class Step(msgspec.Struct, frozen=True):
 class _Locked(msgspec.Struct, frozen=True):
     id: UUID
     seller_id: UUID | None
+    url: str
+    active_since: datetime
 
 
 class _Note(msgspec.Struct, frozen=True):
@@ -151,7 +154,7 @@ async def take_steps(asked: tuple[Asked[Step], ...]) -> Answers[Message | None]:
     turns = [step.turn for step in steps.values()]
     async with db.transaction() as tx:
         locked = await tx.all(_Locked, LOCK, *columns(turns, "id", "turn"))
-        ours = {one.id: steps[one.id] for one in locked}
+        ours = {one.id: hold_against(one, steps[one.id]) for one in locked}
         done = [step.done for step in ours.values() if step.done is not None]
         if done:
             await write_down(tx, done)
@@ -163,6 +166,17 @@ async def take_steps(asked: tuple[Asked[Step], ...]) -> Answers[Message | None]:
         await tx.run(SLEEP, [webhook_id for webhook_id in going if webhook_id not in found])
         await tx.run(LET_GO, [webhook_id for webhook_id in ours if webhook_id not in going])
     return tuple(found.get(one.request.turn.id) for one in asked)
+
+
+def hold_against(webhook: _Locked, step: Step) -> Step:
+    """The step of a webhook as it is by now: one that leads elsewhere, or was put back to work, since the message was taken has not failed.
+
+    What did fail is tried anew at once, where the webhook leads now; it is not disabled for it.
+    """
+    done = step.done
+    if done is None or done.outcome.is_delivered or (webhook.url, webhook.active_since) == (done.message.url, done.message.active_since):
+        return step
+    return msgspec.structs.replace(step, done=msgspec.structs.replace(done, verdict=Verdict("waiting", 0.0, is_steady=False)))
 
 
 async def write_down(tx: Transaction, done: list[Done]) -> None:

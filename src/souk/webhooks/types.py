@@ -44,7 +44,10 @@ class WebhookChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook. `failing_since` is when it failed first since something was delivered; `waiting` is how much is to be sent."""
+    """A webhook. `failing_since` is when it failed first since something was delivered; `waiting` is how much is to be sent.
+
+    More than 1000 that wait are shown as 1000.
+    """
 
     id: UUID
     seller_id: UUID | None
