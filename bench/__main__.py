@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from bench import brokers, caching, campaign, events, flash_sale, growth, overload, purchases, reads
+from bench import brokers, caching, campaign, events, flash_sale, growth, mails, overload, purchases, reads
 from bench.summary import summarise
 
 Command = Callable[..., Any]
@@ -65,6 +65,19 @@ def measure_purchases(home: Path, port: int, **size: float) -> None:
 def measure_flash_sale(home: Path, port: int, runs: int, **size: float) -> None:
     """Attempts a second after a SKU that sells out, beside ordinary orders on the same footing."""
     show([flash_sale.measure(home, msgspec.convert(size, flash_sale.Size), port) for _ in range(runs)])
+
+
+@main.command("mails")
+@click.option("--rate", default=100.0, show_default=True, help="Orders a second, whether the shop keeps up or not.")
+@click.option("--seconds", default=30.0, show_default=True)
+@click.option("--products", default=2_000, show_default=True)
+@click.option("--split", is_flag=True, help="Once more in parts (souk up --split), beside the shop in one process.")
+@home
+@port
+def measure_mails(home: Path, port: int, **size: float) -> None:
+    """How long after an order's commit the post has the buyer's mail, and where that time is spent."""
+    wanted = msgspec.convert(size, mails.Size)
+    show([(mails.compare if wanted.split else mails.measure)(home, wanted, port)])
 
 
 @main.command("brokers")

@@ -96,15 +96,17 @@ class Post:
         except HTTPError:
             return 0
 
-    def recipients(self, after: int) -> Counter[str]:
-        """How often each address got something, after so many letters."""
-        found: Counter[str] = Counter()
+    def letters(self, after: int = 0) -> Iterator[dict[str, object]]:
+        """What is in the book after so many letters."""
         position: object = after
         while position is not None:
             page = self.read(f"/v1/letters?after={position}&limit=10000")
-            found.update(str(one["recipient"]) for one in page["items"])  # type: ignore[attr-defined]
+            yield from page["items"]  # type: ignore[misc]
             position = page["next"]
-        return found
+
+    def recipients(self, after: int) -> Counter[str]:
+        """How often each address got something, after so many letters."""
+        return Counter(str(one["recipient"]) for one in self.letters(after))
 
 
 @contextmanager

@@ -101,8 +101,12 @@ class Line(asyncio.Protocol):
 class Crowd:
     """Sends requests when they are due and keeps what came of them."""
 
-    def __init__(self, port: int, buyers: Buyers, page: bytes) -> None:
+    def __init__(
+        self, port: int, buyers: Buyers, page: bytes, connections: int = CONNECTIONS, browsing_per_s: float = BROWSING_PER_S
+    ) -> None:
         self.port = port
+        self.connections = connections
+        self.browsing_per_s = browsing_per_s
         self.open = True
         self.tasks: list[asyncio.Task[None]] = []
         self.buyers = buyers
@@ -118,7 +122,7 @@ class Crowd:
     def take(self, line: Line, status: int, body: bytes) -> None:
         now = time.perf_counter()
         self.free.append(line)
-        if len(self.free) == CONNECTIONS:
+        if len(self.free) == self.connections:
             self.idle.set()
         page = line.request is self.page
         if status == 503:
@@ -145,6 +149,15 @@ class Crowd:
             self.counts["errors"] += 1
         self.tasks.append(asyncio.create_task(self.connect()))
 
+    async def connect_all(self) -> None:
+        for _ in range(self.connections):
+            await self.connect()
+
+    def close(self) -> None:
+        self.open = False
+        for line in self.free:
+            line.transport.close()
+
     async def connect(self) -> None:
         await asyncio.get_running_loop().create_connection(lambda: Line(self), "127.0.0.1", self.port)
 
@@ -154,7 +167,7 @@ class Crowd:
         began, cpu = time.perf_counter(), time.process_time()
         due = pages_due = asked = 0
         while (now := time.perf_counter()) < began + seconds:
-            due, pages_due = int((now - began) * per_s), int((now - began) * BROWSING_PER_S)
+            due, pages_due = int((now - began) * per_s), int((now - began) * self.browsing_per_s)
             while asked < due:
                 asked += 1
                 self.send(self.buyers.next(), now)
@@ -184,7 +197,7 @@ class Crowd:
 
     async def all_answered(self) -> None:
         self.idle.clear()
-        if len(self.free) < CONNECTIONS:
+        if len(self.free) < self.connections:
             await self.idle.wait()
 
     def send(self, request: bytes, now: float) -> None:
@@ -213,17 +226,14 @@ async def press(port: int, goods: Goods, orders: list[bytes], seconds: float) ->
     await find_peak(port, buyers, 64, seconds / 3)
     peak = max([await find_peak(port, buyers, clients, seconds / 2) for clients in (64, 128)])
     crowd = Crowd(port, buyers, GET % goods.product_ids[0].encode())
-    for _ in range(CONNECTIONS):
-        await crowd.connect()
+    await crowd.connect_all()
     before = await crowd.come(peak / 2, seconds / 2)
     twice = await crowd.come(peak * 2, seconds)
     five_times = await crowd.come(peak * 5, seconds)
     ended = time.perf_counter()
     after = await crowd.come(peak / 2, seconds)
     back = find_normal(crowd.placed, ended, before.p99_ms / 1000)
-    crowd.open = False
-    for line in crowd.free:
-        line.transport.close()
+    crowd.close()
     return Report(
         peak_per_s=round(peak, 1),
         before=before,

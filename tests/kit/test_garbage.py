@@ -15,6 +15,7 @@ from tests.kit.test_server import get, post, serve
 
 from souk.kit.callers import caller
 from souk.kit.ids import new_id
+from souk.kit.wire import HttpPeer
 
 TIMES = 20
 
@@ -53,6 +54,10 @@ async def test_a_ring_is_found() -> None:
 
 
 async def test_a_call_leaves_none(here: str) -> None:
+    assert not await find_rings(notebook.forget)
+
+
+async def test_a_call_of_another_process_leaves_none(there: HttpPeer) -> None:
     assert not await find_rings(notebook.forget)
 
 

@@ -4,12 +4,16 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from tests.collector import Collector
+from tests.kit.notebook import Note
 
 from souk.kit.batching import Asked, Batcher
-from souk.kit.callers import Caller, asking, caller
+from souk.kit.callers import SYSTEM, Caller, asking, caller
+from souk.kit.ids import new_id
 from souk.kit.tracing import NOTHING, settings, shape_of, tracing
+from souk.kit.wire import Envelope, answer_all
 
 TRACE, OTHER, SPAN = "1" * 32, "2" * 32, "3" * 16
 PARENT, SECOND = f"00-{TRACE}-{SPAN}-01", f"00-{OTHER}-{SPAN}-01"
@@ -89,3 +93,11 @@ def test_a_path_is_told_without_what_may_be_an_id_or_a_token() -> None:
     assert shape_of("/orders/0197a3b0-0000-7000-8000-000000000002/cancel") == "/orders/{}/cancel"
     assert shape_of("/notifications/unsubscribe/eyJhbGciOiJIUzI1NiJ9") == "/notifications/unsubscribe/{}"
     assert shape_of("/users/ada@example.com") == "/users/{}"
+
+
+async def test_a_batch_from_another_process_is_seen_in_each_of_its_traces(collector: Collector, here: str) -> None:
+    async with tracing.opened("kit"):
+        notes = [msgspec.Raw(msgspec.msgpack.encode(Note(new_id(), number))) for number in range(2)]
+        envelopes = tuple(Envelope(SYSTEM, "", 5.0, note, traceparent=trace) for note, trace in zip(notes, (PARENT, SECOND), strict=True))
+        await answer_all("kit/count_note", envelopes)
+    assert {(span.trace_id, span.parent_id) for span in collector.spans if span.name == "kit/count_note"} == {(TRACE, SPAN), (OTHER, SPAN)}

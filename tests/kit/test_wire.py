@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 
 import aiohttp
 import jwt
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 from tests.kit import notebook
 from tests.kit.conftest import SECRET, Process
-from tests.kit.notebook import Note, Noted
+from tests.kit.notebook import Everything, Note, Noted, NoteRefused
 from tests.ports import find_free_port
 from tests.waiting import until
 
@@ -23,7 +24,8 @@ from souk.kit.errors import Failed, Unavailable
 from souk.kit.events import CONSUMERS, Consumer, Delivered, publish
 from souk.kit.feeds import Feed
 from souk.kit.ids import new_id
-from souk.kit.wire import HttpPeer, check_service_token, make_service_token
+from souk.kit.money import Money
+from souk.kit.wire import AS_THEY_COME, Envelope, HttpPeer, check_service_token, make_service_token
 
 OTHER_SECRET = "a-secret-of-another-shop-altogether"
 CALL = msgspec.msgpack.encode([{"principal": {}, "request_id": "", "seconds_left": 5.0, "arguments": []}])
@@ -173,18 +175,108 @@ async def test_a_neighbour_that_is_killed_in_the_middle_is_silence(start_process
             assert await notebook.forget() is None
 
 
-async def test_all_who_ask_at_one_moment_travel_in_one_request(there: HttpPeer, monkeypatch: pytest.MonkeyPatch) -> None:
-    posts: list[str] = []
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """What leaves this process: which function was asked, and for how many at once."""
+    seen: list[tuple[str, int]] = []
     post_for_real = HttpPeer._post
 
-    async def count(self: HttpPeer, path: str, body: bytes, timeout_s: float) -> bytes:
-        posts.append(path)
-        return await post_for_real(self, path, body, timeout_s)
+    def count(self: HttpPeer, path: str, envelopes: tuple[Envelope, ...], accept: str) -> object:
+        seen.append((path, len(envelopes)))
+        return post_for_real(self, path, envelopes, accept)
 
     monkeypatch.setattr(HttpPeer, "_post", count)
+    return seen
+
+
+async def test_all_who_ask_at_one_moment_travel_in_one_request(there: HttpPeer, requests: list[tuple[str, int]]) -> None:
     answers = await asyncio.gather(*(notebook.count_note(Note(new_id(), 20 + number)) for number in range(100)))
-    assert posts == ["kit/count_note"]
+    assert requests == [("kit/count_note", 100)]
     assert {answer.together for answer in answers} == {100}
+
+
+async def test_so_do_those_who_ask_for_one_thing_each_and_nobody_waits_for_anothers_answer(
+    there: HttpPeer, requests: list[tuple[str, int]]
+) -> None:
+    slow = asyncio.create_task(notebook.dawdle(0.28))
+    quick = [asyncio.create_task(notebook.dawdle(number / 1000)) for number in range(10)]
+    assert await asyncio.gather(*quick) == [number / 1000 for number in range(10)]
+    assert not slow.done(), "an answer that is there waited for one that was not"
+    assert requests == [("kit/dawdle", 11)]
+    await asyncio.gather(slow, return_exceptions=True)
+
+
+async def test_each_hears_their_own_refusal(there: HttpPeer, requests: list[tuple[str, int]]) -> None:
+    ids = [new_id() for _ in range(5)]
+    refusals = await asyncio.gather(*(notebook.refuse_note(one, None) for one in ids), return_exceptions=True)
+    assert [refusal.note_id for refusal in refusals if isinstance(refusal, NoteRefused)] == ids
+    assert requests == [("kit/refuse_note", 5)]
+
+
+async def test_what_is_large_goes_by_itself(there: HttpPeer, requests: list[tuple[str, int]]) -> None:
+    large = Everything(new_id(), "x" * 60_000, 1, Money(5, "EUR"), datetime(2026, 1, 2, tzinfo=UTC), "new", (), {})
+    await asyncio.gather(*(notebook.echo(large) for _ in range(3)))
+    assert requests == [("kit/echo", 1)] * 3
+
+
+async def test_the_release_before_answers_all_at_once(requests: list[tuple[str, int]]) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        content = msgspec.msgpack.encode([{"value": 0.1}, {"value": 0.2}])
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\nContent-Length: %d\r\n\r\n" % len(content)
+        writer.write(head + content)
+        await writer.drain()
+        writer.close()
+
+    async with listener(say):
+        assert await asyncio.gather(notebook.dawdle(0.1), notebook.dawdle(0.2)) == [0.1, 0.2]
+    assert requests == [("kit/dawdle", 2)]
+
+
+async def test_what_was_answered_before_a_neighbour_fell_silent_is_answered() -> None:
+    async def say_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        part = msgspec.msgpack.encode([(1, {"value": 0.2})])
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n" % AS_THEY_COME.encode())
+        writer.write(len(part).to_bytes(4) + part)
+        await writer.drain()
+        writer.close()
+
+    async with listener(say_half):
+        silent, answered = await asyncio.gather(notebook.dawdle(0.1), notebook.dawdle(0.2), return_exceptions=True)
+    assert answered == 0.2
+    assert isinstance(silent, Unavailable) and "in time" not in str(silent)
+
+
+async def test_who_leaves_leaves_alone_and_with_the_last_one_goes_the_request() -> None:
+    has_come, was_left = asyncio.Event(), asyncio.Event()
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        has_come.set()
+        await reader.read()
+        was_left.set()
+        writer.close()
+
+    async with listener(wait):
+        first, last = (asyncio.create_task(notebook.forget()) for _ in range(2))
+        await has_come.wait()
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert not last.done()
+        last.cancel()
+        async with asyncio.timeout(3):
+            await was_left.wait()
+
+
+async def test_one_question_of_a_batch_that_cannot_be_read_harms_no_other(neighbour: str) -> None:
+    arguments = [msgspec.to_builtins(Note(new_id(), 7), builtin_types=()), "junk"]
+    calls = [{"principal": {}, "request_id": "", "seconds_left": 5.0, "arguments": one} for one in arguments]
+    url, headers = f"{neighbour}/internal/kit/count_note", {"Authorization": f"Bearer {sign()}"}
+    async with aiohttp.ClientSession() as session, session.post(url, data=msgspec.msgpack.encode(calls), headers=headers) as answer:
+        good, bad = msgspec.msgpack.decode(await answer.read())
+    assert "value" in good
+    assert bad == {"silence": "kit/count_note failed", "failed": True}
 
 
 async def test_a_bug_over_there_is_known_for_one_and_silence_over_there_is_not(there: HttpPeer) -> None:

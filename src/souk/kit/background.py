@@ -51,17 +51,20 @@ def in_every_process(function: Work) -> Work:
     return function
 
 
-def whenever(bell: Bell, *, alone: bool) -> Callable[[Burst], Burst]:
-    """Run this function whenever the bell rings, and again as long as it finds something to do; without a bell now and then."""
+def whenever(bell: Bell, *, alone: bool, look_again_s: float | None = None) -> Callable[[Burst], Burst]:
+    """Run this function whenever the bell rings, and again as long as it finds something to do; without a bell now and then.
+
+    What nobody waits for may be looked for less often.
+    """
 
     def register(function: Burst) -> Burst:
-        Worker(function, partial(_work_in_bursts, function, bell), alone=alone)
+        Worker(function, partial(_work_in_bursts, function, bell, look_again_s), alone=alone)
         return function
 
     return register
 
 
-async def _work_in_bursts(function: Burst, bell: Bell) -> None:
+async def _work_in_bursts(function: Burst, bell: Bell, look_again_s: float | None) -> None:
     """Work, wait, work again; after trouble a little later."""
     while True:
         # Before we look: what comes while we do is not slept through.
@@ -73,7 +76,7 @@ async def _work_in_bursts(function: Burst, bell: Bell) -> None:
             await asyncio.sleep(PAUSE_S)
             continue
         if not done:
-            await bell.wait(LOOK_AGAIN_S, heard)
+            await bell.wait(LOOK_AGAIN_S if look_again_s is None else look_again_s, heard)
 
 
 @asynccontextmanager

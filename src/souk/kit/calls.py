@@ -31,6 +31,9 @@ class Peer(Protocol):
     async def ask(self, function: "Exposed", arguments: Any, who: Caller) -> Any:
         """The function's answer from over there; raises its refusal, or Unavailable."""
 
+    async def ask_many(self, function: "Exposed", asked: Sequence[tuple[Any, Caller]], deadline: float) -> tuple[Any, ...]:
+        """The answers and refusals of a batched function; Unavailable for what has no answer at the deadline."""
+
 
 class Topology:
     """Which contexts this process hosts and where the others are; filled once, by app.py."""
@@ -211,16 +214,7 @@ class BatchedFunction(Exposed, Generic[Q, A]):
         peer = topology.peer_of(self.context)
         if peer is None:
             return await self.batcher.ask_many(asked, deadline)
-        answers = await asyncio.gather(*(by(who.deadline, peer.ask(self, request, who)) for request, who in asked), return_exceptions=True)
-        return tuple(self.settle(answer) for answer in answers)
-
-    def settle(self, answer: Any) -> Any:
-        """What a peer's answer is to who asked: silence is Unavailable."""
-        if isinstance(answer, TimeoutError):
-            return self.silent()
-        if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-            raise answer
-        return answer
+        return await peer.ask_many(self, asked, deadline)
 
     async def run_here(self, arguments: Any, who: Caller) -> Any:
         return await self.batcher.ask(arguments, who)

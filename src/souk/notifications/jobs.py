@@ -28,6 +28,8 @@ from souk.notifications.settings import settings
 log = logging.getLogger(__name__)
 
 SHOW_EVERY_S = 10.0
+# For a campaign or a price that another process has changed.
+SOON_ENOUGH_S = 1.0
 
 
 @whenever(new_notices, alone=True)
@@ -60,13 +62,13 @@ async def send_pushes() -> int:
     return await sending.send_due("push")
 
 
-@whenever(new_notices, alone=True)
+@whenever(new_notices, alone=True, look_again_s=SOON_ENOUGH_S)
 async def tell_of_prices() -> int:
     """Find prices that have dropped, and tell those who keep the products in mind."""
     return await prices.compare_prices() + await prices.tell_of_drops()
 
 
-@whenever(campaign_moves, alone=True)
+@whenever(campaign_moves, alone=True, look_again_s=SOON_ENOUGH_S)
 async def move_campaigns() -> int:
     """Begin campaigns in time, tell their recipients page by page, and end them."""
     return await fanning_out.move_campaigns()
