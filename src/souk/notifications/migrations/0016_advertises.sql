@@ -5,3 +5,4 @@ DROP INDEX notifications.message_due;
 CREATE INDEX message_due ON notifications.message (channel, advertises, due_at) WHERE status = 'waiting' AND id = letter_id;
 -- What of a campaign is still open is found by its messages that wait, and by those that are just leaving; the rest by message_notice.
 DROP INDEX notifications.message_campaign;
+CREATE INDEX message_campaign_leaving ON notifications.message (notice_id) WHERE kind IN ('campaign', 'recommendations') AND status = 'sending';
