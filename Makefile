@@ -3,6 +3,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+# Where it is set, each of the hundreds of processes that tests start would compile all of Souk before it begins.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
