@@ -13,6 +13,8 @@ import pytest
 import uvloop
 from tests.caches import CacheServer
 from tests.databases import Databases
+from tests.workers import OneHasShops
+from xdist.remote import Producer
 
 from souk import app
 from souk.app import Settings, Shop
@@ -39,6 +41,12 @@ FAST |= {"max_connections": "800"}
 def pytest_asyncio_loop_factories() -> dict[str, object]:
     """Tests run on the loop that the shop runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneHasShops | None:
+    """With --dist loadfile, which `make test` asks for, whole shops stay with one worker."""
+    return OneHasShops(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
