@@ -147,10 +147,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever anybody may send comes after the other journeys of its shop: it leaves promotions, taxes and policies behind."""
-    for topology in ("[direct", "[wire"):
-        late = [item for item in items if item.path.name == "test_contract.py" and topology in item.nodeid]
-        others = [item for item in items if item not in late]
-        of_this_shop = [at for at, item in enumerate(others) if topology in item.nodeid]
-        after = of_this_shop[-1] + 1 if of_this_shop else len(others)
-        items[:] = [*others[:after], *late, *others[after:]]
+    """Shops that stay come at the end of a run, so that none is busy while others are tested. Whatever anybody may send comes last of a
+    shop: it leaves promotions, taxes and policies behind.
+    """
+    staying = [item for item in items if "running_shop" in item.fixturenames]
+    kinds = list(dict.fromkeys(kind_of(item) for item in staying))
+    staying.sort(key=lambda item: (kinds.index(kind_of(item)), item.path.name == "test_contract.py"))
+    items[:] = [*(item for item in items if item not in set(staying)), *staying]
+
+
+def kind_of(item: pytest.Item) -> str:
+    """Which kind of shop it is for."""
+    return str(item.callspec.params["running_shop"])
