@@ -13,7 +13,7 @@ import pytest
 import uvloop
 from tests.caches import CacheServer
 from tests.databases import Databases
-from tests.workers import OneHasShops
+from tests.workers import OneHasShops, put_shops_last
 from xdist.remote import Producer
 
 from souk import app
@@ -43,10 +43,17 @@ def pytest_asyncio_loop_factories() -> dict[str, object]:
     return {"uvloop": uvloop.new_event_loop}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    put_shops_last(items)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneHasShops | None:
     """With --dist loadfile, which `make test` asks for, whole shops stay with one worker."""
-    return OneHasShops(config, log) if config.getoption("dist") == "loadfile" else None
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return OneHasShops(config, log)
 
 
 @pytest.fixture(scope="session")
