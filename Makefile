@@ -30,9 +30,9 @@ setup-dev: .venv/.installed-dev ## install what developers need, too
 	@:
 
 .PHONY: test
-test: check ## run check, then the tests (ARGS="..." are passed to pytest)
+test: check ## run check, then the tests, on several cores (ARGS="..." are passed to pytest instead)
 	@$(BIN)/python -m tests.engines get
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile)
 
 .PHONY: engines
 engines: setup-dev ## get and start RabbitMQ and Kafka for the tests (ARGS=--stay leaves them running)
