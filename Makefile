@@ -3,6 +3,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+# Where it is set, each of the hundreds of processes that tests start would compile all of Souk before it begins.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
@@ -28,9 +30,9 @@ setup-dev: .venv/.installed-dev ## install what developers need, too
 	@:
 
 .PHONY: test
-test: check ## run check, then the tests (ARGS="..." are passed to pytest)
+test: check ## run check, then the tests, on several cores (ARGS="..." are passed to pytest instead)
 	@$(BIN)/python -m tests.engines get
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile)
 
 .PHONY: engines
 engines: setup-dev ## get and start RabbitMQ and Kafka for the tests (ARGS=--stay leaves them running)

@@ -1,6 +1,5 @@
 """Fixtures for every test: a real PostgreSQL, a database of one's own, and whoever asks."""
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -13,6 +12,9 @@ import asyncpg
 import pytest
 import uvloop
 from tests.caches import CacheServer
+from tests.databases import Databases
+from tests.workers import OneHasShops, put_shops_last
+from xdist.remote import Producer
 
 from souk import app
 from souk.app import Settings, Shop
@@ -35,32 +37,23 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", 
 # Two shops of a process for each context may run at once, beside the databases of the other tests.
 FAST |= {"max_connections": "800"}
 
-_numbers = itertools.count()
-_left: list[str] = []
-
-END_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-# Deleting from empty tables takes milliseconds; copying a database of a thousand files does not. The migrations write no rows.
-EMPTY = """
-    DO $$
-    DECLARE
-        one record;
-    BEGIN
-        PERFORM set_config('session_replication_role', 'replica', true);
-        FOR one IN
-            SELECT format('%I.%I', n.nspname, c.relname) AS name
-            FROM pg_class AS c
-            JOIN pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'public')
-        LOOP
-            EXECUTE 'DELETE FROM ' || one.name;
-        END LOOP;
-    END $$
-"""
-
 
 def pytest_asyncio_loop_factories() -> dict[str, object]:
     """Tests run on the loop that the shop runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    put_shops_last(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneHasShops | None:
+    """With --dist loadfile, which `make test` asks for, whole shops stay with one worker."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return OneHasShops(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -85,22 +78,20 @@ def template(postgres: EmbeddedPostgres) -> str:
     return TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres, template: str) -> Iterator[Databases]:
+    """The databases of the run."""
+    made = Databases(postgres, template)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-async def dsn(postgres: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
-    """A database of the test's own, migrated and empty: a copy of the template, or one that an earlier test has left and we empty."""
-    if _left:
-        name = _left.pop()
-    else:
-        name = f"test_{next(_numbers)}"
-        admin = await asyncpg.connect(postgres.dsn())
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        await admin.close()
+async def dsn(postgres: EmbeddedPostgres, databases: Databases) -> AsyncIterator[str]:
+    """A database of the test's own, migrated and empty."""
+    name = await databases.take()
     yield postgres.dsn(name)
-    cleaner = await asyncpg.connect(postgres.dsn(name))
-    await cleaner.execute(END_OTHERS)
-    await cleaner.execute(EMPTY)
-    await cleaner.close()
-    _left.append(name)
+    await databases.give_back(name)
 
 
 @pytest.fixture

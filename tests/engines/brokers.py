@@ -190,7 +190,8 @@ class Kafka(Broker):
         java = (*JAVA, f"-Dlog4j2.configurationFile={self.folder}/log4j2.yaml", "-cp", f"{archives}/*")
         if not self.data.exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "--standalone", "-c", str(self._properties))
+            # As one word: an id may begin with a hyphen.
+            tool = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--standalone", "-c", str(self._properties))
             done = subprocess.run((*java, *tool), cwd=self.folder, capture_output=True, text=True, check=False, timeout=READY_WITHIN_S)
             assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         self._spawn((*java, "kafka.Kafka", str(self._properties)), dict(os.environ))

@@ -1,6 +1,7 @@
 """Fixtures of brokers: one of each kind for the run, and one of a test's own to be mistreated. Lacking ones are skipped and counted."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from tests.engines.brokers import KINDS, Broker, lacking
 @pytest.fixture(scope="session", params=list(KINDS))
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker that runs for as long as the tests that use it."""
-    yield from start_broker(request.param, tmp_path_factory.mktemp(request.param))
+    with run_broker(request.param, tmp_path_factory.mktemp(request.param)) as running:
+        yield running
 
 
 @pytest.fixture(params=list(KINDS))
@@ -29,8 +31,9 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
         one.kill()
 
 
-def start_broker(kind: str, folder: Path) -> Iterator[Broker]:
-    """A broker that runs until the generator ends; skips the test where there is none."""
+@contextmanager
+def run_broker(kind: str, folder: Path) -> Iterator[Broker]:
+    """A broker that runs inside; skips the test where there is none."""
     if lack := lacking(kind):
         pytest.skip(lack)
     found = KINDS[kind](folder)

@@ -1,22 +1,22 @@
-"""The shop of the journeys: started once per run as one process (`direct`), and as one per context (`wire`)."""
+"""The shop of the journeys: started once per run as one process (`direct`), and as one per context (`wire`); some ask for another kind."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import aiohttp
 import asyncpg
 import pytest
 import uvloop
-from tests.engines.fixtures import broker, own_broker
+from tests.collector import Collector
+from tests.engines.brokers import KINDS
+from tests.engines.fixtures import run_broker
 from tests.journeys.client import Client
 from tests.journeys.processes import ADMIN, Keys, Processes
 from tests.sandbox.conftest import QUICK, Sandbox
 
 from souk import app
 from souk.kit.postgres import EmbeddedPostgres
-
-__all__ = ["broker", "own_broker"]
 
 
 class Shop:
@@ -67,12 +67,31 @@ def make_databases(postgres: EmbeddedPostgres, *names: str) -> list[str]:
     return [postgres.dsn(name) for name in names]
 
 
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """Hears of traces from the shops that were told of it."""
+    one = Collector()
+    yield one
+    one.close()
+
+
 @pytest.fixture(scope="session", params=["direct", "wire"])
 def running_shop(
-    request: pytest.FixtureRequest, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, postgres: EmbeddedPostgres, collector: Collector, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Processes, Sandbox]]:
-    """The processes of a shop and its sandbox; stopped at the end, and all of them must have ended well."""
-    with run_shop(request.param, postgres, tmp_path_factory.mktemp(request.param), wire=request.param == "wire") as running:
+    """The processes of a shop and its sandbox; stopped at the end, and all of them must have ended well.
+
+    A test may ask for other kinds, which are of many processes and tell the collector of traces: "traced", or that of a broker. Shops
+    are slow to start and busy while they run: tests of one kind follow each other, and one kind ends before the next begins.
+    """
+    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
+    settings = {} if kind in ("direct", "wire") else {"SOUK_TRACES_URL": collector.url}
+    with ExitStack() as stack:
+        broker = stack.enter_context(run_broker(kind, folder / "broker")) if kind in KINDS else None
+        if broker is not None:
+            settings["SOUK_BROKER_URL"] = broker.url
+        running = stack.enter_context(run_shop(kind, postgres, folder, wire=kind != "direct", settings=settings))
+        running[0].broker = broker
         yield running
 
 
@@ -142,10 +161,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever anybody may send comes after the other journeys of its shop: it leaves promotions, taxes and policies behind."""
-    for topology in ("[direct", "[wire"):
-        late = [item for item in items if item.path.name == "test_contract.py" and topology in item.nodeid]
-        others = [item for item in items if item not in late]
-        of_this_shop = [at for at, item in enumerate(others) if topology in item.nodeid]
-        after = of_this_shop[-1] + 1 if of_this_shop else len(others)
-        items[:] = [*others[:after], *late, *others[after:]]
+    """Shops that stay come at the end of a run, so that none is busy while others are tested. Whatever anybody may send comes last of a
+    shop: it leaves promotions, taxes and policies behind.
+    """
+    staying = [item for item in items if "running_shop" in item.fixturenames]
+    kinds = list(dict.fromkeys(kind_of(item) for item in staying))
+    staying.sort(key=lambda item: (kinds.index(kind_of(item)), item.path.name == "test_contract.py"))
+    items[:] = [*(item for item in items if item not in set(staying)), *staying]
+
+
+def kind_of(item: pytest.Item) -> str:
+    """Which kind of shop it is for."""
+    return str(item.callspec.params["running_shop"])

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tests.engines.brokers import Broker
 from tests.ports import find_free_ports
 
 from souk import app
@@ -128,6 +129,7 @@ class Processes:
         self.folder = folder
         self.wire = wire
         self.dsns = dsns
+        self.broker: Broker | None = None
         names = (*app.CONTEXTS, "edge") if wire else ("all",)
         ports = find_free_ports(2 * len(names))
         self.public = dict(zip(names, ports, strict=False))

@@ -2,32 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import aiohttp
 import pytest
-from tests.engines.brokers import Broker
-from tests.journeys.conftest import Shop, run_shop
+from tests.engines.brokers import KINDS
+from tests.journeys.conftest import Shop
 from tests.journeys.market import fill_cart, open_market, order
-from tests.journeys.processes import Processes
-from tests.sandbox.conftest import Sandbox
 from tests.waiting import until
 
-from souk.kit.postgres import EmbeddedPostgres
-
 ORDERS = 30
-
-
-@pytest.fixture
-def selling(
-    own_broker: Callable[[], Broker], postgres: EmbeddedPostgres, tmp_path: Path
-) -> Iterator[tuple[Broker, tuple[Processes, Sandbox]]]:
-    """A broker, and a shop of many processes that is set to use it."""
-    broker = own_broker()
-    broker.start()
-    with run_shop(type(broker).__name__.lower(), postgres, tmp_path, wire=True, settings={"SOUK_BROKER_URL": broker.url}) as running:
-        yield broker, running
 
 
 async def sum_metric(shop: Shop, pattern: str) -> float:
@@ -41,27 +23,27 @@ async def sum_metric(shop: Shop, pattern: str) -> float:
     return total
 
 
-async def test_orders_go_on_while_the_broker_is_wiped(selling: tuple[Broker, tuple[Processes, Sandbox]]) -> None:
-    broker, running = selling
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        shop = Shop(*running, session)
-        goods = await (await open_market(shop)).put_on_sale(ORDERS)
-        for number in range(ORDERS):
-            if number == ORDERS // 2:
-                assert await sum_metric(shop, r'souk_facts_read_total\{[^}]*way="broker"\}') > 0
-                broker.wipe()
-                broker.begin()
-            buyer = await shop.buyer()
-            assert (await order(buyer, await fill_cart(buyer, goods["sku"]))).ok["status"] == "placed"
-        await asyncio.to_thread(broker.wait_until_ready)
-        admin = await shop.admin()
+@pytest.mark.parametrize("running_shop", KINDS, indirect=True)
+async def test_orders_go_on_while_the_broker_is_wiped(shop: Shop) -> None:
+    broker = shop.processes.broker
+    assert broker is not None
+    goods = await (await open_market(shop)).put_on_sale(ORDERS)
+    for number in range(ORDERS):
+        if number == ORDERS // 2:
+            assert await sum_metric(shop, r'souk_facts_read_total\{[^}]*way="broker"\}') > 0
+            broker.wipe()
+            broker.begin()
+        buyer = await shop.buyer()
+        assert (await order(buyer, await fill_cart(buyer, goods["sku"]))).ok["status"] == "placed"
+    await asyncio.to_thread(broker.wait_until_ready)
+    admin = await shop.admin()
 
-        async def all_applied() -> bool:
-            return all(rule["holds"] for rule in (await admin.get("/audit")).ok["rules"])
+    async def all_applied() -> bool:
+        return all(rule["holds"] for rule in (await admin.get("/audit")).ok["rules"])
 
-        async def no_lag() -> bool:
-            return await sum_metric(shop, r"souk_(?:event|relay)_lag_seconds\{[^}]*\}") == 0
+    async def no_lag() -> bool:
+        return await sum_metric(shop, r"souk_(?:event|relay)_lag_seconds\{[^}]*\}") == 0
 
-        await until(no_lag, within_s=40)
-        await until(all_applied, within_s=40)
-        assert await sum_metric(shop, r"souk_events_parked_total\{[^}]*\}") == 0
+    await until(no_lag, within_s=40)
+    await until(all_applied, within_s=40)
+    assert await sum_metric(shop, r"souk_events_parked_total\{[^}]*\}") == 0

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from tests.conftest import END_OTHERS
+from tests.databases import END_OTHERS
 from tests.notifications.feeds import Web, announce, as_reader, as_system, deliver, fill, make_people, make_person, read_feed, serve, tell
 from tests.waiting import until
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.fronts import make_front
 from tests.payments.money import check_books
 from tests.payments.outside import Outside
 from tests.ports import find_free_port
@@ -45,10 +46,9 @@ def test_gateway(settings_of_a_test: None) -> None:
 
 
 @asynccontextmanager
-async def listening(shop: Shop, port: int, verifier: Verifier | None = None) -> AsyncIterator[str]:
+async def listening(port: int, verifier: Verifier | None = None) -> AsyncIterator[str]:
     """The shop's REST API at this port."""
-    public = app.make_public_app(shop, verifier or Verifier())
-    listener = server.Listener(public, "127.0.0.1", port)
+    listener = server.Listener(make_front(verifier or Verifier()), "127.0.0.1", port)
     await listener.open()
     yield f"http://127.0.0.1:{port}"
     await listener.close()
@@ -72,7 +72,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, door_port: int) -> Iterato
 @pytest.fixture
 async def outside(shop: Shop, sandbox: Sandbox, door_port: int, settings_of_a_test: None) -> AsyncIterator[Outside]:
     """The sandbox, which this shop pays by and listens to; its book begins now."""
-    async with listening(shop, door_port), aiohttp.ClientSession() as session:
+    async with listening(door_port), aiohttp.ClientSession() as session:
         outside = Outside(sandbox, session)
         await outside.control("reset")
         use_sandbox(sandbox)
@@ -110,7 +110,7 @@ async def own_sandbox(shop: Shop, tmp_path: Path, settings_of_a_test: None) -> A
         use_sandbox(started[-1])
         return started[-1]
 
-    async with listening(shop, port):
+    async with listening(port):
         yield start
     for sandbox in started:
         sandbox.end()

@@ -56,7 +56,7 @@ class Client:
 async def client(shop: Shop) -> AsyncIterator[Client]:
     verifier = Verifier()
     verifier.learn(TokenPolicy((PublicKey("k", KEY.public_key().public_bytes_raw()),)))
-    async with listening(shop, find_free_port(), verifier) as base, aiohttp.ClientSession() as session:
+    async with listening(find_free_port(), verifier) as base, aiohttp.ClientSession() as session:
         yield Client(base, session)
 
 

@@ -94,7 +94,7 @@ async def browser(shop: Shop, stripe_url: str) -> AsyncIterator[Browser]:
     port = find_free_port()
     settings.replace(**PATIENCE | {"gateway_timeout_s": 3.0})
     settings.replace(stripe_url=stripe_url, stripe_secret_key="sk_test_1", stripe_webhook_secrets=(SECRET,))
-    async with listening(shop, port) as door, aiohttp.ClientSession() as session:
+    async with listening(port) as door, aiohttp.ClientSession() as session:
         browser, end = Browser(stripe_url, session), time.monotonic() + 20
 
         async def answers() -> bool:

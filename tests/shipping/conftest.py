@@ -7,10 +7,10 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from tests.fronts import make_front
 from tests.ports import find_free_port
 from tests.sandbox.conftest import API_KEY, SECRET, Sandbox
 
-from souk import app
 from souk.app import Shop
 from souk.kit import server
 from souk.kit.auth import Verifier
@@ -46,9 +46,9 @@ class Depot:
 
 
 @asynccontextmanager
-async def listening(shop: Shop, port: int) -> AsyncIterator[str]:
+async def listening(port: int) -> AsyncIterator[str]:
     """The shop's REST API at this port."""
-    listener = server.Listener(app.make_public_app(shop, Verifier()), "127.0.0.1", port)
+    listener = server.Listener(make_front(Verifier()), "127.0.0.1", port)
     await listener.open()
     yield f"http://127.0.0.1:{port}"
     await listener.close()
@@ -90,5 +90,5 @@ async def depot(shop: Shop, sandbox: Sandbox, settings_of_a_test: None) -> Async
 @pytest.fixture
 async def door(shop: Shop, depot: Depot, door_port: int) -> AsyncIterator[str]:
     """The shop listens to what the carrier tells."""
-    async with listening(shop, door_port) as url:
+    async with listening(door_port) as url:
         yield url
