@@ -85,6 +85,13 @@ class Process:
             self._popen.wait()
             raise
 
+    def end(self) -> int:
+        """The exit code; of one that has to be killed it is that of a kill, so that the others are ended, too."""
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL
+
     def kill(self) -> None:
         """End it without a warning, as a power cut would."""
         self.send(signal.SIGKILL)
@@ -187,7 +194,7 @@ class Processes:
         running = [process for process in self.processes.values() if process.runs]
         for process in running:
             process.send(signal.SIGTERM)
-        return {process.name: process.wait() for process in running}
+        return {process.name: process.end() for process in running}
 
     def souk(self, *arguments: str, stdin: str = "") -> str:
         """Run a command on the shop's data; what it prints."""
