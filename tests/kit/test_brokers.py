@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from prometheus_client import REGISTRY
@@ -45,6 +46,12 @@ class Distorting:
         await self._broker.publish(source, self._distort(messages))
 
 
+async def relay_on(relay: Relay) -> None:
+    """Relay, and take the place again that was left because the broker took nothing."""
+    while True:
+        await relay.run()
+
+
 @asynccontextmanager
 async def at_work(url: str, distort: Distort = as_it_is, *, relays: bool = True) -> AsyncIterator[Link]:
     """The notebook's outbox is relayed, and its notes are heard over the broker, as if the notebook were in another process."""
@@ -54,7 +61,7 @@ async def at_work(url: str, distort: Distort = as_it_is, *, relays: bool = True)
     delivery = Delivery(CONSUMERS["kit.hear_notes"], "kit", notebook.db, feed)
     work = [link.keep_forever, feed.follow_forever, lambda: deliver_forever(delivery)]
     if relays:
-        work.append(Relay(notebook.db, link).run)
+        work.append(partial(relay_on, Relay(notebook.db, link)))
     tasks = [asyncio.create_task(one()) for one in work]
     try:
         yield link
