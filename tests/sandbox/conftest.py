@@ -149,7 +149,7 @@ class Sandbox:
         process, self.process = self.process, None
         process.send_signal(how)
         try:
-            return process.wait(5)
+            return process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
