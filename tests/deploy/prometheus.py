@@ -36,20 +36,22 @@ class Prometheus:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.url = f"http://127.0.0.1:{find_free_port()}"
+        self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         options = (f"--storage.tsdb.path={self.folder}/data", f"--config.file={self.folder}/prometheus.yml")
         command = [find_programs() / "prometheus", *options, f"--web.listen-address={self.url.removeprefix('http://')}"]
         with (self.folder / "prometheus.log").open("wb") as log:
-            self._popen = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            running = self._popen = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         until = time.monotonic() + READY_WITHIN_S
         while not self._is_ready():
-            assert self._popen.poll() is None and time.monotonic() < until, (self.folder / "prometheus.log").read_text()
+            assert running.poll() is None and time.monotonic() < until, (self.folder / "prometheus.log").read_text()
             time.sleep(0.1)
 
     def stop(self) -> None:
-        self._popen.kill()
-        self._popen.wait()
+        if self._popen is not None:
+            self._popen.kill()
+            self._popen.wait()
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._get(f"/api/v1/query?query={urllib.parse.quote(expression)}")["result"]

@@ -325,10 +325,12 @@ def test_who_may_not_make_databases_is_told_so_and_need_be_no_superuser(postgres
 
 
 @pytest.mark.parametrize(
-    "options", ["--split --workers 2", "--processes orders=2", "--split --processes order=2", "--split --processes orders=0",
-     "--broker amqp://x", "--split --broker http://x"]
+    ("options", "code"), [("--split --workers 2", 2), ("--processes orders=2", 2), ("--split --processes order=2", 2),
+     ("--split --processes orders=0", 2), ("--broker amqp://x", 2), ("--split --broker http://x", 1)]
 )
-def test_what_cannot_be_meant_is_refused(options: str, tmp_path: Path) -> None:
+def test_what_cannot_be_meant_is_refused(options: str, code: int, tmp_path: Path) -> None:
     shop = SplitShop(tmp_path, "postgresql://nowhere")
     refused = shop.run("up", "--port", str(find_free_port()), *options.split())
-    assert (refused.returncode, "Usage:" in refused.stderr or "Error:" in refused.stderr, "Traceback" in refused.stderr) == (2, True, False)
+    assert refused.returncode == code
+    assert "Error:" in refused.stderr
+    assert "Traceback" not in refused.stderr

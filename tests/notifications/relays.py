@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 # What it answers to; to the rest of a letter with 250.
 ANSWERS = {"EHLO": "250 here", "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", "RSET": "250 ok", "QUIT": "221 bye"}
@@ -16,8 +16,10 @@ class StallingRelay:
         self.port = 0
         # Conversations in which nothing is said any more.
         self.stalled = 0
+        self.writers: list[asyncio.StreamWriter] = []
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         in_letter = False
         if self.stalls_at != "greeting":
             writer.write(b"220 here\r\n")
@@ -44,3 +46,7 @@ async def open_relay(stalls_at: str) -> AsyncIterator[StallingRelay]:
     relay.port = server.sockets[0].getsockname()[1]
     yield relay
     server.close()
+    for writer in relay.writers:
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()

@@ -155,7 +155,7 @@ async def test_a_fan_out_that_breaks_off_anywhere_goes_on_where_it_was(monkeypat
 @asynccontextmanager
 async def breaking_off(where: str, share: float = 0.0) -> AsyncIterator[None]:
     """Inside, many a transaction that writes there is broken off when it commits: for so large a share of its rows."""
-    share = share or (0.02 if "message" in where else 0.4)
+    share = share or (0.05 if "message" in where else 0.7)
     await db.pool.execute(BREAK_OFF)
     when = f"{where} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
     await db.pool.execute(f"CREATE CONSTRAINT TRIGGER break_off {when} EXECUTE FUNCTION notifications.break_off('{share}')")

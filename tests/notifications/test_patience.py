@@ -95,6 +95,20 @@ async def test_what_nobody_takes_for_three_days_ends_and_says_why(post: Post) ->
     assert all(row.reason is not None and row.reason.startswith("given_up: ") for row in (await rows()).values())
 
 
+async def test_a_relay_that_is_known_to_swallow_everything_holds_no_letter(post: Post) -> None:
+    await intend(await make_people(3), "order_shipped", worth=WORTH)
+    async with open_relay("greeting") as black_hole:
+        post.use(smtp_port=black_hole.port, smtp_timeout_s=2.0, smtp_is_sandbox=False)
+        await send()
+        waited_for = len(black_hole.writers)
+        for _ in range(30):
+            await pass_time(timedelta(minutes=1))
+            await send()
+        # Somebody looks whether it is back, and that is not a letter.
+        assert waited_for < len(black_hole.writers) < waited_for + 5
+    assert await count_statuses() == {"waiting": 3}
+
+
 async def test_a_relay_that_swallows_everything_is_anothers_work_within_five_minutes(post: Post) -> None:
     """By the clock of letters; that of relays runs in real time, and its patience is a quarter of a second here for two minutes."""
     await intend(await make_people(PEOPLE), "order_shipped")

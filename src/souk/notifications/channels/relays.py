@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from souk.notifications.channels.smtp import Closed, Conversation, Place, open_conversation
 
@@ -20,6 +20,7 @@ class Relay:
         self.place = place
         self.down_since: float | None = None
         self._tried_at = 0.0
+        self._probe: asyncio.Task[None] | None = None
         self._slots = asyncio.Semaphore(connections)
         self._idle: list[tuple[Conversation, float]] = []
         self._letters = letters
@@ -43,6 +44,9 @@ class Relay:
                     await conversation.quit()
 
     async def close(self) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+            await asyncio.gather(self._probe, return_exceptions=True)
         for conversation, _ in self._idle:
             await conversation.quit()
         self._idle.clear()
@@ -56,14 +60,24 @@ class Relay:
         return None
 
     async def _open(self) -> Conversation:
-        now = time.monotonic()
-        if self.down_since is not None and now - self._tried_at < LEFT_ALONE_S:
+        if self.down_since is not None:
+            # Whether it is back is found out beside the letters: one that swallows everything would hold each for its whole patience.
+            if (self._probe is None or self._probe.done()) and time.monotonic() - self._tried_at >= LEFT_ALONE_S:
+                self._probe = asyncio.create_task(self._find_out())
             raise Closed("cannot be reached")
+        return await self._try()
+
+    async def _find_out(self) -> None:
+        with suppress(Closed):
+            self._idle.append((await self._try(), time.monotonic()))
+
+    async def _try(self) -> Conversation:
+        began = time.monotonic()
         try:
             conversation = await open_conversation(self.place)
         except Closed:
             self._tried_at = time.monotonic()
-            self.down_since = self.down_since or now
+            self.down_since = self.down_since or began
             raise
         self.down_since = None
         return conversation
