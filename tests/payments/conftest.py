@@ -63,7 +63,7 @@ def door_port() -> int:
 def sandbox(tmp_path_factory: pytest.TempPathFactory, door_port: int) -> Iterator[Sandbox]:
     """One sandbox for all tests that do not harm it."""
     home, door = tmp_path_factory.mktemp("sandbox"), f"http://127.0.0.1:{door_port}/payments/webhooks/sandbox"
-    slow = {"timeout_s": 4.0, "bank_settle_s": 0.4, "bank_return_s": 0.4}
+    slow = {"timeout_s": 0.6, "bank_settle_s": 0.4, "bank_return_s": 0.4}
     sandbox = Sandbox(home=str(home), webhook_url=door, bank_webhook_url=f"{door}_bank", **slow).start()
     yield sandbox
     sandbox.end()

@@ -345,7 +345,7 @@ async def test_thirty_two_twins_are_one_charge(outside: Outside) -> None:
 
 async def test_many_orders_with_every_habit_at_once(outside: Outside) -> None:
     # So many at once take their time, and only those whose habit it is are to take too long.
-    settings.replace(gateway_connect_s=10.0, gateway_timeout_s=2.0)
+    settings.replace(gateway_connect_s=10.0, gateway_timeout_s=0.55)
     habits = ("visa", "declined", "500_charged", "timeout_charged", "timeout_not_charged", "duplicate_webhook", "webhook_before_response")
     orders = await asyncio.gather(*(open_order() for _ in range(70)))
     await asyncio.gather(*(pay(order, f"tok_{habits[number % 7]}") for number, order in enumerate(orders)))

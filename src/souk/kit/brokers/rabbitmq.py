@@ -58,7 +58,13 @@ class RabbitMQ:
         self._broker.subscriber(queue, EXCHANGE, parser=_parse, decoder=_decode, ack_policy=AckPolicy.ACK_FIRST, no_reply=True)(take)
 
     async def start(self) -> None:
-        await self._broker.start()
+        # An attempt of the library that is cancelled goes on by itself, and outlasts its loop: it is left to end, which is soon.
+        starting = asyncio.create_task(self._broker.start())
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait({starting}, timeout=CONNECT_WITHIN_S + 1.0)
+            raise
         await self._broker.declare_exchange(EXCHANGE)
 
     async def publish(self, source: str, messages: Sequence[Message]) -> None:
