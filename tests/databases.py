@@ -79,3 +79,5 @@ class Databases:
             connection = self._connections[name] = await asyncpg.connect(self._postgres.dsn(name))
         await connection.execute(END_OTHERS)
         await connection.execute(EMPTY)
+        # Tests count deadlocks, and are to find their own.
+        await connection.execute("SELECT pg_stat_reset()")

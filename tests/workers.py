@@ -3,9 +3,9 @@
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-# They start whole shops, of up to a process for each context, and some look how long things take: two at once would be too much for a
-# laptop. In this order, so that those that look begin when all others have ended.
-SHOPS = ("tests/deploy/", "tests/journeys/", "tests/crashes/")
+# They start whole shops, of up to a process for each context, or wipe brokers, and some look how long things take: two at once would be
+# too much for a laptop. In this order, so that those that look begin when all others have ended.
+SHOPS = ("tests/kit/test_broker_faults.py", "tests/deploy/", "tests/journeys/", "tests/crashes/")
 
 
 def put_shops_last(items: list[pytest.Item]) -> None:
