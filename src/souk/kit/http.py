@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import litestar
@@ -10,6 +11,7 @@ from litestar import Request
 from litestar.datastructures import CacheControlHeader
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.params import QueryParameter
 
 from souk.kit.bodies import inspect_body
@@ -98,6 +100,19 @@ def route(method: Method, path: str, access: Access, **options: Any) -> Callable
         responses=DOCUMENTED | options.pop("responses", {}),
         **options,
     )
+
+
+def or_text(media_type: str) -> type[Operation]:
+    """As `operation_class` of a route: its answer may be a text of this media type, too, and the API's description says so."""
+
+    @dataclass
+    class OrText(Operation):
+        def __post_init__(self) -> None:
+            answer = (self.responses or {}).get("200")
+            if isinstance(answer, OpenAPIResponse) and answer.content is not None:
+                answer.content[media_type] = OpenAPIMediaType(Schema(type=OpenAPIType.STRING))
+
+    return OrText
 
 
 async def admit(request: Request[Any, Any, Any]) -> None:

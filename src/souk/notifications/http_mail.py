@@ -1,6 +1,5 @@
 """REST: unsubscribing with one click, reports of mail servers, addresses that get nothing, and how messages look."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Annotated, Literal
@@ -10,12 +9,11 @@ from litestar import MediaType, Request, Response
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
 from souk.kit.errors import InvalidField, NotFound
-from souk.kit.http import ADMIN, PUBLIC, SIGNED_WEBHOOK, Cursor, Limit, Page, make_page, read_cursor, route
+from souk.kit.http import ADMIN, PUBLIC, SIGNED_WEBHOOK, Cursor, Limit, Page, make_page, or_text, read_cursor, route
 from souk.notifications import bounces, suppressions, unsubscribing
 from souk.notifications.bounces import MailReceipt, MailReport
 from souk.notifications.formats import direction_of
@@ -54,16 +52,6 @@ class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An address that is to get nothing any more."""
 
     address: Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^\s<>]+@[^\s<>]+(?!\n)$", examples=["ada@example.com"])]
-
-
-@dataclass
-class PreviewOperation(Operation):
-    """A message as a page, or as text."""
-
-    def __post_init__(self) -> None:
-        answer = (self.responses or {}).get("200")
-        if isinstance(answer, OpenAPIResponse) and answer.content is not None:
-            answer.content[MediaType.TEXT] = OpenAPIMediaType(Schema(type=OpenAPIType.STRING))
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -129,7 +117,7 @@ async def list_templates() -> tuple[Template, ...]:
     )
 
 
-@route("GET", "/notifications/templates/{kind:str}/preview", ADMIN, responses=SHOWN, operation_class=PreviewOperation)
+@route("GET", "/notifications/templates/{kind:str}/preview", ADMIN, responses=SHOWN, operation_class=or_text(MediaType.TEXT))
 async def preview_template(
     kind: FromPath[str],
     language: Annotated[str, QueryParameter(max_length=35, pattern=r"^[A-Za-z0-9-]+(?!\n)$")] = "en",
