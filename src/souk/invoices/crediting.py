@@ -25,7 +25,8 @@ COUNT_CREDIT = """
 """
 ADD_DUE = """
     INSERT INTO invoices.credit_due (order_id, refund_id, seller_id, request)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::jsonb[])
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::jsonb[]) AS u (order_id, refund_id, seller_id, request)
+    ORDER BY u.order_id, u.refund_id
     ON CONFLICT DO NOTHING
 """
 FIND_DUE = "SELECT seller_id, request FROM invoices.credit_due WHERE order_id = ANY($1) ORDER BY refund_id"

@@ -27,6 +27,7 @@ WRITE_DRAFTS = f"""
         SELECT u.order_id, u.cart_id, u.subject, u.key, u.fingerprint, 'completing', u.expires_at, $1, now() + make_interval(secs => $2)
         FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::timestamptz[])
             AS u (order_id, cart_id, subject, key, fingerprint, expires_at)
+        ORDER BY u.cart_id, u.order_id
         ON CONFLICT DO NOTHING
         RETURNING {placements.COLUMNS}
     ), written AS (

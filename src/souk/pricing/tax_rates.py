@@ -24,6 +24,8 @@ ADD = f"""
 SET = f"""
     INSERT INTO pricing.tax_rate AS t (id, country, region, tax_category, name, rate_ppm, zero_reason)
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[])
+        AS u (id, country, region, tax_category, name, rate_ppm, zero_reason)
+    ORDER BY u.country, u.region, u.tax_category
     ON CONFLICT (country, region, tax_category)
     DO UPDATE SET name = excluded.name, rate_ppm = excluded.rate_ppm, zero_reason = excluded.zero_reason, updated_at = now()
     RETURNING {COLUMNS}
