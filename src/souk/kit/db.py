@@ -163,15 +163,15 @@ def _make_reader(record: asyncpg.Record, kind: type[Any]) -> Read:
     """What makes a Struct of such a record. Values that are what the field says are taken as they are; the rest is converted."""
     columns, fields, hints = tuple(record.keys()), kind.__struct_fields__, get_type_hints(kind)
     taken = [place for place, name in enumerate(columns) if name in hints]
-    converted = tuple((place, hints[columns[place]]) for place in taken if not _is_plain(hints[columns[place]]))
+    converted = tuple((place, _make_converter(hints[columns[place]])) for place in taken if not _is_plain(hints[columns[place]]))
     if columns == fields[: len(columns)] and all(one.kind is not one.KEYWORD_ONLY for one in signature(kind).parameters.values()):
         if not converted:
             return lambda row: kind(*row)
 
         def read_in_order(row: asyncpg.Record) -> Any:
             values = list(row)
-            for place, hint in converted:
-                values[place] = _convert(values[place], hint)
+            for place, convert in converted:
+                values[place] = convert(values[place])
             return kind(*values)
 
         return read_in_order
@@ -179,8 +179,8 @@ def _make_reader(record: asyncpg.Record, kind: type[Any]) -> Read:
 
     def read_by_name(row: asyncpg.Record) -> Any:
         values = list(row)
-        for place, hint in converted:
-            values[place] = _convert(values[place], hint)
+        for place, convert in converted:
+            values[place] = convert(values[place])
         return kind(**{name: values[place] for place, name in names})
 
     return read_by_name
@@ -193,11 +193,17 @@ def _is_plain(hint: Any) -> bool:
     return hint in PLAIN or get_origin(hint) is Literal
 
 
-def _convert(value: Any, hint: Any) -> Any:
-    # Inside JSON an id or a time is a text that is still to be read; outside it is an object already.
-    if value and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict))):
-        return msgspec.convert(value, hint)
-    return msgspec.convert(value, hint, builtin_types=NATIVE)
+def _make_converter(hint: Any) -> Callable[[Any], Any]:
+    # Of a Struct msgspec remembers what is in it; of any other type it would find that out anew for each value.
+    shape: Any = msgspec.defstruct("Value", [("value", hint)], array_like=True)
+
+    def convert(value: Any) -> Any:
+        # Inside JSON an id or a time is a text that is still to be read; outside it is an object already.
+        if value and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict))):
+            return msgspec.convert((value,), shape).value
+        return msgspec.convert((value,), shape, builtin_types=NATIVE).value
+
+    return convert
 
 
 class Bell:
