@@ -8,6 +8,7 @@ import pytest
 from tests.notifications.conftest import Post
 from tests.ports import find_free_port
 from tests.sandbox.conftest import API_KEY
+from tests.waiting import until
 
 from souk.kit.ids import new_id
 from souk.notifications.channels.channel import NOT_YET, Accepted, Later, Letter, Refused, Unknown
@@ -19,7 +20,7 @@ from souk.notifications.sealing import find_envelope, is_sealed
 OpenPost = Callable[..., Post]
 
 
-def letter(to: str = "ada@x.test", **more: str) -> Letter:
+def letter(to: str = "ada@x.test", **more: object) -> Letter:
     return Letter(**{"id": new_id(), "to": to, "subject": "Grüße", "text": "Hallo\n.\n..x\n", "page": ("<p>Hallo</p>",), **more})  # type: ignore[arg-type]
 
 
@@ -109,6 +110,35 @@ async def test_a_letter_that_has_waited_for_its_turn_goes_back(post: Post, monke
     slow, late = letter("ada+slow@x.test"), letter()
     assert await asyncio.gather(email.deliver([slow], set()), email.deliver([late], set())) == [[Accepted()], [NOT_YET]]
     assert [one["letter_id"] for one in await post.letters()] == [str(slow.id)]
+    await email.close()
+
+
+async def test_what_somebody_waits_for_goes_before_what_was_there_before_it_and_only_advertises(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("souk.notifications.channels.email.FRESH_S", 30.0)
+    email = Email(post.settings(smtp_connections=1))
+    advertisements, news = [letter(advertises=True) for _ in range(200)], letter()
+    carrying = asyncio.create_task(email.deliver(advertisements, set()))
+    await until(post.letters)
+    assert await email.deliver([news], set()) == [Accepted()]
+    assert len(await post.letters()) < 150
+    assert await carrying == [Accepted()] * 200
+    await email.close()
+
+
+async def test_batches_are_carried_in_the_order_in_which_they_came(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("souk.notifications.channels.email.FRESH_S", 30.0)
+    email = Email(post.settings(smtp_connections=2))
+    batches = [[letter() for _ in range(40)] for _ in range(3)]
+    await asyncio.gather(*(email.deliver(batch, set()) for batch in batches))
+    order = [one["letter_id"] for one in await post.letters()]
+    ends = [max(order.index(str(one.id)) for one in batch) for batch in batches]
+    # The first is done when the others have hardly begun, so that its outcome is written while they are carried.
+    assert ends[0] < 60
+    assert ends[0] < ends[1] < ends[2]
     await email.close()
 
 

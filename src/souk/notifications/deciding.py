@@ -76,7 +76,7 @@ def find_objection(topic: Topic, channel: Channel, contact: Contact | None) -> R
         return "opted_out"
     if not is_reachable(channel, contact):
         return "no_address"
-    if topic.urgency == "promotion" and channel == "email" and not contact.email_verified:
+    if topic.advertises and channel == "email" and not contact.email_verified:
         return "address_unverified"
     return None
 
@@ -108,7 +108,7 @@ def find_room(topic: Topic, contact: Contact, timing: Timing, around: Around) ->
     """
     if timing.window_ends_at in around.gathering or fits(timing.due_at, around.leaving, around.limit):
         return timing
-    if topic.urgency == "promotion":
+    if topic.advertises:
         return None
     window = timing.due_at
     for _ in range(LATEST_WINDOW):

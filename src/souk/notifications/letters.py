@@ -17,6 +17,7 @@ from souk.notifications.settings import settings
 from souk.notifications.settling import Settled, try_later
 from souk.notifications.standing import find_stopped, settle_stopped
 from souk.notifications.suppressions import find_suppressed
+from souk.notifications.topics import KINDS
 from souk.notifications.types import Message
 from souk.notifications.wording import Unrenderable
 from souk.users import Contact, MailTokenRequest
@@ -153,7 +154,7 @@ def compose(letter_id: UUID, first: Message, told: Sequence[Told], addressee: Ad
         return Letter(letter_id, addressee.to, "", render_lines(told, addressee.reader))
     url = find_unsubscribe_url(first)
     rendered = render_letter(told, addressee.reader, url)
-    return Letter(letter_id, addressee.to, rendered.subject, rendered.text, rendered.page, url)
+    return Letter(letter_id, addressee.to, rendered.subject, rendered.text, rendered.page, url, KINDS[first.kind].topic.advertises)
 
 
 def find_unsubscribe_url(message: Message) -> str | None:

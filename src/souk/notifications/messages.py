@@ -141,7 +141,7 @@ def planned(draft: Draft, message_id: UUID, timing: Timing, letter_id: UUID | No
         kind=draft.kind.name,
         topic=topic.name,
         mandatory=topic.urgency == "mandatory",
-        advertises=topic.urgency == "promotion",
+        advertises=topic.advertises,
         content=draft.content or {},
         status="suppressed" if letter_id is None else "waiting",
         reason=timing.reason,

@@ -56,7 +56,7 @@ def settle_orphan(message: Message, accepted: bool | None, now: datetime, patien
     if accepted:
         return Settled(message, "sent")
     topic = TOPICS.get(message.topic)
-    if accepted is None and topic is not None and topic.urgency == "promotion":
+    if accepted is None and topic is not None and topic.advertises:
         return Settled(message, "failed", UNKNOWN)
     pause_s = 0.0 if accepted is False and patience.we_died else find_pause(message.attempts, patience.first_pause_s)
     return try_later(message, UNKNOWN, now + timedelta(seconds=pause_s))

@@ -20,6 +20,10 @@ class Topic(msgspec.Struct, frozen=True):
     # May wait until several of it leave together, if its recipient wants that.
     digestible: bool = False
 
+    @property
+    def advertises(self) -> bool:
+        return self.urgency == "promotion"
+
 
 class Kind(msgspec.Struct, frozen=True):
     """A kind of message: its template has the same name. Of a seller's team it may be for its owners alone."""

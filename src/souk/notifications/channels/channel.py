@@ -18,6 +18,8 @@ class Letter(msgspec.Struct, frozen=True):
     page: tuple[str, ...] | None = None
     # For what may be unsubscribed from with one click (RFC 8058).
     unsubscribe_url: str | None = None
+    # Nobody waits for it: all others go first.
+    advertises: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True):

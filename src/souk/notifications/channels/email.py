@@ -74,7 +74,7 @@ class Email:
         reason = ""
         for relay in self._choose():
             try:
-                async with relay.conversation() as conversation:
+                async with relay.conversation((letter.advertises, until)) as conversation:
                     # It may have waited for its turn there, too.
                     if time.monotonic() >= until:
                         return NOT_YET

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from souk.notifications.channels.smtp import Closed, Conversation, Place, open_conversation
+from souk.notifications.channels.turns import Rank, Turns
 
 # After a relay could not be reached it is left alone for a moment: its letters wait as a whole, not one by one.
 LEFT_ALONE_S = 5.0
@@ -21,7 +22,7 @@ class Relay:
         self.down_since: float | None = None
         self._tried_at = 0.0
         self._probe: asyncio.Task[None] | None = None
-        self._slots = asyncio.Semaphore(connections)
+        self._turns = Turns(connections)
         self._idle: list[tuple[Conversation, float]] = []
         self._letters = letters
 
@@ -31,9 +32,9 @@ class Relay:
         return 0.0 if self.down_since is None else time.monotonic() - self.down_since
 
     @asynccontextmanager
-    async def conversation(self) -> AsyncIterator[Conversation]:
-        """One of the conversations, for a letter; raises Closed if there can be none now."""
-        async with self._slots:
+    async def conversation(self, rank: Rank) -> AsyncIterator[Conversation]:
+        """One of the conversations, for a letter, when it is the next; raises Closed if there can be none now."""
+        async with self._turns.turn(rank):
             conversation = self._find_idle() or await self._open()
             try:
                 yield conversation
