@@ -20,6 +20,11 @@ from souk.notifications.in_app import ADD
 
 pytestmark = pytest.mark.usefixtures("shop")
 
+TELL = """
+    INSERT INTO notifications.outbox (event_id, type, aggregate_id, payload, request_id)
+    VALUES ($1, 'notifications.NotificationsSent', $1, $2, '')
+"""
+
 
 @pytest.fixture
 async def web() -> AsyncIterator[Web]:
@@ -79,10 +84,7 @@ async def test_what_commits_late_is_told_though_a_later_one_was_first(web: Web) 
         late = held.transaction()
         await late.start()
         await held.execute(ADD, *values(slow))
-        await held.execute(
-            "INSERT INTO notifications.outbox (event_id, type, aggregate_id, payload, request_id) VALUES ($1, $2, $1, $3, '')",
-            new_id(), "notifications.NotificationsSent", {"batch_id": str(new_id()), "user_ids": [str(ada)]},
-        )  # fmt: skip
+        await held.execute(TELL, new_id(), {"batch_id": str(new_id()), "user_ids": [str(ada)]})
         async with db.transaction() as tx:
             await tx.run(ADD, *values(quick))
         await tell(ada)
@@ -176,6 +178,17 @@ async def test_trouble_at_the_source_delays_and_loses_nothing(web: Web, dsn: str
     await admin.close()
     ids = await tell(ada, 3)
     assert await listener.hear(3) == strings(ids)
+
+
+async def test_a_fact_that_cannot_be_read_stops_no_stream(web: Web) -> None:
+    ada = await make_person()
+    listener = await web.listen(web.token(ada))
+    async with db.transaction() as tx:
+        await tx.run(TELL, new_id(), {"nobody": "knows"})
+    first = await tell(ada)
+    assert await listener.hear(1) == strings(first)
+    second = await tell(ada)
+    assert await listener.hear(1) == strings(second)
 
 
 async def test_a_long_absence_comes_in_parts_and_whole(web: Web) -> None:

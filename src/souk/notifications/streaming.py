@@ -36,6 +36,7 @@ TICKET_S = 30
 TICKET_STREAM_S = 600.0
 BATCH = 500
 BEGIN_WITHIN_S = 5.0
+GO_ON_AFTER_S = 0.5
 
 _read_event = msgspec.json.Decoder(NotificationsSent).decode
 
@@ -83,7 +84,10 @@ class Watch:
                 await self._follow()
             except (Unavailable, *NOT_NOW) as silence:
                 log.warning("streams_interrupted", extra={"reason": str(silence)})
-                await asyncio.sleep(0.5)
+            except Exception:
+                # Whoever listens is to hear what comes next.
+                log.exception("streams_failed")
+            await asyncio.sleep(GO_ON_AFTER_S)
 
     async def _follow(self) -> None:
         if self._position is None:
@@ -92,9 +96,10 @@ class Watch:
         while True:
             facts = await read_outbox("notifications", self._position, BATCH, WAIT_S)
             for fact in facts:
+                # Before it is read: one that cannot be read is left behind.
+                self._position = fact.position
                 if fact.type == event_type(NotificationsSent):
                     self._wake(_read_event(fact.payload).user_ids)
-                self._position = fact.position
 
     def _wake(self, user_ids: tuple[UUID, ...]) -> None:
         for user_id in user_ids:
@@ -164,7 +169,6 @@ def make_grant(holder: TicketHolder) -> Grant:
     """What a ticket grants: as long as the session that it was issued to is not revoked, and no longer than an access token."""
     issued_at = holder.created_at.timestamp()
     return Grant(Principal("user", holder.user_id, session_id=holder.session_id), issued_at, issued_at + TICKET_STREAM_S)
-
 
 
 def _digest(ticket: str) -> bytes:
