@@ -171,6 +171,27 @@ async def is_waiting() -> bool:
     return bool(await db.pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
 
 
+async def test_who_hears_of_new_prices_waits_holding_nothing_that_others_wait_for(shop: Shop) -> None:
+    """The rows do not lie in the order of their keys: the second one was watched first."""
+    first, second = sorted((new_id(), new_id()))
+    async with db.transaction() as tx:
+        for watched in ([second], [first]):
+            await tx.run(prices.WATCH, watched)
+
+    async def hear() -> None:
+        async with db.transaction() as tx:
+            await prices.note_changes(tx, {first, second})
+
+    outside = copy_context()
+    async with db.transaction() as tx:
+        await tx.run(prices.LOCK_WATCHED, [first])
+        hearing = asyncio.create_task(hear(), context=outside)
+        await until(is_waiting)
+        await tx.run(prices.LOCK_WATCHED, [second])
+    await hearing
+    assert await db.value("SELECT sum(changes) FROM notifications.watched_product") == 4
+
+
 async def test_changes_of_any_number_at_once_end_at_the_last_price(shop: Shop) -> None:
     ada = await add_person("ada")
     thing = await make_thing()

@@ -126,7 +126,9 @@ async def follow_favorites(tx: Transaction, kept: Mapping[Favorite, bool]) -> No
 
 async def note_changes(tx: Transaction, product_ids: Collection[UUID]) -> None:
     """The prices of these products may be others now."""
-    if await tx.run(NOTE_CHANGES, sorted(product_ids)):
+    changed = sorted(product_ids)
+    await tx.run(LOCK_WATCHED, changed)
+    if await tx.run(NOTE_CHANGES, changed):
         tx.after_commit.append(new_notices.ring)
 
 
