@@ -158,7 +158,7 @@ async def sign_tokens(buyers: Iterable[UUID]) -> tuple[str, ...]:
 
 
 async def until_told(within_s: float = 300.0) -> None:
-    """Wait until every consumer has gone through every event, also through those that are none of its business, and has written that down."""
+    """Wait until every consumer has gone through every event, of whichever type, and has written that down."""
     end = time.monotonic() + within_s
     while behind := await count_behind():
         if time.monotonic() > end:

@@ -283,5 +283,6 @@ async def test_the_document_describes_the_uploads(web: Web) -> None:
     upload = document["paths"]["/products/{product_id}/images"]["post"]
     assert set(upload["requestBody"]["content"]) == {"image/jpeg", "image/png", "image/webp", "multipart/form-data"}
     assert set(document["paths"]["/products/import"]["post"]["requestBody"]["content"]) == {NDJSON, "text/csv"}
+    assert set(document["paths"]["/products/export"]["get"]["responses"]["200"]["content"]) == {NDJSON, "text/csv"}
     names = {parameter["name"] for parameter in document["paths"]["/products/search"]["get"]["parameters"]}
     assert {"q", "category", "brand", "seller", "min_price", "max_price", "min_rating", "in_stock", "attributes", "sort", "cursor"} <= names

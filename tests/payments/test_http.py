@@ -239,6 +239,8 @@ async def test_the_api_describes_itself(client: Client) -> None:
     status, described = await client.get("/docs/openapi.json")
     assert status == 200
     assert {"/payments", "/payments/{payment_id}", "/wallet/deposits", "/payments/webhooks/{gateway}"} <= described["paths"].keys()
+    for statement in ("/wallet/statement", "/sellers/{seller_id}/statements"):
+        assert described["paths"][statement]["get"]["responses"]["200"]["content"].keys() == {"application/json", "text/csv"}
 
 
 async def test_chargebacks(client: Client) -> None:

@@ -22,7 +22,7 @@ from souk.catalog.merging import RowReport
 from souk.catalog.rows import ImportRow, UnreadableFile, read_csv, read_ndjson, to_row, to_row_from_csv
 from souk.catalog.types import Image, ImageChange
 from souk.kit.errors import InvalidField
-from souk.kit.http import PUBLIC, SIGNED_IN, Page, route
+from souk.kit.http import PUBLIC, SIGNED_IN, Page, or_text, route
 
 PICTURES = ("image/jpeg", "image/png", "image/webp")
 MULTIPART = "multipart/form-data"
@@ -141,7 +141,7 @@ def write_lines(reports: tuple[RowReport, ...]) -> bytes:
 
 
 @route(
-    "GET", "/products/export", SIGNED_IN,
+    "GET", "/products/export", SIGNED_IN, operation_class=or_text(CSV),
     responses={200: ResponseSpec(ImportRow, description="A row per variant: NDJSON, or CSV", media_type=NDJSON)},
 )  # fmt: skip
 async def export_products(format: FromQuery[Literal["ndjson", "csv"]] = "ndjson", seller_id: ForSeller = None) -> Stream:

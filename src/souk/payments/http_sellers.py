@@ -13,7 +13,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from souk import payments
-from souk.kit.http import ADMIN, SIGNED_IN, Cursor, Limit, Page, make_page, read_cursor, route, write_cursor
+from souk.kit.http import ADMIN, SIGNED_IN, Cursor, Limit, Page, make_page, or_text, read_cursor, route, write_cursor
 from souk.payments import statements
 from souk.payments.payout_types import (
     PayOut,
@@ -86,7 +86,8 @@ async def read_period(seller_id: FromPath[UUID], currency: InCurrency, since: Si
 
 
 @route(
-    "GET", "/sellers/{seller_id:uuid}/statements", SIGNED_IN, tags=["payouts"], dependencies={"wanted": Provide(read_period)},
+    "GET", "/sellers/{seller_id:uuid}/statements", SIGNED_IN, tags=["payouts"], operation_class=or_text(CSV),
+    dependencies={"wanted": Provide(read_period)},
     responses={200: ResponseSpec(Statement, description="A part of the statement; as CSV all of it")},
 )  # fmt: skip
 async def read_statement(
