@@ -363,6 +363,21 @@ async def test_a_campaign_that_cannot_go_on_does_not_stop_the_others() -> None:
     assert (len(await told(broken)), len(await told(whole))) == (0, 3)
 
 
+async def test_a_campaign_of_a_kind_that_only_a_newer_release_knows_waits_for_it_and_stops_nobody_else() -> None:
+    await make_people(3)
+    newer, older = await begin(), await begin()
+    # What its migration would say.
+    await db.pool.execute("ALTER TABLE notifications.campaign DROP CONSTRAINT campaign_is_of_a_kind")
+    await db.pool.execute("UPDATE notifications.campaign SET kind = 'hologram' WHERE id = $1", newer.id)
+    await go_on()
+    assert (len(await told(newer)), len(await told(older))) == (0, 3)
+    assert await db.value("SELECT status FROM notifications.campaign WHERE id = $1", newer.id) == "sending"
+    await db.pool.execute("UPDATE notifications.campaign SET kind = 'campaign' WHERE id = $1", newer.id)
+    await db.pool.execute(
+        "ALTER TABLE notifications.campaign ADD CONSTRAINT campaign_is_of_a_kind CHECK (kind IN ('campaign', 'recommendations'))"
+    )
+
+
 async def test_what_has_begun_is_not_changed() -> None:
     await make_people(1)
     campaign = await write()

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import get_args
 from uuid import UUID
 
 import msgspec
@@ -13,7 +14,7 @@ from souk.kit.db import Transaction
 from souk.kit.ids import first_id
 from souk.notifications import in_app, picks, planning
 from souk.notifications.bells import wake_senders
-from souk.notifications.campaign_types import Campaign, choose_words
+from souk.notifications.campaign_types import Campaign, CampaignKind, choose_words
 from souk.notifications.campaigns import OF_CAMPAIGN, SHOWN, make_content
 from souk.notifications.database import db
 from souk.notifications.deciding import channels_for
@@ -29,8 +30,9 @@ BEGIN = """
     UPDATE notifications.campaign SET status = 'sending', begun_at = now(), updated_at = now()
     WHERE status = 'scheduled' AND scheduled_at - CASE WHEN local_time THEN interval '14 hours' ELSE interval '0' END <= now()
 """
+# Kinds that a newer process knows are left to it.
 FIND_OPEN = f"""
-    SELECT {SHOWN}, unsettled FROM notifications.campaign WHERE (status = 'sending') OR unsettled ORDER BY scheduled_at
+    SELECT {SHOWN}, unsettled FROM notifications.campaign WHERE ((status = 'sending') OR unsettled) AND kind = ANY($1) ORDER BY scheduled_at
 """
 LOCK_SENDING = f"""
     SELECT {SHOWN} FROM notifications.campaign WHERE id = $1 AND status = 'sending' AND planned_at IS NULL FOR NO KEY UPDATE
@@ -109,7 +111,7 @@ async def move_campaigns() -> int:
     async with db.transaction() as tx:
         done = await tx.run(BEGIN)
     failures: list[Exception] = []
-    for one in await db.all(OpenCampaign, FIND_OPEN):
+    for one in await db.all(OpenCampaign, FIND_OPEN, get_args(CampaignKind)):
         try:
             done += await move_campaign(one)
         except Exception as failure:
