@@ -343,6 +343,27 @@ async def test_how_far_a_consumer_is_behind(here: str) -> None:
         await until(caught_up)
 
 
+async def test_who_begins_and_cannot_write_where_they_are_is_seen_to_be_behind(here: str) -> None:
+    """They go on from the position that they can read, and what waits behind it shows that nothing is applied."""
+    consumer = {"consumer": "kit.hear_notes", "source": "kit"}
+
+    async def behind() -> bool:
+        return (REGISTRY.get_sample_value("souk_event_lag_seconds", consumer) or 0) > 0.3
+
+    async with delivering():
+        await publish_notes(1)
+        await until_heard(1)
+    other = await asyncpg.connect(here)
+    async with other.transaction():
+        await other.execute("LOCK TABLE kit.consumer_position IN SHARE MODE")
+        await publish_notes(2)
+        async with delivering():
+            await until(behind)
+    await other.close()
+    async with delivering():
+        await until_heard(2)
+
+
 async def test_a_mended_event_is_redriven_with_all_that_waited_behind_it_in_order(here: str) -> None:
     await run_sql("INSERT INTO kit.poison VALUES (666)")
     bad = await publish_notes(1, 666, 2, 3)

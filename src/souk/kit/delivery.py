@@ -234,8 +234,11 @@ class Delivery:
     async def _find_position(self) -> Position:
         schema, names = self.database.context, (self.consumer.path, self.source)
         async with self.database.transaction() as tx:
-            await tx.run(BEGIN_POSITION.format(schema=schema), *names)
-            place = await tx.one(_Place, FIND_POSITION.format(schema=schema), *names)
+            # Nothing is written if it is there: who can only read the position is to see, and to say, what waits behind it.
+            place = await tx.maybe(_Place, FIND_POSITION.format(schema=schema), *names)
+            if place is None:
+                await tx.run(BEGIN_POSITION.format(schema=schema), *names)
+                place = await tx.one(_Place, FIND_POSITION.format(schema=schema), *names)
         return (place.xid, place.id)
 
 
