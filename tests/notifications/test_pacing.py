@@ -153,7 +153,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 def test_what_leaves_and_what_waits(before: list[int], new: int, count: int) -> None:
     person = new_id()
     left = [Left(person, "order_updates", NOW - timedelta(minutes=minutes)) for minutes in before]
-    leaving = [Leaving(new_id(), person, "order_updates", NOW + timedelta(days=3), NOW) for _ in range(new)]
+    leaving = [Leaving(new_id(), person, "order_updates", False, NOW + timedelta(days=3), NOW) for _ in range(new)]
     excess = find_excess(leaving, left, {"service": Limit(count, AN_HOUR)})
     near = [one for one in left if one.left_at > NOW - AN_HOUR]
     assert len(leaving) - len(excess) == min(new, max(0, count - len(near)))

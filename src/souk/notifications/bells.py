@@ -1,9 +1,12 @@
-"""Who is woken when there is something to do: the planner by new notices, the senders by messages that are due."""
+"""Who is woken when there is something to do: the planner by new notices, the senders of a channel by messages that are due on it."""
+
+from collections.abc import Iterable
 
 from souk.kit.db import Bell, Transaction
+from souk.notifications.types import CHANNELS, Channel
 
 new_notices = Bell()
-due_messages = Bell()
+due_messages: dict[Channel, Bell] = {channel: Bell() for channel in CHANNELS}
 campaign_moves = Bell()
 
 
@@ -12,9 +15,9 @@ def wake_planner(tx: Transaction) -> None:
     tx.after_commit.append(new_notices.ring)
 
 
-def wake_senders(tx: Transaction) -> None:
-    """There are messages to send when this transaction has committed."""
-    tx.after_commit.append(due_messages.ring)
+def wake_senders(tx: Transaction, channels: Iterable[Channel] = CHANNELS) -> None:
+    """There are messages to send on these channels when this transaction has committed."""
+    tx.after_commit += [due_messages[channel].ring for channel in channels]
 
 
 def wake_campaigns(tx: Transaction) -> None:

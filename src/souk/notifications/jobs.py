@@ -38,25 +38,25 @@ async def plan_messages() -> int:
     return await planning.plan_all()
 
 
-@whenever(due_messages, alone=False)
+@whenever(due_messages["in_app"], alone=False)
 async def fill_feeds() -> int:
     """Bring messages of the channel in_app into the feeds."""
     return await in_app.deliver_in_app()
 
 
-@whenever(due_messages, alone=False)
+@whenever(due_messages["email"], alone=False)
 async def send_emails() -> int:
     """Send what is due by e-mail."""
     return await sending.send_due("email")
 
 
-@whenever(due_messages, alone=False)
+@whenever(due_messages["sms"], alone=False)
 async def send_texts() -> int:
     """Send what is due by SMS."""
     return await sending.send_due("sms")
 
 
-@whenever(due_messages, alone=False)
+@whenever(due_messages["push"], alone=False)
 async def send_pushes() -> int:
     """Send what is due to apps."""
     return await sending.send_due("push")

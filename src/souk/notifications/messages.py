@@ -86,9 +86,8 @@ class Situation:
         for one in sorted(letters, key=lambda one: one.id, reverse=True):
             self._gathering[one.user_id, one.channel, one.topic][one.window_ends_at] = one.id
 
-    def plan(self, draft: Draft) -> Planned:
-        """What becomes of a draft."""
-        message_id = message_id_of(draft)
+    def plan(self, message_id: UUID, draft: Draft) -> Planned:
+        """What becomes of a draft, as the message of this id."""
         topic, contact = draft.kind.topic, draft.recipient.contact
         if draft.recipient.user_id in self.gone:
             unsaid = msgspec.structs.replace(draft, content=None)
@@ -155,4 +154,4 @@ def planned(draft: Draft, message_id: UUID, timing: Timing, letter_id: UUID | No
 def plan_drafts(drafts: Sequence[Draft], situation: Situation) -> tuple[Planned, ...]:
     """What becomes of drafts, in the order of their facts; of two of the same message one."""
     ordered = sorted({message_id_of(draft): draft for draft in drafts}.items())
-    return tuple(situation.plan(draft) for _, draft in ordered)
+    return tuple(situation.plan(message_id, draft) for message_id, draft in ordered)

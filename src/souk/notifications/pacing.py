@@ -17,12 +17,7 @@ from souk.notifications.types import Channel, MessageStatus
 # After the rows of letters, by nobody but senders: of two that send to one person the second sees what the first has taken.
 LOCK_PACE = """
     SELECT pg_advisory_xact_lock(7304, place)
-    FROM (SELECT DISTINCT (hashtextextended(user_id::text, 0) & 511)::int AS place FROM notifications.message
-          WHERE id = ANY($1) AND user_id IS NOT NULL AND NOT mandatory ORDER BY 1) AS locks
-"""
-FIND_LEAVING = """
-    SELECT id, user_id, topic, give_up_at, now() AS claimed_at FROM notifications.message
-    WHERE id = ANY($1) AND user_id IS NOT NULL AND NOT mandatory ORDER BY due_at, id
+    FROM (SELECT DISTINCT (hashtextextended(person::text, 0) & 511)::int AS place FROM unnest($1::uuid[]) AS person ORDER BY 1) AS locks
 """
 # What is on its way may have arrived. The first condition is for the index.
 FIND_LEFT = """
@@ -41,11 +36,12 @@ FURTHEST = max(WORTH_SENDING.values()) + timedelta(days=2)
 
 
 class Leaving(msgspec.Struct, frozen=True):
-    """A letter that is about to leave for somebody who may be told too much."""
+    """A letter that is about to leave, by its first message."""
 
     id: UUID
-    user_id: UUID
+    user_id: UUID | None
     topic: str
+    mandatory: bool
     give_up_at: datetime
     claimed_at: datetime
 
@@ -67,26 +63,28 @@ class Excess(msgspec.Struct, frozen=True):
     due_at: datetime | None = None
 
 
-async def keep_pace(tx: Transaction, channel: Channel, letter_ids: Sequence[UUID]) -> list[UUID]:
+async def keep_pace(tx: Transaction, channel: Channel, leaving: Sequence[Leaving]) -> list[UUID]:
     """Which of these letters, whose first messages are locked, may leave now; the others are put off, or not sent at all.
 
     Until the transaction ends nobody else lets anything leave for the same people.
     """
-    await tx.run(LOCK_PACE, letter_ids)
-    leaving = await tx.all(Leaving, FIND_LEAVING, letter_ids)
-    if not leaving:
-        return list(letter_ids)
-    left = await tx.all(Left, FIND_LEFT, sorted({one.user_id for one in leaving}), leaving[0].claimed_at - FURTHEST, channel)
-    excess = find_excess(leaving, left, find_limits(limits.now))
+    counted = [one for one in leaving if one.user_id is not None and not one.mandatory]
+    if not counted:
+        return [one.id for one in leaving]
+    people = sorted({one.user_id for one in counted if one.user_id is not None})
+    await tx.run(LOCK_PACE, people)
+    # A statement of its own: it sees what those took for whom the locks were held just before.
+    left = await tx.all(Left, FIND_LEFT, people, counted[0].claimed_at - FURTHEST, channel)
+    excess = find_excess(counted, left, find_limits(limits.now))
     if excess:
         await tx.run(PUT_OFF, *columns(excess, *Excess.__struct_fields__))
     too_many = {one.letter_id for one in excess}
-    return [one for one in letter_ids if one not in too_many]
+    return [one.id for one in leaving if one.id not in too_many]
 
 
 def find_excess(leaving: Sequence[Leaving], left: Iterable[Left], known: Mapping[Urgency, Limit]) -> list[Excess]:
     """Those of these letters with which some stretch of time would hold more than its limit; the first come first."""
-    taken: defaultdict[tuple[UUID, Urgency], list[datetime]] = defaultdict(list)
+    taken: defaultdict[tuple[UUID | None, Urgency], list[datetime]] = defaultdict(list)
     for one in left:
         if one.topic in TOPICS:
             taken[one.user_id, TOPICS[one.topic].urgency].append(one.left_at)

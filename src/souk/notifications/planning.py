@@ -172,7 +172,7 @@ async def write_messages(tx: Transaction, messages: Sequence[Planned]) -> None:
     """Write messages, and wake who sends those that are due."""
     if messages:
         await tx.run(WRITE, *columns(messages, *Planned.__struct_fields__))
-        wake_senders(tx)
+        wake_senders(tx, {one.channel for one in messages if one.status == "waiting"})
 
 
 def draft_messages(known: _Known, notices: Sequence[Notice]) -> tuple[list[Draft], dict[UUID, str]]:

@@ -20,11 +20,12 @@ from souk.notifications.channels.carriers import find_carrier
 from souk.notifications.channels.channel import Carrier, Later, Outcome, Refused, Unknown
 from souk.notifications.database import db
 from souk.notifications.letters import Ready, write_letters
-from souk.notifications.pacing import keep_pace
+from souk.notifications.pacing import Leaving, keep_pace
 from souk.notifications.settings import settings
 from souk.notifications.settling import NOBODYS, UNKNOWN, Patience, Settled, keep_together, settle, settle_orphan, try_later
 from souk.notifications.standing import hold_again
 from souk.notifications.suppressions import Bad, suppress
+from souk.notifications.topics import TOPICS
 from souk.notifications.types import Channel, Message
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ FIELDS = """
     id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
 """
 LOCK_DUE = """
-    SELECT id FROM notifications.message
+    SELECT id, user_id, topic, mandatory, give_up_at, now() AS claimed_at FROM notifications.message
     WHERE channel = $1 AND advertises = $2 AND status = 'waiting' AND id = letter_id AND due_at <= now()
     ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
 """
@@ -106,14 +107,16 @@ async def send_due(channel: Channel) -> int:
     patience_s: float | None = None
     try:
         while True:
-            heard = due_messages.rings
+            heard = due_messages[channel].rings
             batch = await claim(channel, db.owner, settings.now.batches - len(in_flight))
             if batch:
                 in_flight.add(asyncio.create_task(send(batch, carrier, db.owner)))
-                continue
+                # Who got advertisements has seen that nothing else is due.
+                if len(in_flight) < settings.now.batches or not advertises(batch):
+                    continue
             if not in_flight:
                 return done
-            finished, in_flight = await wait_for_some(in_flight, heard)
+            finished, in_flight = await wait_for_some(channel, in_flight, heard)
             done += sum(task.result() for task in finished)
     except asyncio.CancelledError:
         patience_s = FINISH_WITHIN_S
@@ -126,12 +129,19 @@ async def send_due(channel: Channel) -> int:
             await asyncio.gather(*in_flight, return_exceptions=True)
 
 
-async def wait_for_some(in_flight: set[asyncio.Task[int]], heard: int) -> tuple[set[asyncio.Task[int]], set[asyncio.Task[int]]]:
+async def wait_for_some(
+    channel: Channel, in_flight: set[asyncio.Task[int]], heard: int
+) -> tuple[set[asyncio.Task[int]], set[asyncio.Task[int]]]:
     """Wait until something has landed, or there may be more to send."""
-    ring = asyncio.create_task(due_messages.wait(LOOK_AGAIN_S, heard if len(in_flight) <= settings.now.batches else None))
+    ring = asyncio.create_task(due_messages[channel].wait(LOOK_AGAIN_S, heard if len(in_flight) <= settings.now.batches else None))
     await asyncio.wait({*in_flight, ring}, return_when=asyncio.FIRST_COMPLETED)
     ring.cancel()
     return {task for task in in_flight if task.done()}, {task for task in in_flight if not task.done()}
+
+
+def advertises(messages: Sequence[Message]) -> bool:
+    """Whether these are advertisements, which leave by themselves."""
+    return all(topic is not None and topic.advertises for topic in (TOPICS.get(one.topic) for one in messages))
 
 
 async def claim(channel: Channel, owner: int, room: int = 1) -> tuple[Message, ...]:
@@ -142,10 +152,10 @@ async def claim(channel: Channel, owner: int, room: int = 1) -> tuple[Message, .
     if room < 0:
         return ()
     async with db.transaction() as tx:
-        heads = await tx.connection.fetch(LOCK_DUE, channel, False, settings.now.batch)
-        if not heads and room:
-            heads = await tx.connection.fetch(LOCK_DUE, channel, True, settings.now.batch)
-        letters = await keep_pace(tx, channel, [row["id"] for row in heads]) if heads else []
+        leaving = await tx.all(Leaving, LOCK_DUE, channel, False, settings.now.batch)
+        if not leaving and room:
+            leaving = await tx.all(Leaving, LOCK_DUE, channel, True, settings.now.batch)
+        letters = await keep_pace(tx, channel, leaving)
         return await tx.all(Message, TAKE, letters, owner) if letters else ()
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections import deque
 from collections.abc import Callable
 from typing import Literal, cast
 
@@ -40,7 +39,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     code: int
     enhanced: str = ""
-    unknown_mailbox: bool = False  # as far as their words say so
+    unknown_mailbox: bool = False  # as far as the code and their words say so
 
     def __str__(self) -> str:
         return f"{self.code} {self.enhanced}".strip()
@@ -70,7 +69,10 @@ class Conversation(asyncio.Protocol):
         self._answer_timeout_s = place.answer_timeout_s
         self._pipelining = client.supports_extension("pipelining")
         self._buffer = b""
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        # Of what was asked last: what they have answered, and how many answers are missing.
+        self._replies: list[Reply] = []
+        self._missing = 0
+        self._answered: asyncio.Future[None] | None = None
         self.letters = 0
         self.open = not transport.is_closing()
         transport.set_protocol(self)
@@ -111,17 +113,15 @@ class Conversation(asyncio.Protocol):
         """Say something and hear so many answers; raises Closed."""
         if not self.open:
             raise Closed("they have hung up")
-        loop = asyncio.get_running_loop()
-        waiting: list[asyncio.Future[Reply]] = [loop.create_future() for _ in range(answers)]
-        self._waiting.extend(waiting)
+        self._replies, self._missing = [], answers
+        # One for all of them: to be woken for each costs more than to read them.
+        self._answered = asyncio.get_running_loop().create_future()
         self._transport.write(said)
-        replies = []
         try:
             async with asyncio.timeout(timeout_s or self._timeout_s):
-                for one in waiting:
-                    replies.append(await one)
-                    if replies[-1].code == 421:
-                        raise Closed(str(replies[-1]), said=True)
+                await self._answered
+            if self._replies[-1].code == 421:
+                raise Closed(str(self._replies[-1]), said=True)
         except TimeoutError as silence:
             self.close()
             raise Closed("they do not answer") from silence
@@ -132,14 +132,11 @@ class Conversation(asyncio.Protocol):
             # What they answer now is for nobody.
             self.close()
             raise
-        return replies
+        return self._replies
 
     def close(self) -> None:
         self.open = False
         self._transport.close()
-        for one in self._waiting:
-            one.cancel()
-        self._waiting.clear()
 
     async def quit(self) -> None:
         """Say goodbye, if they still listen."""
@@ -156,9 +153,8 @@ class Conversation(asyncio.Protocol):
                 continue
             if not line[:3].isdigit():
                 self._lose("they talk nonsense")
-            elif self._waiting:
-                if not (answered := self._waiting.popleft()).done():
-                    answered.set_result(read_reply(line))
+            elif self._missing:
+                self._hear(read_reply(line))
             else:
                 # Nobody has asked: most often 421, before they hang up.
                 self.open = False
@@ -166,14 +162,18 @@ class Conversation(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose("the connection was lost")
 
+    def _hear(self, reply: Reply) -> None:
+        self._replies.append(reply)
+        # After this one there are no others.
+        self._missing = 0 if reply.code == 421 else self._missing - 1
+        if not self._missing and self._answered is not None and not self._answered.done():
+            self._answered.set_result(None)
+
     def _lose(self, why: str) -> None:
-        self.open = False
-        self._transport.close()
-        for one in self._waiting:
-            if not one.done():
-                one.set_exception(Closed(why))
-                one.exception()
-        self._waiting.clear()
+        self.close()
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(Closed(why))
+            self._answered.exception()
 
 
 async def open_conversation(place: Place) -> Conversation:
@@ -203,9 +203,9 @@ async def open_conversation(place: Place) -> Conversation:
 
 
 def read_reply(line: bytes) -> Reply:
-    words = line[4:].decode(errors="replace")
+    code, words = int(line[:3]), line[4:].decode(errors="replace")
     found = ENHANCED.match(words)
-    return Reply(int(line[:3]), found[0] if found else "", UNKNOWN_MAILBOX.search(words) is not None)
+    return Reply(code, found[0] if found else "", code in NO_SUCH_MAILBOX and UNKNOWN_MAILBOX.search(words) is not None)
 
 
 def judge(phase: Phase, reply: Reply) -> Outcome | None:
@@ -216,7 +216,7 @@ def judge(phase: Phase, reply: Reply) -> Outcome | None:
     policy = phase == "recipient" and reply.enhanced.startswith("5.7.")
     if reply.code < 500 or phase == "sender" or policy:
         return Later(str(reply))
-    said = phase == "recipient" and reply.code in NO_SUCH_MAILBOX and not reply.enhanced and reply.unknown_mailbox
+    said = phase == "recipient" and reply.unknown_mailbox and not reply.enhanced
     return Refused(str(reply), bad_address=reply.enhanced in GONE or said)
 
 
