@@ -36,6 +36,8 @@ WORDS = {"en": Words("The spring sale has begun", TEXT), "de": Words("Der Frühj
 # As many letters as show what the post can take.
 MOST_BARE = 10_000
 LOOK_S = 0.05
+# While letters leave: each look keeps the post from taking some, and nobody looks while the bare loop runs.
+LOOK_MEANWHILE_S = 0.2
 COUNT_OPEN = "SELECT count(*) FROM notifications.message WHERE channel = 'email' AND status IN ('waiting', 'sending')"
 COUNT_STATES = """
     SELECT status, coalesce(reason, '') AS reason, count(*) AS count FROM notifications.message
@@ -267,7 +269,7 @@ def run_and_kill(environment: dict[str, str], port: int, post: Post, what: tuple
             with watched(fates.stretches, (process.pid, postgres_pid, post.pid), post.count):
                 while post.count() - first < moment:
                     require_life(process)
-                    time.sleep(LOOK_S)
+                    time.sleep(LOOK_MEANWHILE_S)
             if moment == size.recipients:
                 fates.took_s = time.perf_counter() - began
                 wait_until_all_is_known(environment["DATABASE_URL"])

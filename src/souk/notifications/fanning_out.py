@@ -1,5 +1,6 @@
 """Campaigns on their way: begun in time, told page by page, held or withdrawn where nobody has it yet, ended when all of it is out."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -86,6 +87,7 @@ CHANGES = {"paused": (LOCK_TO_HOLD, HOLD), "sending": (LOCK_TO_RELEASE, RELEASE)
 
 # Recipients of a page, and messages that are changed at once: a transaction of a fraction of a second.
 PAGE = 500
+AT_ONCE = 25
 CHANGED_AT_ONCE = 2_000
 
 
@@ -141,7 +143,11 @@ async def plan_page(seen: Campaign) -> int:
             return 0
         if page:
             situation = await planning.look_around(tx, sorted(one.user_id for one in page))
-            planned = tuple(plan_messages(found, page, contents, situation))
+            planned: list[Planned] = []
+            for some in plan_messages(found, page, contents, situation):
+                planned += some
+                # Letters are on their way meanwhile.
+                await asyncio.sleep(0)
             items = in_app.take_at_once(planned, {one.user_id: one for one in page}, situation.now)
             await planning.write_messages(tx, [replace(one, status="sent") if one.id in items else one for one in planned])
             if items:
@@ -159,15 +165,16 @@ async def find_contents(campaign: Campaign, page: Sequence[Contact]) -> Contents
     return {one.user_id: said[one.language] for one in page}
 
 
-def plan_messages(campaign: Campaign, page: Sequence[Contact], contents: Contents, situation: Situation) -> Iterator[Planned]:
-    """What becomes of a campaign for each of these people on each channel: decided as for any other message."""
+def plan_messages(campaign: Campaign, page: Sequence[Contact], contents: Contents, situation: Situation) -> Iterator[list[Planned]]:
+    """What becomes of a campaign for these people on each channel, some people at a time: decided as for any other message."""
     now = situation.now
     for due_at, those in group_by_moment(campaign, page, now):
         # Decided as if it were that moment, and looked at once more when it has come.
         situation.now = due_at
-        drafts = [draft for contact in those for draft in draft_messages(campaign, contact, contents.get(contact.user_id))]
-        for one in plan_drafts(drafts, situation):
-            yield one if due_at == now else replace(one, decided_at=now)
+        for start in range(0, len(those), AT_ONCE):
+            some = those[start : start + AT_ONCE]
+            drafts = [draft for contact in some for draft in draft_messages(campaign, contact, contents.get(contact.user_id))]
+            yield [one if due_at == now else replace(one, decided_at=now) for one in plan_drafts(drafts, situation)]
     situation.now = now
 
 
