@@ -12,6 +12,7 @@ import pytest
 from tests.ports import find_free_port
 from tests.sandbox.conftest import API_KEY, SECRET, Sandbox
 
+from souk.notifications import fanning_out
 from souk.notifications.channels import carriers
 from souk.notifications.settings import Settings, place, settings
 
@@ -26,6 +27,12 @@ def settings_as_they_were(tmp_path: Path) -> Iterator[None]:
     carriers._set_up.cache_clear()
     settings.replace(**msgspec.structs.asdict(before))
     place.replace(home=home.home)
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that no sender takes are planned at once."""
+    monkeypatch.setattr(fanning_out, "TAKEN_WITHIN_S", 0.0)
 
 
 class Post:

@@ -2,14 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import asyncpg
 import pytest
 from tests.conftest import asked_by
+from tests.notifications.campaigns import WORDS, begin, breaking_off, check_books, go_on, in_feeds, look, schedule, step, told, write
 from tests.notifications.feeds import as_system, make_people, serve
 from tests.notifications.mails import hurry
 from tests.notifications.tidings import live_in, waits_for_a_lock
@@ -20,7 +18,7 @@ from tests.waiting import until
 from souk import notifications, users
 from souk.kit.errors import Forbidden, InvalidField, NotFound
 from souk.kit.ids import new_id
-from souk.notifications import fanning_out, in_app, rules, sending
+from souk.notifications import fanning_out, in_app, pages, sending
 from souk.notifications.campaign_types import CampaignChange, CampaignHasBegun, NewCampaign, Schedule, Words, choose_words
 from souk.notifications.database import db
 from souk.notifications.settings import settings
@@ -29,55 +27,6 @@ from souk.users import Segment
 
 pytestmark = pytest.mark.usefixtures("shop")
 
-WORDS = {"en": Words("Spring sale", "Until Sunday."), "de": Words("Frühling", "Bis Sonntag.")}
-
-
-BREAK_OFF = """
-    CREATE FUNCTION notifications.break_off() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN IF random() < TG_ARGV[0]::float8 THEN RAISE 'broken off'; END IF; RETURN NULL; END $$
-"""
-
-
-async def write(**fields: object) -> notifications.Campaign:
-    with asked_by("admin"):
-        return await notifications.create_campaign(NewCampaign(**{"name": "Spring", "words": WORDS, **fields}))
-
-
-async def schedule(campaign: notifications.Campaign, **when: object) -> notifications.Campaign:
-    with asked_by("admin"):
-        return await notifications.set_campaign_schedule(campaign.id, Schedule(**when))
-
-
-async def begin(**fields: object) -> notifications.Campaign:
-    return await schedule(await write(**fields))
-
-
-async def step() -> int:
-    with as_system():
-        return await fanning_out.move_campaigns()
-
-
-async def go_on() -> None:
-    while await step():
-        continue
-
-
-async def look(campaign: notifications.Campaign) -> notifications.CampaignReport:
-    with asked_by("admin"):
-        return await notifications.get_campaign(campaign.id)
-
-
-async def told(campaign: notifications.Campaign, channel: str = "email") -> list[UUID]:
-    """Whom a campaign has a message for, as often as it has one."""
-    async with db.transaction() as tx:
-        sql = "SELECT user_id FROM notifications.message WHERE notice_id = $1 AND channel = $2 ORDER BY user_id"
-        return [row["user_id"] for row in await tx.connection.fetch(sql, campaign.id, channel)]
-
-
-async def in_feeds() -> list[UUID]:
-    """Whose feeds there is something in, as often as there is."""
-    return [row["user_id"] for row in await db.pool.fetch("SELECT user_id FROM notifications.feed_item ORDER BY user_id")]
-
 
 async def finish_messages(campaign: notifications.Campaign) -> None:
     """Everything that waits has left."""
@@ -85,14 +34,8 @@ async def finish_messages(campaign: notifications.Campaign) -> None:
     await db.pool.execute(sql, campaign.id)
 
 
-async def check_books() -> None:
-    for rule in rules.RULES:
-        if not rule.settled:
-            assert await db.value(f"SELECT jsonb_agg(to_jsonb(broken)) FROM ({rule.sql}) AS broken") is None, rule.statement
-
-
 async def test_a_campaign_from_the_first_word_to_the_last_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanning_out, "PAGE", 7)
+    monkeypatch.setattr(pages, "PAGE", 7)
     people = await make_people(20)
     campaign = await begin()
     await go_on()
@@ -134,7 +77,7 @@ async def test_a_segment_is_told_and_nobody_else() -> None:
 
 @pytest.mark.parametrize("where", ["AFTER INSERT ON notifications.message", "AFTER UPDATE ON notifications.campaign"])
 async def test_a_fan_out_that_breaks_off_anywhere_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    monkeypatch.setattr(fanning_out, "PAGE", 10)
+    monkeypatch.setattr(pages, "PAGE", 10)
     people = await make_people(rounds(95, 995))
     campaign = await begin()
     breaks = 0
@@ -152,19 +95,8 @@ async def test_a_fan_out_that_breaks_off_anywhere_goes_on_where_it_was(monkeypat
     await check_books()
 
 
-@asynccontextmanager
-async def breaking_off(where: str, share: float = 0.0) -> AsyncIterator[None]:
-    """Inside, many a transaction that writes there is broken off when it commits: for so large a share of its rows."""
-    share = share or (0.05 if "message" in where else 0.7)
-    await db.pool.execute(BREAK_OFF)
-    when = f"{where} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
-    await db.pool.execute(f"CREATE CONSTRAINT TRIGGER break_off {when} EXECUTE FUNCTION notifications.break_off('{share}')")
-    yield
-    await db.pool.execute("DROP FUNCTION notifications.break_off CASCADE")
-
-
 async def test_two_who_fan_out_at_once_tell_everybody_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanning_out, "PAGE", 5)
+    monkeypatch.setattr(pages, "PAGE", 5)
     people = await make_people(60)
     campaign = await begin()
     for _ in range(20):
@@ -207,7 +139,7 @@ async def test_each_has_it_when_their_own_clock_shows_the_time() -> None:
 
 
 async def test_what_is_held_is_not_sent_and_goes_on_when_it_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanning_out, "PAGE", 10)
+    monkeypatch.setattr(pages, "PAGE", 10)
     monkeypatch.setattr(fanning_out, "CHANGED_AT_ONCE", 7)
     people = await make_people(30)
     campaign = await begin()
@@ -232,7 +164,7 @@ async def test_what_is_held_is_not_sent_and_goes_on_when_it_is_resumed(monkeypat
 
 
 async def test_what_is_cancelled_is_withdrawn_where_nobody_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanning_out, "PAGE", 10)
+    monkeypatch.setattr(pages, "PAGE", 10)
     monkeypatch.setattr(fanning_out, "CHANGED_AT_ONCE", 3)
     await make_people(30)
     campaign = await begin()

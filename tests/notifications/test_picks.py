@@ -29,7 +29,7 @@ from souk.kit.ids import new_id
 from souk.kit.money import Money
 from souk.kit.queue import JOBS
 from souk.kit.schedules import SCHEDULES, Tick, fire_due, register_schedules
-from souk.notifications import fanning_out, picks, recommending, sending
+from souk.notifications import pages, picks, recommending, sending
 from souk.notifications.database import db
 from souk.notifications.picks import choose_picks
 from souk.notifications.settings import Settings, settings
@@ -230,7 +230,7 @@ async def test_nothing_is_recommended_to_who_has_just_bought_it() -> None:
 
 @pytest.mark.parametrize("where", ["AFTER INSERT ON notifications.message", "AFTER UPDATE ON notifications.campaign"])
 async def test_a_week_that_breaks_off_anywhere_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    monkeypatch.setattr(fanning_out, "PAGE", 5)
+    monkeypatch.setattr(pages, "PAGE", 5)
     await put_up("Mug", brand="Kumo")
     people = await make_fans(rounds(60, 600), brands=("Kumo",))
     await begin()

@@ -1,7 +1,8 @@
 """Messages that are due become letters: to whom, in their language, as they are and what they want now."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -24,8 +25,14 @@ from souk.users import Contact, MailTokenRequest
 
 # What these say is good for a while only, and for whoever has it: it is made when it is written, and kept nowhere.
 TOKENS: dict[str, Literal["verify_email", "reset_password"]] = {"verify_email": "verify_email", "reset_password": "reset_password"}
+# Letters that are written before others that are on their way have their turn.
+AT_ONCE = 25
 # Until somebody is looked for again whose address was changed just now.
 MOVED_S = 1.0
+
+
+# By user.
+Contacts = Mapping[UUID, Contact]
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -49,11 +56,13 @@ class Written(msgspec.Struct, frozen=True):
     settled: tuple[Settled, ...]
 
 
-async def write_letters(messages: Sequence[Message]) -> Written:
-    """Look once more whether messages are wanted, and write the letters of those that are. Raises Unavailable."""
-    user_ids = sorted({one.user_id for one in messages if one.user_id is not None})
+async def write_letters(messages: Sequence[Message], known: Contacts | None = None) -> Written:
+    """Look once more whether messages are wanted, and write the letters of those that are. Raises Unavailable.
+
+    Who is `known` was looked up less than a second ago, and all recipients are among them.
+    """
+    contacts = known or await find_contacts(messages)
     guests = sorted({one.order_id for one in messages if one.user_id is None and one.order_id is not None})
-    contacts = {one.user_id: one for one in await users.get_contacts(tuple(user_ids))} if user_ids else {}
     found = await orders.get_orders(tuple(guests)) if guests else ()
     emails = {one.id: one.email for one in found if one.email is not None}
     now = datetime.now(UTC)
@@ -80,7 +89,8 @@ async def write_letters(messages: Sequence[Message]) -> Written:
     suppressed = await find_suppressed(list(hidden.values()))
     ready: list[Ready] = []
     tokens = await issue_tokens([message for those in wanted.values() for message in those], addressees)
-    for letter_id, those in wanted.items():
+    for number, (letter_id, those) in enumerate(wanted.items()):
+        await give_way(number)
         left: list[Message] = []
         for message in those:
             reason = suppressed.get(hidden[addressees[message.id].to])
@@ -97,7 +107,18 @@ async def write_letters(messages: Sequence[Message]) -> Written:
     return Written(tuple(ready), tuple(settled))
 
 
-def find_addressee(message: Message, contacts: Mapping[UUID, Contact], emails: Mapping[UUID, str]) -> Addressee | None:
+async def give_way(number: int) -> None:
+    """Let letters that are on their way have their turn, now and then."""
+    if number % AT_ONCE == 0:
+        await asyncio.sleep(0)
+
+
+async def find_contacts(messages: Iterable[Message]) -> Contacts:
+    user_ids = sorted({one.user_id for one in messages if one.user_id is not None})
+    return {one.user_id: one for one in await users.get_contacts(tuple(user_ids))} if user_ids else {}
+
+
+def find_addressee(message: Message, contacts: Contacts, emails: Mapping[UUID, str]) -> Addressee | None:
     """Where a message goes, if there is such a place."""
     if message.user_id is None:
         email = emails.get(message.order_id) if message.order_id is not None and message.channel == "email" else None

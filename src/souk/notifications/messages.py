@@ -49,6 +49,7 @@ class Planned(msgspec.Struct, frozen=True):
     give_up_at: datetime
     decided_at: datetime
     window_ends_at: datetime | None
+    owner: int | None = None  # who sends it just now
 
 
 class Pace(msgspec.Struct, frozen=True):

@@ -68,18 +68,23 @@ async def keep_pace(tx: Transaction, channel: Channel, leaving: Sequence[Leaving
 
     Until the transaction ends nobody else lets anything leave for the same people.
     """
-    counted = [one for one in leaving if one.user_id is not None and not one.mandatory]
-    if not counted:
-        return [one.id for one in leaving]
-    people = sorted({one.user_id for one in counted if one.user_id is not None})
-    await tx.run(LOCK_PACE, people)
-    # A statement of its own: it sees what those took for whom the locks were held just before.
-    left = await tx.all(Left, FIND_LEFT, people, counted[0].claimed_at - FURTHEST, channel)
-    excess = find_excess(counted, left, find_limits(limits.now))
+    excess = await find_too_many(tx, channel, leaving)
     if excess:
         await tx.run(PUT_OFF, *columns(excess, *Excess.__struct_fields__))
     too_many = {one.letter_id for one in excess}
     return [one.id for one in leaving if one.id not in too_many]
+
+
+async def find_too_many(tx: Transaction, channel: Channel, leaving: Sequence[Leaving]) -> list[Excess]:
+    """Which letters would be too many now. Until the transaction ends nobody else lets anything leave for the same people."""
+    counted = [one for one in leaving if one.user_id is not None and not one.mandatory]
+    if not counted:
+        return []
+    people = sorted({one.user_id for one in counted if one.user_id is not None})
+    await tx.run(LOCK_PACE, people)
+    # A statement of its own: it sees what those took for whom the locks were held just before.
+    left = await tx.all(Left, FIND_LEFT, people, counted[0].claimed_at - FURTHEST, channel)
+    return find_excess(counted, left, find_limits(limits.now))
 
 
 def find_excess(leaving: Sequence[Leaving], left: Iterable[Left], known: Mapping[Urgency, Limit]) -> list[Excess]:

@@ -39,15 +39,18 @@ LOCK_OPEN_LETTERS = """
     WHERE user_id = ANY($1) AND status = 'waiting' AND id = letter_id AND window_ends_at > $2 ORDER BY id FOR UPDATE
 """
 WRITE = """
-    INSERT INTO notifications.message (id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, advertises,
-                                       content, status, reason, due_at, give_up_at, decided_at, window_ends_at, sent_at, attempts)
-    SELECT u.*, CASE u.status WHEN 'sent' THEN now() END, CASE u.status WHEN 'sent' THEN 1 ELSE 0 END
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::text[],
-                         $10::boolean[], $11::boolean[], $12::jsonb[], $13::text[], $14::text[], $15::timestamptz[], $16::timestamptz[],
-                         $17::timestamptz[], $18::timestamptz[])
-        AS u (id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, advertises,
-              content, status, reason, due_at, give_up_at, decided_at, window_ends_at)
-    ON CONFLICT (id) DO NOTHING
+    WITH written AS (
+        INSERT INTO notifications.message (id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory,
+                                           advertises, content, status, reason, due_at, give_up_at, decided_at, window_ends_at, owner,
+                                           sent_at, attempts)
+        SELECT u.*, CASE u.status WHEN 'sent' THEN now() END, (u.status IN ('sending', 'sent'))::integer
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::text[],
+                    $10::boolean[], $11::boolean[], $12::jsonb[], $13::text[], $14::text[], $15::timestamptz[], $16::timestamptz[],
+                    $17::timestamptz[], $18::timestamptz[], $19::integer[])
+            AS u (id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, advertises,
+                  content, status, reason, due_at, give_up_at, decided_at, window_ends_at, owner)
+        ON CONFLICT (id) DO NOTHING RETURNING id, status)
+    SELECT id FROM written WHERE status = 'sending'
 """
 # What was for nobody, for they are gone, is not kept for anybody.
 MARK = """
@@ -168,11 +171,13 @@ async def look_around(tx: Transaction, whom: Sequence[UUID]) -> Situation:
     return Situation(now, limits.now, paces, letters, gone)
 
 
-async def write_messages(tx: Transaction, messages: Sequence[Planned]) -> None:
-    """Write messages, and wake who sends those that are due."""
-    if messages:
-        await tx.run(WRITE, *columns(messages, *Planned.__struct_fields__))
-        wake_senders(tx, {one.channel for one in messages if one.status == "waiting"})
+async def write_messages(tx: Transaction, messages: Sequence[Planned]) -> frozenset[UUID]:
+    """Write messages, and wake who sends those that wait; which of those are written that somebody is to send who has them already."""
+    if not messages:
+        return frozenset()
+    written = await tx.all(_Id, WRITE, *columns(messages, *Planned.__struct_fields__))
+    wake_senders(tx, {one.channel for one in messages if one.status == "waiting"})
+    return frozenset(row.id for row in written)
 
 
 def draft_messages(known: _Known, notices: Sequence[Notice]) -> tuple[list[Draft], dict[UUID, str]]:

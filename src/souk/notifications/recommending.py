@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 from souk.kit.db import Transaction
 from souk.kit.ids import derive_id
-from souk.notifications.bells import wake_campaigns
+from souk.notifications.bells import wake_campaigns, wake_senders
 from souk.notifications.settings import settings
 from souk.notifications.types import NOBODY
 from souk.users import Segment
 
 BEGIN = """
-    INSERT INTO notifications.campaign (id, name, kind, words, segment, status, scheduled_at, begun_at, created_by)
-    VALUES ($1, $2, 'recommendations', '{}', $3, 'sending', $4, now(), $5) ON CONFLICT (id) DO NOTHING
+    INSERT INTO notifications.campaign (id, name, kind, words, segment, status, scheduled_at, begun_at, taken_at, created_by)
+    VALUES ($1, $2, 'recommendations', '{}', $3, 'sending', $4, now(), now(), $5) ON CONFLICT (id) DO NOTHING
 """
 # What was held for so long that the next week's begins is not sent beside it.
 END_EARLIER = """
@@ -30,6 +30,7 @@ async def begin_recommendations(tx: Transaction, at: datetime) -> bool:
         return False
     await tx.run(END_EARLIER, campaign_id)
     wake_campaigns(tx)
+    wake_senders(tx)
     return True
 
 

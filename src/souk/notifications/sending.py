@@ -11,16 +11,17 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from souk.kit.background import LOOK_AGAIN_S
-from souk.kit.db import TRY_AGAIN, Transaction, columns
+from souk.kit.db import NOT_NOW, TRY_AGAIN, Transaction, columns
 from souk.kit.errors import Unavailable
 from souk.kit.lines import Silent, Unreachable
 from souk.kit.locks import OWNER_LIVES
 from souk.notifications.bells import due_messages
 from souk.notifications.channels.carriers import find_carrier
-from souk.notifications.channels.channel import Carrier, Later, Outcome, Refused, Unknown
+from souk.notifications.channels.channel import FRESH_S, Carrier, Later, Outcome, Refused, Unknown
 from souk.notifications.database import db
-from souk.notifications.letters import Ready, write_letters
+from souk.notifications.letters import Contacts, Ready, write_letters
 from souk.notifications.pacing import Leaving, keep_pace
+from souk.notifications.pages import Taken, Taker, take_page
 from souk.notifications.settings import settings
 from souk.notifications.settling import NOBODYS, UNKNOWN, Patience, Settled, keep_together, settle, settle_orphan, try_later
 from souk.notifications.standing import hold_again
@@ -105,6 +106,7 @@ async def send_due(channel: Channel) -> int:
     done = await look_after_orphans(channel, carrier)
     in_flight: set[asyncio.Task[int]] = set()
     patience_s: float | None = None
+    pages = Pages(channel, carrier)
     try:
         while True:
             heard = due_messages[channel].rings
@@ -114,6 +116,8 @@ async def send_due(channel: Channel) -> int:
                 # Who got advertisements has seen that nothing else is due.
                 if len(in_flight) < settings.now.batches or not advertises(batch):
                     continue
+            elif pages.none_since != heard:
+                in_flight |= {asyncio.create_task(pages.send_next(heard)) for _ in range(settings.now.batches - len(in_flight))}
             if not in_flight:
                 return done
             finished, in_flight = await wait_for_some(channel, in_flight, heard)
@@ -122,11 +126,50 @@ async def send_due(channel: Channel) -> int:
         patience_s = FINISH_WITHIN_S
         raise
     finally:
+        pages.close()
         if in_flight:
             await asyncio.wait(in_flight, timeout=patience_s)
             for task in in_flight:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
+
+
+class Pages:
+    """The campaigns' pages that we take and send, one after the other, when nothing is due."""
+
+    def __init__(self, channel: Channel, carrier: Carrier) -> None:
+        self._channel = channel
+        self._carrier = carrier
+        self._turn = asyncio.Lock()
+        self._open = True
+        # How often it had rung when there was none.
+        self.none_since: int | None = None
+
+    def close(self) -> None:
+        """No other page is taken."""
+        self._open = False
+
+    async def send_next(self, heard: int) -> int:
+        """Take a page and send it; how many messages."""
+        owner = db.owner
+        async with self._turn:
+            began = time.monotonic()
+            taken = await self._take(owner) if self._open else Taken()
+            if not taken.messages:
+                self.none_since = heard
+                return 0
+        is_fresh = time.monotonic() - began < FRESH_S
+        return await send(taken.messages, self._carrier, owner, taken.contacts if is_fresh else None)
+
+    async def _take(self, owner: int) -> Taken:
+        try:
+            return await take_page(Taker(self._channel, owner, settings.now.batch))
+        except (Unavailable, *NOT_NOW, *TRY_AGAIN) as silence:
+            log.warning("page_not_taken", extra={"reason": str(silence)})
+        except Exception:
+            # Whatever is wrong with a campaign, everything else leaves.
+            log.exception("page_not_taken")
+        return Taken()
 
 
 async def wait_for_some(
@@ -159,13 +202,13 @@ async def claim(channel: Channel, owner: int, room: int = 1) -> tuple[Message, .
         return await tx.all(Message, TAKE, letters, owner) if letters else ()
 
 
-async def send(messages: Sequence[Message], carrier: Carrier, owner: int) -> int:
-    """Send messages that are ours, and write down what became of them."""
+async def send(messages: Sequence[Message], carrier: Carrier, owner: int, contacts: Contacts | None = None) -> int:
+    """Send messages that are ours, and write down what became of them. Recipients who were just looked up need not be again."""
     ids = {one.id for one in messages}
     offered: set[UUID] = set()
     _in_flight.update(ids)
     try:
-        return await send_all(messages, carrier, owner, offered)
+        return await send_all(messages, carrier, owner, offered, contacts)
     except asyncio.CancelledError:
         await give_back([one for one in messages if one.letter_id not in offered], owner)
         raise
@@ -183,10 +226,12 @@ async def give_back(messages: Sequence[Message], owner: int) -> None:
         log.warning("letters_not_given_back", extra={"messages": len(messages)})
 
 
-async def send_all(messages: Sequence[Message], carrier: Carrier, owner: int, offered: set[UUID]) -> int:
+async def send_all(
+    messages: Sequence[Message], carrier: Carrier, owner: int, offered: set[UUID], contacts: Contacts | None = None
+) -> int:
     now = datetime.now(UTC)
     try:
-        written = await write_letters(messages)
+        written = await write_letters(messages, contacts)
     except Unavailable as silence:
         # Nobody has been asked for anything: they wait a moment.
         due_at = now + timedelta(seconds=SILENCE_S)
