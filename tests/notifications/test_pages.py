@@ -74,6 +74,18 @@ async def test_what_nobody_takes_for_a_while_is_planned_for_whoever_comes(monkey
     assert await told(campaign) == sorted(people)
 
 
+async def test_where_letters_wait_for_long_feeds_do_not() -> None:
+    people = await make_people(12)
+    await begin()
+    await step()
+    assert await step() == 0
+    await intend(people[:1], "campaign")
+    assert await step() == 0, "it is due just now"
+    await db.pool.execute("UPDATE notifications.message SET due_at = now() - interval '61 seconds'")
+    assert await step() == 1
+    assert await in_feeds() == sorted(people)
+
+
 async def test_those_who_take_at_once_take_different_pages() -> None:
     people = await make_people(60)
     campaign = await begin()

@@ -13,14 +13,16 @@ from souk.notifications.campaigns import OF_CAMPAIGN, SHOWN
 from souk.notifications.database import db
 from souk.notifications.pages import plan_page
 
-# On the first clock of the world it is fourteen hours later than in UTC. Whoever sends has the first page, if they want it.
+# On the first clock of the world it is fourteen hours later than in UTC.
 BEGIN = """
-    UPDATE notifications.campaign SET status = 'sending', begun_at = now(), taken_at = now(), updated_at = now()
+    UPDATE notifications.campaign SET status = 'sending', begun_at = now(), updated_at = now()
     WHERE status = 'scheduled' AND scheduled_at - CASE WHEN local_time THEN interval '14 hours' ELSE interval '0' END <= now()
 """
-# Kinds that a newer process knows are left to it.
+# Kinds that a newer process knows are left to it. Somebody attends to a campaign that has gone on just now, if no letter is late.
 FIND_OPEN = f"""
-    SELECT {SHOWN}, unsettled, coalesce(taken_at > now() - make_interval(secs => $2), false) AS is_taken
+    SELECT {SHOWN}, unsettled, NOT local_time AND updated_at > now() - make_interval(secs => $2) AND NOT EXISTS (
+        SELECT FROM notifications.message WHERE channel = 'email' AND advertises AND status = 'waiting' AND id = letter_id
+          AND due_at < now() - make_interval(secs => $2)) AS is_attended
     FROM notifications.campaign WHERE ((status = 'sending') OR unsettled) AND kind = ANY($1) ORDER BY scheduled_at
 """
 FINISH = f"""
@@ -59,14 +61,14 @@ WITHDRAW = """
     UPDATE notifications.message SET status = 'suppressed', reason = 'campaign_cancelled', updated_at = now()
     WHERE id = ANY($1) AND status = 'waiting'
 """
-SETTLE = "UPDATE notifications.campaign SET unsettled = false, taken_at = now(), updated_at = now() WHERE id = $1"
+SETTLE = "UPDATE notifications.campaign SET unsettled = false, updated_at = now() WHERE id = $1"
 
 # What becomes of messages that wait when their campaign stands so.
 CHANGES = {"paused": (LOCK_TO_HOLD, HOLD), "sending": (LOCK_TO_RELEASE, RELEASE), "cancelled": (LOCK_TO_WITHDRAW, WITHDRAW)}
 
 # Messages that are changed at once: a transaction of a fraction of a second.
 CHANGED_AT_ONCE = 2_000
-# Who sends has so long to take a page, before the next one is planned for nobody in particular.
+# Who sends has so long to take a page, or to claim what waits, before the next one is planned for nobody in particular.
 TAKEN_WITHIN_S = 1.0
 
 
@@ -74,7 +76,7 @@ class OpenCampaign(Campaign, frozen=True, kw_only=True):
     """A campaign in which something is left to do."""
 
     unsettled: bool
-    is_taken: bool
+    is_attended: bool
 
 
 class _Id(msgspec.Struct, frozen=True):
@@ -106,7 +108,7 @@ async def move_campaign(one: OpenCampaign) -> int:
     if one.unsettled:
         return await settle(one)
     if one.planned_at is None:
-        return 0 if one.is_taken else int(await plan_page(one) is not None)
+        return 0 if one.is_attended else int(await plan_page(one) is not None)
     async with db.transaction() as tx:
         return await tx.run(FINISH, one.id)
 

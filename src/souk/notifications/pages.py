@@ -38,7 +38,7 @@ LOCK_SENDING = f"""
 ADVANCE = """
     UPDATE notifications.campaign
     SET after_user_id = coalesce($2, after_user_id), recipients = recipients + $3, planned_at = CASE WHEN $4 THEN now() END,
-        taken_at = CASE WHEN $5 THEN now() ELSE taken_at END, updated_at = now()
+        updated_at = now()
     WHERE id = $1
 """
 
@@ -108,7 +108,7 @@ async def plan_page(seen: Campaign, taker: Taker | None = None) -> Taken | None:
             if items:
                 await in_app.fill_feeds(tx, list(items.values()))
         last = page[-1].user_id if page else None
-        await tx.run(ADVANCE, found.id, last, len(page), len(page) < most, taker is not None)
+        await tx.run(ADVANCE, found.id, last, len(page), len(page) < most)
     return taken
 
 

@@ -10,8 +10,8 @@ from souk.notifications.types import NOBODY
 from souk.users import Segment
 
 BEGIN = """
-    INSERT INTO notifications.campaign (id, name, kind, words, segment, status, scheduled_at, begun_at, taken_at, created_by)
-    VALUES ($1, $2, 'recommendations', '{}', $3, 'sending', $4, now(), now(), $5) ON CONFLICT (id) DO NOTHING
+    INSERT INTO notifications.campaign (id, name, kind, words, segment, status, scheduled_at, begun_at, created_by)
+    VALUES ($1, $2, 'recommendations', '{}', $3, 'sending', $4, now(), $5) ON CONFLICT (id) DO NOTHING
 """
 # What was held for so long that the next week's begins is not sent beside it.
 END_EARLIER = """
