@@ -42,6 +42,8 @@ ADVANCE = """
     WHERE id = $1
 """
 
+# On which a campaign reaches whoever has not said anything.
+CHANNELS_OF_CAMPAIGNS = frozenset(channel for kind in get_args(CampaignKind) for channel in KINDS[kind].topic.channels)
 # Recipients of a page: a transaction of a fraction of a second.
 PAGE = 500
 # Recipients for whom it is decided before letters that are on their way have their turn.
@@ -68,14 +70,15 @@ class Taken(msgspec.Struct, frozen=True):
 
 async def take_page(taker: Taker) -> Taken:
     """Messages for the next recipients of a campaign, which the taker is to send; none if nobody is left. Raises Unavailable."""
-    while True:
+    while taker.channel in CHANNELS_OF_CAMPAIGNS:
         found = await db.all(Campaign, FIND_TO_TAKE, get_args(CampaignKind))
         seen = next((one for one in found if taker.channel in KINDS[one.kind].topic.channels), None)
         if seen is None:
-            return Taken()
+            break
         taken = await plan_page(seen, taker)
         if taken is not None and taken.messages:
             return taken
+    return Taken()
 
 
 async def plan_page(seen: Campaign, taker: Taker | None = None) -> Taken | None:

@@ -153,6 +153,8 @@ class Pages:
         """Take a page and send it; how many messages."""
         owner = db.owner
         async with self._turn:
+            if self.none_since == heard:
+                return 0
             began = time.monotonic()
             taken = await self._take(owner) if self._open else Taken()
             if not taken.messages:
