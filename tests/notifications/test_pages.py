@@ -188,7 +188,7 @@ async def test_a_page_that_cannot_be_taken_keeps_nothing_else_back(post: Post) -
 
 async def test_who_stops_takes_no_other_page(post: Post) -> None:
     """Two pages are to be under way: the second is not taken when the first is."""
-    post.use(batch=10, batches=2)
+    post.use(batch=5, batches=2)
     await make_people(50)
     await begin()
     await step()
@@ -208,7 +208,7 @@ async def test_what_of_pages_nobody_was_offered_is_sent_by_others_at_once(monkey
     campaign = await begin()
     await step()
     async with open_relay("MAIL") as relay:
-        post.use(smtp_port=relay.port, smtp_is_sandbox=False, smtp_connections=2, smtp_timeout_s=30.0, batch=10, batches=2)
+        post.use(smtp_port=relay.port, smtp_is_sandbox=False, smtp_connections=2, smtp_timeout_s=30.0, batch=5, batches=2)
         sender = asyncio.create_task(send())
 
         async def is_under_way() -> bool:

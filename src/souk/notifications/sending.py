@@ -88,6 +88,8 @@ PAUSE_S = 60.0
 # After a neighbour has kept silent.
 SILENCE_S = 2.0
 MOST_ORPHANS = 500
+# A page takes twice the statements of a batch, and is as many letters as two of them.
+PAGE_BATCHES = 2
 MOST_LATE = 5_000
 
 _looked: dict[tuple[str, str], float] = {}
@@ -165,7 +167,7 @@ class Pages:
 
     async def _take(self, owner: int) -> Taken:
         try:
-            return await take_page(Taker(self._channel, owner, settings.now.batch))
+            return await take_page(Taker(self._channel, owner, PAGE_BATCHES * settings.now.batch))
         except (Unavailable, *NOT_NOW, *TRY_AGAIN) as silence:
             log.warning("page_not_taken", extra={"reason": str(silence)})
         except Exception:
