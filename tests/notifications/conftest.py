@@ -14,6 +14,7 @@ from tests.sandbox.conftest import API_KEY, SECRET, Sandbox
 
 from souk.notifications import fanning_out
 from souk.notifications.channels import carriers
+from souk.notifications.limits import limits
 from souk.notifications.settings import Settings, place, settings
 
 
@@ -27,6 +28,13 @@ def settings_as_they_were(tmp_path: Path) -> Iterator[None]:
     carriers._set_up.cache_clear()
     settings.replace(**msgspec.structs.asdict(before))
     place.replace(home=home.home)
+
+
+@pytest.fixture(autouse=True)
+def limits_as_they_were() -> Iterator[None]:
+    before = limits.now
+    yield
+    limits.replace(**msgspec.structs.asdict(before))
 
 
 @pytest.fixture(autouse=True)

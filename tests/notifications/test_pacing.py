@@ -2,11 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -34,13 +32,6 @@ pytestmark = pytest.mark.usefixtures("shop")
 SENDERS = 64
 AN_HOUR = timedelta(hours=1)
 LEFT = "SELECT user_id, topic, sent_at FROM notifications.message WHERE status = 'sent' AND channel = 'email' ORDER BY sent_at"
-
-
-@pytest.fixture(autouse=True)
-def limits_put_back() -> Iterator[None]:
-    before = limits.now
-    yield
-    limits.replace(**msgspec.structs.asdict(before))
 
 
 async def claim_and_send() -> None:

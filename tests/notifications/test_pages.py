@@ -142,7 +142,6 @@ async def test_a_campaign_that_is_held_is_not_taken() -> None:
 async def test_of_a_page_nothing_leaves_that_is_too_much(post: Post) -> None:
     """What left late counts where it left: the planner sees when it was due, two days ago."""
     post.use()
-    limits_before = limits.now.promotions_per_day
     limits.replace(promotions_per_day=1)
     (ada, bob) = await make_people(2)
     (late,) = await intend([ada], "price_dropped")
@@ -152,7 +151,6 @@ async def test_of_a_page_nothing_leaves_that_is_too_much(post: Post) -> None:
     taken = await take()
     assert [one.user_id for one in taken.messages] == [bob]
     await send()
-    limits.replace(promotions_per_day=limits_before)
     found = {(row.user_id, row.status, row.reason) for row in (await rows()).values() if row.id != late}
     assert found == {(ada, "suppressed", "too_many"), (bob, "sending", None)}
 
