@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -64,13 +63,6 @@ FIND_DUE = """
     SELECT id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
     FROM notifications.message WHERE status = 'waiting' ORDER BY id
 """
-
-
-@pytest.fixture(autouse=True)
-def limits_put_back() -> Iterator[None]:
-    before = limits.now
-    yield
-    limits.replace(**msgspec.structs.asdict(before))
 
 
 class Purchase:
