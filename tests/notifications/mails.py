@@ -6,10 +6,14 @@ from datetime import timedelta
 from uuid import UUID
 
 import msgspec
+from tests.notifications.feeds import as_system
 
+from souk import users
 from souk.kit.ids import new_id
+from souk.notifications import orphans, sending
 from souk.notifications.database import db
 from souk.notifications.topics import KINDS
+from souk.notifications.types import Channel
 from souk.notifications.wording import forms
 
 ADD = """
@@ -63,6 +67,13 @@ async def rows() -> dict[UUID, Row]:
     return {row.id: row for row in await db.all(Row, READ)}
 
 
+async def named(tag: str, count: int = 1) -> tuple[UUID, ...]:
+    """People whose addresses ask for a habit."""
+    made = tuple(users.NewUser(id=(one := new_id()), email=f"{one}+{tag}@example.com", email_verified=True) for _ in range(count))
+    with as_system():
+        return await users.register_users(made)
+
+
 async def count_statuses() -> Counter[str]:
     return Counter(row.status for row in (await rows()).values())
 
@@ -71,6 +82,13 @@ async def hurry() -> None:
     """Let the time pass that messages have to wait."""
     async with db.transaction() as tx:
         await tx.run(HURRY)
+
+
+async def send(channel: Channel = "email") -> int:
+    """Find out what became of what others have left, and send what is due, as a process that lives; how many messages."""
+    db.owner = db.owner or 4711
+    with as_system():
+        return await orphans.settle_orphans(channel) + await sending.send_due(channel)
 
 
 async def leave_behind(ids: Sequence[UUID]) -> None:

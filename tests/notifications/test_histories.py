@@ -16,7 +16,7 @@ from souk import notifications, users
 from souk.kit.events import Event
 from souk.kit.ids import new_id
 from souk.kit.money import Money
-from souk.notifications import in_app, sending
+from souk.notifications import in_app, orphans, sending
 from souk.notifications.database import db
 from souk.notifications.records import MessageFilter
 from souk.notifications.suppressions import suspend_address
@@ -71,7 +71,7 @@ async def deliver_everything() -> None:
         while await in_app.deliver_in_app():
             continue
         for channel in ("email", "sms", "push"):
-            while await sending.send_due(channel):  # type: ignore[arg-type]
+            while await orphans.settle_orphans(channel) + await sending.send_due(channel):  # type: ignore[arg-type]
                 continue
 
 
@@ -88,8 +88,7 @@ async def read_history(**wanted: object) -> list[notifications.MessageRecord]:
                 return found
 
 
-async def test_every_message_that_was_intended_has_an_end_and_a_reason(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "ORPHANS_EVERY_S", 0.0)
+async def test_every_message_that_was_intended_has_an_end_and_a_reason(post: Post) -> None:
     post.use(orphan_grace_s=0.001, smtp_timeout_s=0.4, smtp_answer_timeout_s=0.4, smtp_connections=30)
     people = await make_world()
     leaver = people[-1]

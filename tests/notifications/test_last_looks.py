@@ -8,12 +8,12 @@ from uuid import UUID
 import pytest
 from tests.conftest import asked_by
 from tests.notifications.conftest import Post
-from tests.notifications.feeds import as_system, make_people
-from tests.notifications.mails import hurry, intend, rows
+from tests.notifications.feeds import make_people
+from tests.notifications.mails import hurry, intend, rows, send
 from tests.torture import report, rounds
 
 from souk import notifications, users
-from souk.notifications import sending, unsubscribing
+from souk.notifications import unsubscribing
 from souk.notifications.database import db
 from souk.notifications.hours import end_of_quiet, is_quiet, zone_of
 from souk.notifications.sealing import Wish, write_unsubscribe_token
@@ -23,12 +23,6 @@ pytestmark = pytest.mark.usefixtures("shop")
 
 SENDERS, LETTERS = 3, 6
 DECIDED = "SELECT user_id, status, reason, topic, decided_at, letter_id FROM notifications.message ORDER BY id"
-
-
-async def send() -> int:
-    db.owner = db.owner or 4711
-    with as_system():
-        return await sending.send_due("email")
 
 
 async def keep_sending(until_done: asyncio.Event) -> None:

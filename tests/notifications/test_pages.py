@@ -9,7 +9,7 @@ from tests.conftest import asked_by
 from tests.notifications.campaigns import begin, breaking_off, check_books, go_on, in_feeds, look, schedule, step, told, write
 from tests.notifications.conftest import Post
 from tests.notifications.feeds import as_system, make_people
-from tests.notifications.mails import count_statuses, intend, leave_behind, rows
+from tests.notifications.mails import count_statuses, intend, leave_behind, rows, send
 from tests.notifications.relays import open_relay
 from tests.notifications.tidings import waits_for_a_lock
 from tests.waiting import until
@@ -28,12 +28,6 @@ WAITED = "SELECT count(*) FROM notifications.message WHERE channel = 'email' AND
 @pytest.fixture(autouse=True)
 def senders_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fanning_out, "TAKEN_WITHIN_S", 60.0)
-
-
-async def send() -> int:
-    db.owner = db.owner or 4711
-    with as_system():
-        return await sending.send_due("email")
 
 
 async def take(owner: int = 4711, most: int = 10) -> pages.Taken:
@@ -105,7 +99,6 @@ async def test_what_a_page_was_killed_with_is_sent_by_others(post: Post) -> None
     taken = await take(owner=1)
     # Nobody has the lease of this owner.
     await leave_behind([one.id for one in taken.messages])
-    sending._looked.clear()
     await send()
     assert await count_statuses() == {"sent": 5}
     assert sorted(str(one["recipient"]) for one in await post.letters()) == sorted(f"{one}@example.com" for one in people)

@@ -6,16 +6,14 @@ from datetime import timedelta
 
 import pytest
 from tests.notifications.conftest import Post
-from tests.notifications.feeds import as_system, make_people
-from tests.notifications.mails import count_statuses, intend, rows
+from tests.notifications.feeds import make_people
+from tests.notifications.mails import count_statuses, intend, rows, send
 from tests.notifications.relays import open_relay
 from tests.notifications.tidings import pass_time
 from tests.ports import find_free_port
 from tests.torture import report, rounds
 
-from souk.notifications import sending
 from souk.notifications.channels import email, relays
-from souk.notifications.database import db
 from souk.notifications.settings import settings
 
 pytestmark = pytest.mark.usefixtures("shop")
@@ -30,13 +28,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is real time in a conversation, and no time at all beside three days."""
     monkeypatch.setattr(relays, "LEFT_ALONE_S", 0.0)
     monkeypatch.setattr(email, "FRESH_S", 30.0)
-    monkeypatch.setattr(sending, "ORPHANS_EVERY_S", 0.0)
-
-
-async def send() -> int:
-    db.owner = db.owner or 4711
-    with as_system():
-        return await sending.send_due("email")
 
 
 async def live_through(trouble: timedelta) -> int:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -12,7 +11,7 @@ from bench.plans import explain, scanned
 from tests.conftest import asked_by
 from tests.notifications.conftest import Post
 from tests.notifications.feeds import as_system, make_people
-from tests.notifications.mails import count_statuses, hurry, intend, leave_behind, rows
+from tests.notifications.mails import count_statuses, hurry, intend, named, rows, send
 from tests.notifications.tidings import waits_for_a_lock
 from tests.waiting import until
 
@@ -20,8 +19,7 @@ from souk import app, users
 from souk.app import Shop
 from souk.kit.background import LOOK_AGAIN_S
 from souk.kit.ids import new_id
-from souk.kit.locks import OWNER
-from souk.notifications import fanning_out, in_app, sending
+from souk.notifications import fanning_out, in_app, orphans, sending
 from souk.notifications.channels.channel import FRESH_S
 from souk.notifications.database import db
 from souk.notifications.settings import Settings, settings
@@ -33,30 +31,15 @@ CUT_OFF_WHO_WAITS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHER
 
 
 @pytest.fixture(autouse=True)
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Orphans are looked for each time, not once a second."""
-    monkeypatch.setattr(sending, "ORPHANS_EVERY_S", 0.0)
+def forgetful() -> Iterator[None]:
+    """What is late is looked for each time, not once a minute."""
     yield
     sending._looked.clear()
-
-
-async def send(channel: str = "email") -> int:
-    """Send what is due, as a process that lives."""
-    db.owner = db.owner or 4711
-    with as_system():
-        return await sending.send_due(channel)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
 async def hung_up(shop: Shop, post: Post) -> None:
     post.use()
-
-
-async def named(tag: str, count: int = 1) -> tuple[UUID, ...]:
-    """People whose addresses ask for a habit."""
-    made = tuple(users.NewUser(id=(one := new_id()), email=f"{one}+{tag}@example.com", email_verified=True) for _ in range(count))
-    with as_system():
-        return await users.register_users(made)
 
 
 async def test_each_message_leaves_once_and_says_so(post: Post) -> None:
@@ -197,43 +180,6 @@ async def test_an_address_that_does_not_exist_is_not_written_to_again(post: Post
         assert await list_suppressions(None, 10, None) == ()
 
 
-@pytest.mark.parametrize(
-    ("kind", "book", "taken", "status", "reason"),
-    [
-        ("order_shipped", True, True, "sent", None),
-        ("order_shipped", True, False, "sent", None),
-        ("campaign", True, True, "sent", None),
-        ("campaign", True, False, "sent", None),
-        ("order_shipped", False, True, "waiting", "outcome_unknown"),
-        ("reset_password", False, True, "waiting", "outcome_unknown"),
-        ("campaign", False, True, "failed", "outcome_unknown"),
-    ],
-)
-async def test_what_a_dead_process_left(post: Post, kind: str, book: bool, taken: bool, status: str, reason: str | None) -> None:
-    ids = await intend(await make_people(20), kind)
-    if taken:
-        await send()
-    if not book:
-        settings.replace(smtp_is_sandbox=False)
-    await db.pool.execute("UPDATE notifications.message SET sent_at = NULL, status = 'waiting' WHERE status = 'sent'")
-    await leave_behind(ids)
-    assert await send() >= 20
-    assert {(row.status, row.reason) for row in (await rows()).values()} == {(status, reason)}
-    assert len({one["letter_id"] for one in await post.letters()}) == len(await post.letters()) == 20
-
-
-async def test_a_book_that_cannot_be_read_is_asked_later(post: Post) -> None:
-    ids = await intend(await make_people(2))
-    await leave_behind(ids)
-    settings.replace(sandbox_url="http://127.0.0.1:9")
-    assert await send() == 0
-    assert await count_statuses() == {"sending": 2}
-    settings.replace(sandbox_url=post.sandbox.url, orphan_grace_s=0.001)
-    await send()
-    await send()
-    assert await count_statuses() == {"sent": 2}
-
-
 async def test_what_nobody_wants_any_more_is_not_sent(post: Post) -> None:
     gone, silent, content = await make_people(3)
     await intend([gone, silent, content])
@@ -368,21 +314,6 @@ async def test_when_no_more_can_be_claimed_what_is_in_flight_is_finished(post: P
     assert await count_statuses() == {"sent": 3}
 
 
-async def test_what_a_failure_of_ours_has_dropped_is_taken_up_again_and_what_is_under_way_is_not(post: Post) -> None:
-    settings.replace(orphan_grace_s=0.001)
-    dropped, under_way = await intend(await make_people(2))
-    db.owner = 4711
-    await leave_behind([dropped, under_way])
-    await db.pool.execute("UPDATE notifications.message SET owner = 4711")
-    sending._in_flight.add(under_way)
-    async with db.pool.acquire() as alive, alive.transaction():
-        # As every process says that it lives.
-        await alive.execute("SELECT pg_advisory_xact_lock($1, 4711)", OWNER)
-        await send()
-    assert {one: row.status for one, row in (await rows()).items()} == {dropped: "sent", under_way: "sending"}
-    sending._in_flight.clear()
-
-
 async def test_an_outcome_is_written_though_the_database_was_away(post: Post, caplog: pytest.LogCaptureFixture) -> None:
     await intend(await named("slow"))
     sending_it = asyncio.create_task(send())
@@ -465,7 +396,7 @@ async def test_a_letter_that_cannot_be_written_by_a_fault_of_ours_stops_no_other
 @pytest.mark.parametrize(
     "sql",
     [
-        sending.LOCK_DUE, sending.LOCK_LATE, sending.FAIL_LATE, sending.LOCK_ORPHANS, fanning_out.LOCK_TO_HOLD, fanning_out.LOCK_TO_RELEASE,
+        sending.LOCK_DUE, sending.LOCK_LATE, sending.FAIL_LATE, orphans.LOCK_ORPHANS, fanning_out.LOCK_TO_HOLD, fanning_out.LOCK_TO_RELEASE,
         fanning_out.LOCK_TO_WITHDRAW,
     ],
 )  # fmt: skip

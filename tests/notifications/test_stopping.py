@@ -6,24 +6,17 @@ from collections import Counter
 import pytest
 from tests.notifications.conftest import Post
 from tests.notifications.feeds import as_system, make_people
-from tests.notifications.mails import count_statuses, intend, rows
+from tests.notifications.mails import count_statuses, intend, rows, send
 from tests.notifications.relays import StallingRelay, open_relay
 from tests.waiting import until
 
 from souk.notifications import sending
 from souk.notifications.channels.channel import Carrier, Letter, Outcome
 from souk.notifications.channels.email import Email
-from souk.notifications.database import db
 
 pytestmark = pytest.mark.usefixtures("shop")
 
 COUNT, CONVERSATIONS = 40, 4
-
-
-async def send() -> int:
-    db.owner = db.owner or 4711
-    with as_system():
-        return await sending.send_due("email")
 
 
 async def stop_while_it_sends(relay: StallingRelay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,8 +56,6 @@ async def test_of_what_was_offered_nobody_can_tell(post: Post, monkeypatch: pyte
         await stop_while_it_sends(relay, monkeypatch)
     assert await count_statuses() == {"sending": CONVERSATIONS, "waiting": COUNT - CONVERSATIONS}
     post.use(smtp_is_sandbox=False, orphan_grace_s=0.001)
-    monkeypatch.setattr(sending, "ORPHANS_EVERY_S", 0.0)
-    sending._looked.clear()
     await send()
     assert Counter((row.status, row.reason) for row in (await rows()).values()) == {
         ("sent", None): COUNT - CONVERSATIONS,

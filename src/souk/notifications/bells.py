@@ -8,6 +8,8 @@ from souk.notifications.types import CHANNELS, Channel
 new_notices = Bell()
 due_messages: dict[Channel, Bell] = {channel: Bell() for channel in CHANNELS}
 campaign_moves = Bell()
+# Who dies rings nothing: what it leaves is looked for now and then.
+left_letters = Bell()
 
 
 def wake_planner(tx: Transaction) -> None:

@@ -16,19 +16,20 @@ from souk.notifications import (
     findings,
     forgetting,
     in_app,
+    orphans,
     planning,
     prices,
     recommending,
     sending,
     streaming,
 )
-from souk.notifications.bells import campaign_moves, due_messages, new_notices
+from souk.notifications.bells import campaign_moves, due_messages, left_letters, new_notices
 from souk.notifications.settings import settings
 
 log = logging.getLogger(__name__)
 
 SHOW_EVERY_S = 10.0
-# For a campaign or a price that another process has changed.
+# For a campaign or a price that another process has changed, and for what one has left.
 SOON_ENOUGH_S = 1.0
 
 
@@ -60,6 +61,24 @@ async def send_texts() -> int:
 async def send_pushes() -> int:
     """Send what is due to apps."""
     return await sending.send_due("push")
+
+
+@whenever(left_letters, alone=False, look_again_s=SOON_ENOUGH_S)
+async def settle_emails() -> int:
+    """Find out what became of e-mails whose sender is gone."""
+    return await orphans.settle_orphans("email")
+
+
+@whenever(left_letters, alone=False, look_again_s=SOON_ENOUGH_S)
+async def settle_texts() -> int:
+    """Find out what became of SMS whose sender is gone."""
+    return await orphans.settle_orphans("sms")
+
+
+@whenever(left_letters, alone=False, look_again_s=SOON_ENOUGH_S)
+async def settle_pushes() -> int:
+    """Find out what became of pushes whose sender is gone."""
+    return await orphans.settle_orphans("push")
 
 
 @whenever(new_notices, alone=True, look_again_s=SOON_ENOUGH_S)

@@ -13,8 +13,6 @@ from prometheus_client import Counter
 from souk.kit.background import LOOK_AGAIN_S
 from souk.kit.db import NOT_NOW, TRY_AGAIN, Transaction, columns
 from souk.kit.errors import Unavailable
-from souk.kit.lines import Silent, Unreachable
-from souk.kit.locks import OWNER_LIVES
 from souk.notifications.bells import due_messages
 from souk.notifications.channels.carriers import find_carrier
 from souk.notifications.channels.channel import FRESH_S, Carrier, Later, Outcome, Refused, Unknown
@@ -23,7 +21,7 @@ from souk.notifications.letters import Contacts, Ready, write_letters
 from souk.notifications.pacing import Leaving, keep_pace
 from souk.notifications.pages import Taken, Taker, take_page
 from souk.notifications.settings import settings
-from souk.notifications.settling import NOBODYS, UNKNOWN, Patience, Settled, keep_together, settle, settle_orphan, try_later
+from souk.notifications.settling import Settled, keep_together, settle, try_later
 from souk.notifications.standing import hold_again
 from souk.notifications.suppressions import Bad, suppress
 from souk.notifications.topics import TOPICS
@@ -46,16 +44,6 @@ TAKE = f"""
     UPDATE notifications.message SET status = 'sending', owner = $2, attempts = attempts + 1, reason = NULL, updated_at = now()
     WHERE letter_id = ANY($1) AND status = 'waiting' RETURNING {FIELDS}
 """
-# Of those who are gone, and of ours ($4) what no task of ours has in its hands ($5): it was dropped by a failure.
-LOCK_ORPHANS = f"""
-    SELECT id, owner FROM notifications.message
-    WHERE channel = $1 AND status = 'sending' AND updated_at < now() - make_interval(secs => $2)
-      AND (owner = $4 OR NOT {OWNER_LIVES.format("owner")}) AND id <> ALL($5)
-    ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
-"""
-ADOPT = f"""
-    UPDATE notifications.message SET owner = $2, updated_at = now() WHERE id = ANY($1) AND status = 'sending' RETURNING {FIELDS}
-"""
 LOCK_OURS = "SELECT id FROM notifications.message WHERE id = ANY($1) AND status = 'sending' AND owner = $2 ORDER BY id FOR UPDATE"
 WRITE = """
     UPDATE notifications.message AS m SET
@@ -77,7 +65,7 @@ FAIL_LATE = """
     WHERE letter_id = ANY($1) AND status = 'waiting'
 """
 
-ORPHANS_EVERY_S, LATE_EVERY_S = 1.0, 60.0
+LATE_EVERY_S = 60.0
 # How long a stop waits for what is in flight.
 FINISH_WITHIN_S = 3.0
 GIVE_BACK_WITHIN_S = 1.0
@@ -87,14 +75,13 @@ TROUBLE, STOPPED = "our own trouble", "stopped before anybody was offered it"
 PAUSE_S = 60.0
 # After a neighbour has kept silent.
 SILENCE_S = 2.0
-MOST_ORPHANS = 500
 # A page takes twice the statements of a batch, and is as many letters as two of them.
 PAGE_BATCHES = 2
 MOST_LATE = 5_000
 
-_looked: dict[tuple[str, str], float] = {}
+_looked: dict[Channel, float] = {}
 # What this process is sending right now, whoever it is to the database.
-_in_flight: set[UUID] = set()
+in_hand: set[UUID] = set()
 
 
 async def send_due(channel: Channel) -> int:
@@ -105,7 +92,7 @@ async def send_due(channel: Channel) -> int:
     carrier = find_carrier(channel)
     if carrier is None:
         return await fail_late(channel)
-    done = await look_after_orphans(channel, carrier)
+    done = 0
     in_flight: set[asyncio.Task[int]] = set()
     patience_s: float | None = None
     pages = Pages(channel, carrier)
@@ -210,14 +197,14 @@ async def send(messages: Sequence[Message], carrier: Carrier, owner: int, contac
     """Send messages that are ours, and write down what became of them. Recipients who were just looked up need not be again."""
     ids = {one.id for one in messages}
     offered: set[UUID] = set()
-    _in_flight.update(ids)
+    in_hand.update(ids)
     try:
         return await send_all(messages, carrier, owner, offered, contacts)
     except asyncio.CancelledError:
         await give_back([one for one in messages if one.letter_id not in offered], owner)
         raise
     finally:
-        _in_flight.difference_update(ids)
+        in_hand.difference_update(ids)
 
 
 async def give_back(messages: Sequence[Message], owner: int) -> None:
@@ -304,47 +291,12 @@ async def write(tx: Transaction, settled: Sequence[Settled], owner: int, decided
     await tx.run(WRITE, ids, *values, owner, decided_at)
 
 
-async def look_after_orphans(channel: Channel, carrier: Carrier) -> int:
-    """Find out what became of letters whose sender is gone, or of which nobody knows; how many messages. Raises Unavailable."""
-    if not is_time("orphans", channel, ORPHANS_EVERY_S):
-        return 0
-    owner = db.owner
-    async with db.transaction() as tx:
-        found = await tx.connection.fetch(LOCK_ORPHANS, channel, settings.now.grace_s, MOST_ORPHANS, owner, list(_in_flight))
-        orphans = await tx.all(Message, ADOPT, [row["id"] for row in found], owner) if found else ()
-    if not orphans:
-        return 0
-    now = datetime.now(UTC)
-    owners = {row["id"]: row["owner"] for row in found}
-    try:
-        accepted = await carrier.find_accepted(sorted({one.letter_id for one in orphans}))
-    except (Silent, Unreachable) as silence:
-        log.warning("book_not_read", extra={"channel": channel, "reason": str(silence)})
-        await write_down([Settled(one, "sending", UNKNOWN, owner=owners[one.id]) for one in orphans], (), owner)
-        return 0
-    pause_s = settings.now.retry_after_s
-    settled = [
-        settle_orphan(one, None if accepted is None else one.letter_id in accepted, now, Patience(pause_s, owners[one.id] != NOBODYS))
-        for one in orphans
-    ]
-    log.info("orphans_settled", extra={"channel": channel, "count": len(orphans)})
-    await write_down(settled, (), owner)
-    return len(orphans)
-
-
 async def fail_late(channel: Channel) -> int:
     """End what has waited too long for a carrier that the shop does not have."""
-    if not is_time("late", channel, LATE_EVERY_S):
+    now = time.monotonic()
+    if now - _looked.get(channel, -LATE_EVERY_S) < LATE_EVERY_S:
         return 0
+    _looked[channel] = now
     async with db.transaction() as tx:
         late = await tx.connection.fetch(LOCK_LATE, channel, MOST_LATE)
         return await tx.run(FAIL_LATE, [row["id"] for row in late]) if late else 0
-
-
-def is_time(what: str, channel: Channel, every_s: float) -> bool:
-    """Whether this process has not done it so recently."""
-    now = time.monotonic()
-    if now - _looked.get((what, channel), -every_s) < every_s:
-        return False
-    _looked[what, channel] = now
-    return True
