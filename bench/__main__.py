@@ -154,9 +154,10 @@ def measure_growth(home: Path, port: int, **size: float) -> None:
 @click.option("--recipients", default=100_000, show_default=True)
 @click.option("--kills", default=10, show_default=True, help="How often the shop dies meanwhile (SIGKILL).")
 @click.option("--seed", default=1, show_default=True, help="Of the moments at which it dies.")
+@click.option("--feeds", is_flag=True, help="In the shop itself, too: an e-mail and a row of a feed for each recipient.")
 @home
 @port
-def measure_campaign(home: Path, port: int, **size: float) -> None:
+def measure_campaign(home: Path, port: int, **size: int) -> None:
     """Recipients of a campaign a second, by e-mail, and whether each got it once although the shop died again and again."""
     show([campaign.measure(home, msgspec.convert(size, campaign.Size), port)])
 

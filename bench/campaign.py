@@ -34,7 +34,7 @@ from souk.notifications.settings import Settings, place, settings
 TEXT = "Everything made of linen is a fifth cheaper, and of wool, too.\n\nUntil Sunday, in all sizes, as long as there is some."
 WORDS = {"en": Words("The spring sale has begun", TEXT), "de": Words("Der Frühjahrsverkauf hat begonnen", TEXT)}
 # As many letters as show what the post can take.
-MOST_BARE = 10_000
+MOST_BARE = 20_000
 LOOK_S = 0.05
 # While letters leave: each look keeps the post from taking some, and nobody looks while the bare loop runs.
 LOOK_MEANWHILE_S = 0.2
@@ -46,11 +46,12 @@ COUNT_STATES = """
 
 
 class Size(msgspec.Struct, frozen=True):
-    """How many are told, how often the shop dies, and the seed of when."""
+    """How many are told, how often the shop dies, the seed of when, and whether they are told in their feeds, too."""
 
     recipients: int
     kills: int
     seed: int = 1
+    feeds: bool = False
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -128,7 +129,7 @@ def measure(home: Path, size: Size, port: int) -> Report:
     """Fill a shop with people, let it tell all of them something, kill it meanwhile, and look into the book of the post."""
     home = home.resolve()
     with filled(home, Stock(10), 0) as (dsn, _), post_office(home, port + 1, port + 2) as post:
-        addresses = uvloop.run(prepare(dsn, size.recipients))
+        addresses = uvloop.run(prepare(dsn, size))
         wanted = set(addresses)
         environment = {
             "DATABASE_URL": dsn, "SOUK_LOG_LEVEL": "WARNING", "SOUK_NOTIFICATIONS_SANDBOX_URL": f"http://127.0.0.1:{port + 1}",
@@ -191,13 +192,13 @@ async def find_postgres(dsn: str) -> int:
         return machine.processes()[int(await app.database_of("notifications").value(checkpointer))][1]
 
 
-async def prepare(dsn: str, recipients: int) -> list[str]:
+async def prepare(dsn: str, size: Size) -> list[str]:
     """People whose addresses are theirs, and a campaign for all of them that begins when the shop does."""
     shop = app.read_shop(app.CONTEXTS, dsn)
-    addresses = [f"reader{number}@bench.example" for number in range(recipients)]
+    addresses = [f"reader{number}@bench.example" for number in range(size.recipients)]
     async with app.at_work(shop):
         with asking(Caller(principal=SYSTEM, request_id="bench")):
-            for start in range(0, recipients, 5_000):
+            for start in range(0, size.recipients, 5_000):
                 some = addresses[start : start + 5_000]
                 await users.register_users(tuple(users.NewUser(id=new_id(), email=one, email_verified=True) for one in some))
             # They are people whom the shop knows: that they have come is no part of the campaign.
@@ -205,7 +206,12 @@ async def prepare(dsn: str, recipients: int) -> list[str]:
     async with app.opened(shop):
         with asking(Caller(Principal("user", new_id(), ("admin",)), request_id="bench", idempotency_key=str(new_id()))):
             campaign = await notifications.create_campaign(
-                NewCampaign(name="Sale", words=WORDS, segment=users.Segment(user_ids=None, registered_from=None))
+                NewCampaign(
+                    name="Sale",
+                    words=WORDS,
+                    channels=None if size.feeds else ("email",),
+                    segment=users.Segment(user_ids=None, registered_from=None),
+                )
             )
             await notifications.set_campaign_schedule(campaign.id, Schedule())
     return addresses

@@ -67,6 +67,29 @@ async def test_who_does_not_want_it_is_not_left_out_of_the_books() -> None:
     await check_books()
 
 
+@pytest.mark.parametrize("channel", ["email", "in_app"])
+async def test_a_campaign_on_one_channel_is_told_on_no_other(channel: str) -> None:
+    people = await make_people(600)
+    campaign = await begin(channels=(channel,))
+    await go_on()
+    (counted,) = (await look(campaign)).counts
+    assert (counted.channel, counted.count) == (channel, 600)
+    assert await told(campaign, channel) == sorted(people)
+    assert await in_feeds() == (sorted(people) if channel == "in_app" else [])
+    await check_books()
+
+
+async def test_who_does_not_want_it_on_the_one_channel_has_it_on_none() -> None:
+    ada, bob = await make_people(2)
+    with asked_by("buyer", user_id=ada):
+        await users.set_preferences(ada, users.SetPreferences(notifications={"promotions": {"email": False, "sms": True}}))
+    campaign = await begin(channels=("email", "push"))
+    await go_on()
+    counts = {(one.channel, one.status, one.reason, one.count) for one in (await look(campaign)).counts}
+    assert counts == {("email", "waiting", None, 1), ("email", "suppressed", "opted_out", 1)}
+    assert await told(campaign) == sorted([ada, bob])
+
+
 async def test_a_segment_is_told_and_nobody_else() -> None:
     people = await make_people(6)
     await make_people(3, verified=False)
@@ -314,8 +337,10 @@ async def test_what_has_begun_is_not_changed() -> None:
     await make_people(1)
     campaign = await write()
     with asked_by("admin"):
-        changed = await notifications.change_campaign(campaign.id, CampaignChange(name="Summer"))
-        assert (changed.name, changed.words) == ("Summer", WORDS)
+        changed = await notifications.change_campaign(campaign.id, CampaignChange(name="Summer", channels=("email",)))
+        assert (changed.name, changed.words, changed.channels) == ("Summer", WORDS, ("email",))
+        assert (await notifications.change_campaign(campaign.id, CampaignChange(name="Summer"))).channels == ("email",)
+        assert (await notifications.change_campaign(campaign.id, CampaignChange(channels=None))).channels is None
     await schedule(campaign)
     await go_on()
     with asked_by("admin"):

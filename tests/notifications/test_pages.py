@@ -116,6 +116,16 @@ async def test_what_is_due_leaves_before_a_page_is_taken(post: Post) -> None:
     assert subjects[10:] == ["Spring sale"] * 10
 
 
+async def test_a_campaign_that_is_not_told_by_mail_is_no_work_of_who_sends_mail() -> None:
+    people = await make_people(600)
+    await begin(channels=("in_app",))
+    await step()
+    assert (await take()).messages == ()
+    # Nobody is waited for.
+    await go_on()
+    assert await in_feeds() == sorted(people)
+
+
 async def test_a_campaign_by_the_clocks_of_its_readers_is_left_to_the_planner() -> None:
     await make_people(3)
     await schedule(await write(), local=f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M}")

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from souk.kit.errors import Conflict, InvalidField
-from souk.notifications.types import Channel, MessageStatus
+from souk.notifications.types import CHANNELS, Channel, MessageStatus
 from souk.users import Segment
 
 # What is told: words that somebody wrote, or what is recommended to each of the recipients. Messages of a campaign are of its kind.
@@ -32,6 +32,10 @@ Path = Annotated[
     Meta(pattern=r"^/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,499}(?!\n)$", description="From the root of the shop", examples=["/shop/sale"]),
 ]
 LanguageTag = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}(?!\n)$", examples=["en"])]
+Channels = Annotated[
+    tuple[Channel, ...],
+    Meta(min_length=1, max_length=len(CHANNELS), description="On these alone; null: wherever its readers want it", examples=[["email"]]),
+]
 WallClock = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?!\n)$", examples=["2030-03-01T09:00"])]
 
 
@@ -59,6 +63,7 @@ class NewCampaign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     name: Name
     words: AllWords
     path: Path | None = None
+    channels: Channels | None = None
     segment: Segment = msgspec.field(default_factory=Segment)
 
 
@@ -68,6 +73,7 @@ class CampaignChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     name: Name | UnsetType = UNSET
     words: AllWords | UnsetType = UNSET
     path: Path | UnsetType | None = UNSET
+    channels: Channels | UnsetType | None = UNSET
     segment: Segment | UnsetType = UNSET
 
 
@@ -98,6 +104,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     kind: CampaignKind = "campaign"
+    channels: tuple[Channel, ...] | None = None
 
 
 class MessageCount(msgspec.Struct, frozen=True):

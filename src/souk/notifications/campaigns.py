@@ -34,7 +34,7 @@ from souk.notifications.rendering import Recipient, Told, render_letter, render_
 from souk.notifications.types import Content, Notice
 
 SHOWN = """id, name, words, path, segment, status, scheduled_at, local_time, begun_at, after_user_id, recipients, planned_at, finished_at,
-           created_by, created_at, updated_at, kind"""
+           created_by, created_at, updated_at, kind, channels"""
 # Its messages, as their index knows them.
 OF_CAMPAIGN = "kind IN ('campaign', 'recommendations')"
 FIND = f"SELECT {SHOWN} FROM notifications.campaign WHERE id = $1"
@@ -44,10 +44,12 @@ LIST = f"""
     SELECT {SHOWN} FROM notifications.campaign WHERE id < $1 AND ($2::text IS NULL OR status = $2) ORDER BY id DESC LIMIT $3
 """
 ADD = f"""
-    INSERT INTO notifications.campaign (id, name, words, path, segment, created_by) VALUES ($1, $2, $3, $4, $5, $6) RETURNING {SHOWN}
+    INSERT INTO notifications.campaign (id, name, words, path, channels, segment, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    RETURNING {SHOWN}
 """
 CHANGE = f"""
-    UPDATE notifications.campaign SET name = $2, words = $3, path = $4, segment = $5, updated_at = now() WHERE id = $1 RETURNING {SHOWN}
+    UPDATE notifications.campaign SET name = $2, words = $3, path = $4, channels = $5, segment = $6, updated_at = now()
+    WHERE id = $1 RETURNING {SHOWN}
 """
 SCHEDULE = f"""
     UPDATE notifications.campaign SET status = 'scheduled', scheduled_at = coalesce($2, now()), local_time = $3, updated_at = now()
@@ -80,7 +82,7 @@ async def create_campaign(new: NewCampaign) -> Campaign:
     admin_id = _require_admin()
 
     async def work(tx: Transaction) -> Campaign:
-        return await tx.one(Campaign, ADD, new_id(), new.name, new.words, new.path, new.segment, admin_id)
+        return await tx.one(Campaign, ADD, new_id(), new.name, new.words, new.path, new.channels, new.segment, admin_id)
 
     return await once(db, new, work)
 
@@ -111,8 +113,8 @@ async def change_campaign(campaign_id: UUID, change: CampaignChange) -> Campaign
     async with db.transaction() as tx:
         found = await lock_campaign(tx, campaign_id, MAY_BE_CHANGED)
         name, words = _chosen(change.name, found.name), _chosen(change.words, found.words)
-        path, segment = _chosen(change.path, found.path), _chosen(change.segment, found.segment)
-        return await tx.one(Campaign, CHANGE, campaign_id, name, words, path, segment)
+        path, channels = _chosen(change.path, found.path), _chosen(change.channels, found.channels)
+        return await tx.one(Campaign, CHANGE, campaign_id, name, words, path, channels, _chosen(change.segment, found.segment))
 
 
 @exposed()

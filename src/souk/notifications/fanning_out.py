@@ -18,11 +18,12 @@ BEGIN = """
     UPDATE notifications.campaign SET status = 'sending', begun_at = now(), updated_at = now()
     WHERE status = 'scheduled' AND scheduled_at - CASE WHEN local_time THEN interval '14 hours' ELSE interval '0' END <= now()
 """
-# Kinds that a newer process knows are left to it. Somebody attends to a campaign that has gone on just now, if no letter is late.
+# Kinds that a newer process knows are left to it. Somebody attends to a campaign by mail that has gone on just now, if no letter is late.
 FIND_OPEN = f"""
-    SELECT {SHOWN}, unsettled, NOT local_time AND updated_at > now() - make_interval(secs => $2) AND NOT EXISTS (
-        SELECT FROM notifications.message WHERE channel = 'email' AND advertises AND status = 'waiting' AND id = letter_id
-          AND due_at < now() - make_interval(secs => $2)) AS is_attended
+    SELECT {SHOWN}, unsettled, NOT local_time AND (channels IS NULL OR 'email' = ANY(channels))
+        AND updated_at > now() - make_interval(secs => $2) AND NOT EXISTS (
+            SELECT FROM notifications.message WHERE channel = 'email' AND advertises AND status = 'waiting' AND id = letter_id
+              AND due_at < now() - make_interval(secs => $2)) AS is_attended
     FROM notifications.campaign WHERE ((status = 'sending') OR unsettled) AND kind = ANY($1) ORDER BY scheduled_at
 """
 FINISH = f"""

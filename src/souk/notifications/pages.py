@@ -72,13 +72,18 @@ async def take_page(taker: Taker) -> Taken:
     """Messages for the next recipients of a campaign, which the taker is to send; none if nobody is left. Raises Unavailable."""
     while taker.channel in CHANNELS_OF_CAMPAIGNS:
         found = await db.all(Campaign, FIND_TO_TAKE, get_args(CampaignKind))
-        seen = next((one for one in found if taker.channel in KINDS[one.kind].topic.channels), None)
+        seen = next((one for one in found if is_told_on(one, taker.channel)), None)
         if seen is None:
             break
         taken = await plan_page(seen, taker)
         if taken is not None and taken.messages:
             return taken
     return Taken()
+
+
+def is_told_on(campaign: Campaign, channel: Channel) -> bool:
+    """Whether somebody who has not said anything is told on this channel."""
+    return channel in KINDS[campaign.kind].topic.channels and (campaign.channels is None or channel in campaign.channels)
 
 
 async def plan_page(seen: Campaign, taker: Taker | None = None) -> Taken | None:
@@ -173,4 +178,5 @@ def draft_messages(campaign: Campaign, contact: Contact, content: Content | None
     begun_at = campaign.begun_at or campaign.created_at
     notice = Notice(campaign.id, kind.name, campaign.id, "user", NOBODY, content or {}, begun_at)
     recipient = Recipient(contact.user_id, contact=contact)
-    return (Draft(notice, kind, recipient, channel, content) for channel in channels_for(kind.topic, contact))
+    channels = (one for one in channels_for(kind.topic, contact) if campaign.channels is None or one in campaign.channels)
+    return (Draft(notice, kind, recipient, channel, content) for channel in channels)
