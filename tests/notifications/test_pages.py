@@ -116,6 +116,18 @@ async def test_what_is_due_leaves_before_a_page_is_taken(post: Post) -> None:
     assert subjects[10:] == ["Spring sale"] * 10
 
 
+@pytest.mark.parametrize(("late_s", "pages"), [(5, 0), (15, 1)])
+async def test_letters_that_are_a_little_late_are_no_reason_to_write_others(late_s: int, pages: int) -> None:
+    """Who died has left so many that it takes some seconds; a relay that is gone is another thing."""
+    await make_people(40)
+    await begin()
+    await step()
+    await leave_behind([one.id for one in (await take()).messages])
+    orphans_are_due = "UPDATE notifications.message SET status = 'waiting', owner = NULL, due_at = now() - make_interval(secs => $1)"
+    await db.pool.execute(f"{orphans_are_due} WHERE status = 'sending'", late_s)
+    assert await step() == pages
+
+
 async def test_a_campaign_that_is_not_told_by_mail_is_no_work_of_who_sends_mail() -> None:
     people = await make_people(600)
     await begin(channels=("in_app",))

@@ -23,7 +23,7 @@ FIND_OPEN = f"""
     SELECT {SHOWN}, unsettled, NOT local_time AND (channels IS NULL OR 'email' = ANY(channels))
         AND updated_at > now() - make_interval(secs => $2) AND NOT EXISTS (
             SELECT FROM notifications.message WHERE channel = 'email' AND advertises AND status = 'waiting' AND id = letter_id
-              AND due_at < now() - make_interval(secs => $2)) AS is_attended
+              AND due_at < now() - make_interval(secs => $3)) AS is_attended
     FROM notifications.campaign WHERE ((status = 'sending') OR unsettled) AND kind = ANY($1) ORDER BY scheduled_at
 """
 FINISH = f"""
@@ -71,6 +71,9 @@ CHANGES = {"paused": (LOCK_TO_HOLD, HOLD), "sending": (LOCK_TO_RELEASE, RELEASE)
 CHANGED_AT_ONCE = 2_000
 # Who sends has so long to take a page, or to claim what waits, before the next one is planned for nobody in particular.
 TAKEN_WITHIN_S = 1.0
+# When letters have been due for so long there is no relay, or a slow one. What somebody has left who died is due all at once, and takes
+# seconds: if those counted, pages would be written whose letters are late themselves a moment later, and so on to the end.
+LATE_AFTER_S = 10.0
 
 
 class OpenCampaign(Campaign, frozen=True, kw_only=True):
@@ -94,7 +97,7 @@ async def move_campaigns() -> int:
         if done:
             wake_senders(tx)
     failures: list[Exception] = []
-    for one in await db.all(OpenCampaign, FIND_OPEN, get_args(CampaignKind), TAKEN_WITHIN_S):
+    for one in await db.all(OpenCampaign, FIND_OPEN, get_args(CampaignKind), TAKEN_WITHIN_S, LATE_AFTER_S):
         try:
             done += await move_campaign(one)
         except Exception as failure:
