@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -33,8 +34,9 @@ from souk.notifications.settings import Settings, place, settings
 
 TEXT = "Everything made of linen is a fifth cheaper, and of wool, too.\n\nUntil Sunday, in all sizes, as long as there is some."
 WORDS = {"en": Words("The spring sale has begun", TEXT), "de": Words("Der Frühjahrsverkauf hat begonnen", TEXT)}
-# As many letters as show what the post can take.
-MOST_BARE = 20_000
+# Letters of a bare loop, each time: before and after, and after each death, for a machine is not the same all the time.
+BARE = 6_000
+NOBODY = tuple(f"nobody{number}@bench.example" for number in range(BARE))
 LOOK_S = 0.05
 # While letters leave: each look keeps the post from taking some, and nobody looks while the bare loop runs.
 LOOK_MEANWHILE_S = 0.2
@@ -138,16 +140,15 @@ def measure(home: Path, size: Size, port: int) -> Report:
             # The post answers within a moment: who is killed need not be waited for longer.
             "SOUK_NOTIFICATIONS_ORPHAN_GRACE_S": "5",
         }  # fmt: skip
-        bare = Settings(smtp_host="127.0.0.1", smtp_port=port + 2)
-        # Before and after, for a machine is not the same all the time.
         postgres_pid = uvloop.run(find_postgres(dsn))
-        floors = [measure_bare(home, bare, addresses[:MOST_BARE], (postgres_pid, post.pid))]
+        bare = partial(measure_bare, home, Settings(smtp_host="127.0.0.1", smtp_port=port + 2), (postgres_pid, post.pid))
+        floors = [bare()]
         before = post.count()
-        fates = run_and_kill({**os.environ, **environment}, port, post, (size, postgres_pid))
+        fates = run_and_kill({**os.environ, **environment}, port, post, (size, postgres_pid), lambda: floors.append(bare()))
         # Sellers are told that they may sell: that is none of this.
         got = Counter({to: count for to, count in post.recipients(before).items() if to in wanted})
         states = uvloop.run(count_states(dsn))
-        floors.append(measure_bare(home, bare, addresses[:MOST_BARE], (postgres_pid, post.pid)))
+        floors.append(bare())
     floor, per_s = find_rate(floors), find_rate(fates.stretches)
     resumes = sorted(fates.resumes) or [0.0]
     return Report(
@@ -217,16 +218,16 @@ async def prepare(dsn: str, size: Size) -> list[str]:
     return addresses
 
 
-def measure_bare(home: Path, how: Settings, addresses: Sequence[str], others: tuple[int, int]) -> Stretch:
-    """Nothing but the connections: the same letters, written before, to the same post."""
+def measure_bare(home: Path, how: Settings, others: tuple[int, int]) -> Stretch:
+    """Nothing but the connections: the same letters, written before, to the same post, and to nobody who is in the shop."""
     stretches: list[Stretch] = []
-    counts = iter((0, len(addresses)))
+    counts = iter((0, BARE))
     place.replace(home=home)
     settings.replace(from_address=how.from_address)
     told = [Told("campaign", {"subject": WORDS["en"].subject, "text": WORDS["en"].text})]
     url = "http://127.0.0.1:8000/notifications/unsubscribe/" + "x" * 80
     rendered = render_letter(told, Recipient("en"), url)
-    letters = [Letter(new_id(), to, rendered.subject, rendered.text, rendered.page, url) for to in addresses]
+    letters = [Letter(new_id(), to, rendered.subject, rendered.text, rendered.page, url) for to in NOBODY]
     with watched(stretches, (os.getpid(), *others), lambda: next(counts)):
         uvloop.run(send_bare(how, letters))
     return stretches[0]
@@ -249,15 +250,15 @@ async def send_bare(how: Settings, letters: Sequence[Letter]) -> None:
 
 
 class Fates(msgspec.Struct):
-    """What happened: how long in all, each stretch of work, and how long it took to go on after each death."""
+    """What happened: how long in all but for the bare loops, each stretch of work, and how long it took to go on after each death."""
 
     took_s: float
     stretches: list[Stretch]
     resumes: list[float]
 
 
-def run_and_kill(environment: dict[str, str], port: int, post: Post, what: tuple[Size, int]) -> Fates:
-    """Run the shop until everybody was told, and kill it at so many moments, by the letters that have left."""
+def run_and_kill(environment: dict[str, str], port: int, post: Post, what: tuple[Size, int], meanwhile: Callable[[], None]) -> Fates:
+    """Run the shop until everybody was told, kill it at so many moments, by letters that have left, and do something while it is dead."""
     size, postgres_pid = what
     moments = sorted(random.Random(size.seed).sample(range(1, size.recipients), size.kills))
     first = post.count()
@@ -282,6 +283,11 @@ def run_and_kill(environment: dict[str, str], port: int, post: Post, what: tuple
         finally:
             process.kill()
             process.wait(30)
+        if moment != size.recipients:
+            paused, count = time.perf_counter(), post.count()
+            meanwhile()
+            began += time.perf_counter() - paused
+            first += post.count() - count
     return fates
 
 
