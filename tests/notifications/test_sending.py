@@ -396,8 +396,8 @@ async def test_a_letter_that_cannot_be_written_by_a_fault_of_ours_stops_no_other
 @pytest.mark.parametrize(
     "sql",
     [
-        sending.LOCK_DUE, sending.LOCK_LATE, sending.FAIL_LATE, orphans.LOCK_ORPHANS, fanning_out.LOCK_TO_HOLD, fanning_out.LOCK_TO_RELEASE,
-        fanning_out.LOCK_TO_WITHDRAW,
+        sending.IS_DUE, sending.LOCK_DUE, sending.LOCK_LATE, sending.FAIL_LATE, orphans.LOCK_ORPHANS,
+        fanning_out.LOCK_TO_HOLD, fanning_out.LOCK_TO_RELEASE, fanning_out.LOCK_TO_WITHDRAW,
     ],
 )  # fmt: skip
 async def test_no_messages_are_looked_for_by_reading_all_of_them(dsn: str, sql: str) -> None:

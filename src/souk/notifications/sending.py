@@ -34,6 +34,13 @@ LETTERS = Counter("souk_letters_total", "Messages after an attempt to send them:
 FIELDS = """
     id, letter_id, notice_id, user_id, order_id, seller_id, channel, kind, topic, mandatory, content, due_at, give_up_at, attempts
 """
+# One round trip where a claim takes four, and mostly nothing is due.
+IS_DUE = """
+    SELECT EXISTS (SELECT FROM notifications.message
+                   WHERE channel = $1 AND NOT advertises AND status = 'waiting' AND id = letter_id AND due_at <= now())
+        OR EXISTS (SELECT FROM notifications.message
+                   WHERE channel = $1 AND advertises AND status = 'waiting' AND id = letter_id AND due_at <= now())
+"""
 LOCK_DUE = """
     SELECT id, user_id, topic, mandatory, give_up_at, now() AS claimed_at FROM notifications.message
     WHERE channel = $1 AND advertises = $2 AND status = 'waiting' AND id = letter_id AND due_at <= now()
@@ -183,7 +190,7 @@ async def claim(channel: Channel, owner: int, room: int = 1) -> tuple[Message, .
 
     What only advertises leaves when nothing else is due, and by itself; for all else there is room for one batch more.
     """
-    if room < 0:
+    if room < 0 or not await db.value(IS_DUE, channel):
         return ()
     async with db.transaction() as tx:
         leaving = await tx.all(Leaving, LOCK_DUE, channel, False, settings.now.batch)
