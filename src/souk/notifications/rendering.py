@@ -122,7 +122,9 @@ def render_letter(told: Sequence[Told], reader: Reader, unsubscribe_url: str | N
         frame = find_frame(Core(subject, short, parts[0]), used, (bool(greeting), bool(unsubscribe_url)), settings.now)
     page = (write_page(Core(subject, short, parts[0]), parts, used, own),) if frame is None else fill_frame(frame, own)
     text = write_text(used, own, parts)
-    if sum(len(piece.encode()) for piece in (*page, text)) > LARGEST_LETTER_BYTES:
+    # No character is more than four bytes: of almost every letter they need not be counted.
+    characters = sum(map(len, page)) + len(text)
+    if 4 * characters > LARGEST_LETTER_BYTES and sum(len(piece.encode()) for piece in (*page, text)) > LARGEST_LETTER_BYTES:
         raise Unrenderable("larger than a megabyte")
     return Rendered(subject, text, page)
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -278,13 +279,14 @@ async def write_down(settled: Sequence[Settled], bad: Sequence[Bad], owner: int,
 
     When the connection that says so is lost they are still written, unless somebody else has begun to ask what became of them.
     """
+    counted = Tally((one.message.channel, one.status) for one in settled)
     while settled:
         try:
             async with db.transaction() as tx:
                 await write(tx, keep_together(settled), owner, decided_at)
                 await suppress(tx, bad)
-            for one in settled:
-                LETTERS.labels(one.message.channel, one.status).inc()
+            for outcome, count in counted.items():
+                LETTERS.labels(*outcome).inc(count)
             return
         except (Unavailable, *TRY_AGAIN) as silence:
             log.warning("outcomes_not_written", extra={"reason": str(silence)})

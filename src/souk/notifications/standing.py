@@ -23,6 +23,7 @@ UNSETTLE = """
 """
 LOCK = "SELECT id FROM notifications.campaign WHERE id = ANY($1) ORDER BY id FOR UPDATE"
 
+CAMPAIGNS = frozenset(get_args(CampaignKind))
 HELD = "its campaign is held"
 # Until it is held with the others.
 HELD_SOON_S = 5.0
@@ -35,13 +36,13 @@ class _Standing(msgspec.Struct, frozen=True):
 
 async def find_stopped(messages: Iterable[Message]) -> Mapping[UUID, str]:
     """Which campaigns of these messages are paused or cancelled."""
-    ids = sorted({one.notice_id for one in messages if one.kind in get_args(CampaignKind)})
+    ids = sorted({one.notice_id for one in messages if one.kind in CAMPAIGNS})
     return {one.id: one.status for one in await db.all(_Standing, FIND, ids)} if ids else {}
 
 
 async def lock_standing(tx: Transaction, messages: Iterable[Message]) -> Mapping[UUID, str]:
     """Which campaigns of these messages are paused or cancelled; until the transaction ends nobody stops one of the others."""
-    ids = sorted({one.notice_id for one in messages if one.kind in get_args(CampaignKind)})
+    ids = sorted({one.notice_id for one in messages if one.kind in CAMPAIGNS})
     found = await tx.all(_Standing, LOCK_STANDING, ids) if ids else ()
     return {one.id: one.status for one in found if one.status in ("paused", "cancelled")}
 
