@@ -67,6 +67,7 @@ async def test_who_starts_without_a_broker_reads_the_outbox_until_it_is_there(he
         await assert_all_heard_in_order()
 
 
+@pytest.mark.timeout(400)
 async def test_killed_frozen_and_wiped_under_load_it_costs_no_fact(here: str, own_broker: Callable[[], Engine]) -> None:
     broker = own_broker()
     await asyncio.to_thread(broker.start)

@@ -119,7 +119,7 @@ async def write_to_users(tx: Transaction, new: NewAnnouncement) -> Announced:
 async def write_to_many(tx: Transaction, new: NewAnnouncement, who: Principal) -> Announced:
     """Write to all of a role, or to everybody: that is a campaign which begins now."""
     words = words_of(new)
-    values = (choose_words(words, "en").subject, words, new.path, Segment(role=new.role), who.user_id)
+    values = (choose_words(words, "en").subject, words, new.path, None, Segment(role=new.role), who.user_id)
     campaign = await tx.one(Campaign, ADD, new_id(), *values)
     await tx.run(SCHEDULE, campaign.id, None, False)
     wake_campaigns(tx)
