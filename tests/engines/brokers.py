@@ -36,6 +36,7 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
+auto.create.topics.enable=false
 offsets.topic.num.partitions=1
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
@@ -174,7 +175,7 @@ class RabbitMQ(Broker):
 
 
 class Kafka(Broker):
-    """One node that is broker and controller, with little memory."""
+    """One node that is broker and controller, with little memory. Like those that are rented it makes no topic by itself."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

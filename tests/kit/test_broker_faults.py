@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
+import aio_pika
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 from tests.engines.brokers import Broker as Engine
 from tests.kit import notebook
 from tests.kit.conftest import Process
-from tests.kit.test_brokers import SECRET, assert_all_heard_in_order, at_work, count, until_trusted, ways
+from tests.kit.test_brokers import SECRET, assert_all_heard_in_order, at_work, count, relay_on, until_trusted, ways
 from tests.kit.test_delivery import heard, until_heard
 from tests.kit.test_outbox import publish_notes
 from tests.ports import find_free_port
@@ -88,6 +91,57 @@ async def test_killed_frozen_and_wiped_under_load_it_costs_no_fact(here: str, ow
             broker.thaw()
             await until_trusted(link)
         await assert_all_heard_in_order()
+
+
+async def until_heard_again(link: Link, broker: Engine) -> None:
+    """Remove under the feet of a process that listens, and of another one that relays, what the messages go through."""
+    hearer = link.listen("kit")
+    await until_trusted(link)
+    await remove_all(broker)
+    before = count("souk_facts_read_total", way="outbox")
+
+    async def misses() -> bool:
+        await publish_notes(0)
+        await asyncio.sleep(0.1)
+        return not hearer.trusted and count("souk_facts_read_total", way="outbox") > before
+
+    await until(misses)
+    await until_trusted(link)
+    await assert_all_heard_in_order()
+
+
+async def remove_all(broker: Engine) -> None:
+    if broker.url.startswith("kafka"):
+        admin = AIOKafkaAdminClient(bootstrap_servers=f"127.0.0.1:{broker.port}")
+        await admin.start()
+        await admin.delete_topics(["souk.kit"])
+        await admin.close()
+        return
+    async with await aio_pika.connect(broker.url) as connection:
+        await (await connection.channel()).exchange_delete("souk")
+
+
+@asynccontextmanager
+async def heard_elsewhere(broker: Engine) -> AsyncIterator[Link]:
+    """One connection hears, another one relays: the first has nobody who tells it that something is wrong."""
+    relaying_link = Link(find_adapter(broker.url), (SECRET,))
+    relay = partial(relay_on, Relay(notebook.db, relaying_link))
+    async with at_work(broker.url, relays=False) as link, in_background({"broker": relaying_link.keep_forever, "relay": relay}):
+        yield link
+
+
+async def test_who_hears_nothing_any_more_connects_anew(here: str, broker: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.kit.brokers.links.DEAF_AFTER_S", 2.0)
+    monkeypatch.setattr("souk.kit.brokers.kafka.LOOK_AGAIN_S", 300.0)
+    async with heard_elsewhere(broker) as link:
+        await until_heard_again(link, broker)
+
+
+@pytest.mark.parametrize("broker", ["kafka"], indirect=True)
+async def test_a_topic_that_was_removed_is_soon_looked_for_again(here: str, broker: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.kit.brokers.links.DEAF_AFTER_S", 300.0)
+    async with heard_elsewhere(broker) as link:
+        await until_heard_again(link, broker)
 
 
 async def lags() -> bool:

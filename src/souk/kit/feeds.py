@@ -111,6 +111,8 @@ class Feed:
         self._blind_since = None
         self._behind = len(facts) == self.BATCH
         FACTS_READ.labels(self.source, "outbox").inc(len(facts))
+        if facts and self._ear is not None and not self._ear.trusted:
+            self._ear.miss()
         if ear is not None:
             if facts:
                 ear.doubt()

@@ -1,6 +1,7 @@
 """What a process hears of a source over the broker, put in order, until its feed takes it."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -36,6 +37,7 @@ class Ear:
         self._secrets = secrets
         self._heard: deque[Heard] = deque(maxlen=self.KEEP)
         self._gap = False
+        self._deaf_since: float | None = None
         self._news = asyncio.Event()
 
     def hear(self, messages: Iterable[Message]) -> None:
@@ -43,7 +45,7 @@ class Ear:
         for message in messages:
             try:
                 self._heard.extend(read_message(self.source, message, self._secrets))
-                self.trusted = True
+                self.trusted, self._deaf_since = True, None
             except Refused as refused:
                 MESSAGES_REFUSED.labels(self.source, str(refused)).inc()
                 self._gap = True
@@ -74,4 +76,12 @@ class Ear:
 
     def doubt(self) -> None:
         """Something was there that should have been heard, or nothing can be heard: trusted again with the next message."""
-        self.trusted = False
+        self.trusted, self._deaf_since = False, None
+
+    def miss(self) -> None:
+        """The outbox had what was not heard, and nothing has been heard since it was last doubted."""
+        self._deaf_since = self._deaf_since or time.monotonic()
+
+    def deaf_s(self) -> float:
+        """For how long it has heard nothing while there was something to hear."""
+        return 0.0 if self._deaf_since is None else time.monotonic() - self._deaf_since

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,11 +17,16 @@ from souk.kit.brokers import Hear
 from souk.kit.brokers.messages import CONTENT_TYPE, SIGNATURE, Message
 
 ANSWER_WITHIN_S = 5.0
+# A topic that is not there when its consumer looks (removed, or a cluster begun anew) is looked for again so soon; by itself: in 5 minutes.
+LOOK_AGAIN_S = 5.0
+# As many copies as there are brokers, at most this: one may be away while another one fails. (Those that the cluster itself is set to
+# make cannot be asked for in the version of the request that the library speaks.)
+COPIES = 3
+
+log = logging.getLogger(__name__)
 
 # While a broker is away it says so ten times a second; the link says it once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-# As many copies as the cluster makes of a topic by itself.
-AS_THE_CLUSTER_DOES = -1
 
 
 def make_broker(url: str) -> "Kafka":
@@ -33,13 +38,15 @@ class Kafka:
     """A connection by FastStream. What Kafka knows of who has read what is not used: positions are kept with their effects."""
 
     def __init__(self, servers: list[str], *, secure: bool) -> None:
-        self._topics: set[str] = set()
+        self._heard: set[str] = set()
+        self._made: set[str] = set()
         self._broker = KafkaBroker(
             servers,
             security=BaseSecurity(ssl_context=ssl.create_default_context()) if secure else None,
             client_id="souk",
             acks="all",
             request_timeout_ms=int(ANSWER_WITHIN_S * 1000),
+            metadata_max_age_ms=int(LOOK_AGAIN_S * 1000),
             logger=None,
             apply_types=False,
             graceful_timeout=1.0,
@@ -49,8 +56,9 @@ class Kafka:
         async def take(messages: list[Message]) -> None:
             hear(messages)
 
+        self._heard.add(source)
         self._broker.subscriber(
-            _topic(source),
+            Topic(_topic(source), declare=False),
             batch=True,
             auto_offset_reset="latest",
             parser=_parse,
@@ -60,18 +68,28 @@ class Kafka:
         )(take)
 
     async def start(self) -> None:
+        await self._broker.connect()
+        await self._make_topics(self._heard)
         await self._broker.start()
 
+    async def _make_topics(self, sources: Set[str]) -> None:
+        """Who may not make them is told, and goes on: they may have been made by somebody who may."""
+        admin = self._broker.config.admin
+        brokers = (await admin.client.describe_cluster())["brokers"]
+        topics = [Topic(_topic(source), num_partitions=1, replication_factor=min(COPIES, len(brokers))) for source in sources]
+        for made in await admin.create_topics(topics):
+            if made.error is not None:
+                log.warning("topic_not_made", extra={"topic": made.topic, "reason": type(made.error).__name__})
+        self._made |= sources
+
     async def publish(self, source: str, messages: Sequence[Message]) -> None:
-        topic = _topic(source)
-        if source not in self._topics:
-            await self._broker.config.admin.create_topics([topic])
-            self._topics.add(source)
+        if source not in self._made:
+            await self._make_topics({source})
         confirmations: list[asyncio.Future[Any]] = []
         for message in messages:
             sent = await self._broker.publish(
                 message.body,
-                topic.name,
+                _topic(source),
                 key=source.encode(),
                 partition=0,
                 headers={SIGNATURE: message.signature, "content-type": CONTENT_TYPE},
@@ -89,8 +107,8 @@ class Kafka:
         await self._broker.stop()
 
 
-def _topic(source: str) -> Topic:
-    return Topic(f"souk.{source}", num_partitions=1, replication_factor=AS_THE_CLUSTER_DOES)
+def _topic(source: str) -> str:
+    return f"souk.{source}"
 
 
 async def _parse(records: Any) -> KafkaMessage:

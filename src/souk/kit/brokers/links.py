@@ -15,6 +15,8 @@ START_WITHIN_S = 10.0
 PUBLISH_WITHIN_S = 10.0
 STOP_WITHIN_S = 5.0
 CHECK_S = 1.0
+# A broker that answers and brings nothing of what is told (somebody removed an exchange or a topic) is connected to anew after so long.
+DEAF_AFTER_S = 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 
 
@@ -71,6 +73,7 @@ class Link:
 
     async def _connect(self, broker: Broker) -> None:
         for source, ear in self._ears.items():
+            ear.doubt()
             broker.listen(source, ear.hear)
         async with asyncio.timeout(START_WITHIN_S):
             await broker.start()
@@ -80,6 +83,9 @@ class Link:
 
     async def _until_lost(self, broker: Broker) -> None:
         while not self._lost.is_set():
+            if deaf := [source for source, ear in self._ears.items() if ear.deaf_s() > DEAF_AFTER_S]:
+                log.warning("broker_brings_nothing", extra={"sources": deaf})
+                return
             async with asyncio.timeout(START_WITHIN_S):
                 if not await broker.answers():
                     return
