@@ -1,4 +1,4 @@
-"""A relay that stops answering at a word, and says no more: neither yes nor no, and it does not hang up."""
+"""Relays with a fault: one stops answering at a word, says neither yes nor no, and does not hang up; one wants few connections at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,11 +8,18 @@ from contextlib import asynccontextmanager, suppress
 ANSWERS = {"EHLO": "250 here", "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", "RSET": "250 ok", "QUIT": "221 bye"}
 
 
-class StallingRelay:
-    """It takes connections, and whatever comes at and after the word at which it stalls is lost. "." is the end of a letter."""
+class FaultyRelay:
+    """It takes connections, and whatever comes at and after the word at which it stalls is lost. "." is the end of a letter.
 
-    def __init__(self, stalls_at: str) -> None:
+    Whoever is one more than `most` is told so, and hung up on.
+    """
+
+    def __init__(self, stalls_at: str = "nothing", most: int = 100) -> None:
         self.stalls_at = stalls_at
+        self.most = most
+        self.refused = 0
+        self.taken = 0
+        self.talking = 0
         self.port = 0
         # Conversations in which nothing is said any more.
         self.stalled = 0
@@ -20,6 +27,19 @@ class StallingRelay:
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
+        if self.talking == self.most:
+            self.refused += 1
+            writer.write(b"421 4.7.0 too many connections from you\r\n")
+            writer.close()
+            return
+        self.talking += 1
+        try:
+            await self.listen(reader, writer)
+        finally:
+            self.talking -= 1
+            writer.close()
+
+    async def listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         in_letter = False
         if self.stalls_at != "greeting":
             writer.write(b"220 here\r\n")
@@ -31,17 +51,17 @@ class StallingRelay:
                 break
             if word == ".":
                 in_letter = False
+                self.taken += 1
                 writer.write(b"250 taken\r\n")
             elif word:
                 in_letter = word == "DATA"
                 writer.write(f"{ANSWERS.get(word, '500 what?')}\r\n".encode())
-        writer.close()
 
 
 @asynccontextmanager
-async def open_relay(stalls_at: str) -> AsyncIterator[StallingRelay]:
-    """A relay that stalls at this word."""
-    relay = StallingRelay(stalls_at)
+async def open_relay(stalls_at: str = "nothing", most: int = 100) -> AsyncIterator[FaultyRelay]:
+    """A relay that stalls at this word, and talks to so many at once."""
+    relay = FaultyRelay(stalls_at, most)
     server = await asyncio.start_server(relay.talk, "127.0.0.1", 0)
     relay.port = server.sockets[0].getsockname()[1]
     yield relay

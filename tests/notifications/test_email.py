@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.notifications.conftest import Post
+from tests.notifications.relays import open_relay
 from tests.ports import find_free_port
 from tests.sandbox.conftest import API_KEY
 from tests.waiting import until
@@ -155,6 +156,48 @@ async def test_nobody_waits_for_a_relay_that_is_not_there(post: Post) -> None:
     outcomes = await email.deliver([letter() for _ in range(200)], set())
     assert {type(one) for one in outcomes} == {Later}
     await email.close()
+
+
+async def test_a_relay_that_wants_few_connections_at_once_has_all_letters_over_those(post: Post) -> None:
+    async with open_relay(most=3) as relay:
+        email = Email(post.settings(smtp_port=relay.port, smtp_connections=8))
+        assert await email.deliver([letter() for _ in range(200)], set()) == [Accepted()] * 200
+        # It is not asked again and again, and nobody takes it for one that is down.
+        assert (relay.taken, relay.refused) == (200, 5)
+        assert await email.deliver([letter() for _ in range(200)], set()) == [Accepted()] * 200
+        assert relay.refused == 5
+        await email.close()
+
+
+async def test_a_relay_that_wants_nobody_now_is_down_until_it_does(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.notifications.channels.relays.LEFT_ALONE_S", 0.1)
+    async with open_relay(most=0) as relay:
+        email = Email(post.settings(smtp_port=relay.port, smtp_connections=8))
+        assert {type(one) for one in await email.deliver([letter() for _ in range(20)], set())} == {Later}
+        relay.most = 3
+
+        async def is_back() -> bool:
+            return await email.deliver([letter()], set()) == [Accepted()]
+
+        await until(is_back)
+        assert await email.deliver([letter() for _ in range(40)], set()) == [Accepted()] * 40
+        assert relay.talking == 3
+        await email.close()
+
+
+async def test_a_relay_that_was_busy_for_a_moment_has_all_connections_later(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("souk.notifications.channels.relays.FEWER_FOR_S", 0.5)
+    async with open_relay(most=1) as relay:
+        email = Email(post.settings(smtp_port=relay.port, smtp_connections=4))
+        assert await email.deliver([letter() for _ in range(40)], set()) == [Accepted()] * 40
+        relay.most = 4
+
+        async def all_talk() -> bool:
+            assert await email.deliver([letter() for _ in range(40)], set()) == [Accepted()] * 40
+            return relay.talking == 4
+
+        await until(all_talk)
+        await email.close()
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])

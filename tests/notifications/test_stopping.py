@@ -7,7 +7,7 @@ import pytest
 from tests.notifications.conftest import Post
 from tests.notifications.feeds import as_system, make_people
 from tests.notifications.mails import count_statuses, intend, rows, send
-from tests.notifications.relays import StallingRelay, open_relay
+from tests.notifications.relays import FaultyRelay, open_relay
 from tests.waiting import until
 
 from souk.notifications import sending
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("shop")
 COUNT, CONVERSATIONS = 40, 4
 
 
-async def stop_while_it_sends(relay: StallingRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+async def stop_while_it_sends(relay: FaultyRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a process is told to that has waited long enough for its relay."""
     monkeypatch.setattr(sending, "FINISH_WITHIN_S", 0.0)
     sender = asyncio.create_task(send())

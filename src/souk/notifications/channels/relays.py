@@ -12,6 +12,8 @@ from souk.notifications.channels.turns import Rank, Turns
 LEFT_ALONE_S = 5.0
 # A server that closes what nobody uses has not done so yet.
 IDLE_S = 20.0
+# Most relays allow a sender a few connections at once. One that has said that another is too many is not asked for it again so soon.
+FEWER_FOR_S = 60.0
 
 
 class Relay:
@@ -23,6 +25,8 @@ class Relay:
         self._tried_at = 0.0
         self._probe: asyncio.Task[None] | None = None
         self._turns = Turns(connections)
+        # Conversations that somebody is in, or about to open.
+        self._begun = 0
         self._idle: list[tuple[Conversation, float]] = []
         self._letters = letters
 
@@ -34,15 +38,27 @@ class Relay:
     @asynccontextmanager
     async def conversation(self, rank: Rank) -> AsyncIterator[Conversation]:
         """One of the conversations, for a letter, when it is the next; raises Closed if there can be none now."""
-        async with self._turns.turn(rank):
-            conversation = self._find_idle() or await self._open()
-            try:
-                yield conversation
-            finally:
-                if conversation.open and conversation.letters < self._letters:
-                    self._idle.append((conversation, time.monotonic()))
-                else:
-                    await conversation.quit()
+        while True:
+            async with self._turns.turn(rank):
+                conversation = self._find_idle() or await self._open()
+                if conversation is not None:
+                    async with self._talk_in(conversation):
+                        yield conversation
+                    return
+                # One of those that they let us have will carry it.
+                self._turns.keep_back(FEWER_FOR_S)
+
+    @asynccontextmanager
+    async def _talk_in(self, conversation: Conversation) -> AsyncIterator[None]:
+        self._begun += 1
+        try:
+            yield
+        finally:
+            self._begun -= 1
+            if conversation.open and conversation.letters < self._letters:
+                self._idle.append((conversation, time.monotonic()))
+            else:
+                await conversation.quit()
 
     async def close(self) -> None:
         if self._probe is not None:
@@ -60,7 +76,7 @@ class Relay:
             conversation.close()
         return None
 
-    async def _open(self) -> Conversation:
+    async def _open(self) -> Conversation | None:
         if self.down_since is not None:
             # Whether it is back is found out beside the letters: one that swallows everything would hold each for its whole patience.
             if (self._probe is None or self._probe.done()) and time.monotonic() - self._tried_at >= LEFT_ALONE_S:
@@ -70,15 +86,24 @@ class Relay:
 
     async def _find_out(self) -> None:
         with suppress(Closed):
-            self._idle.append((await self._try(), time.monotonic()))
+            if (found := await self._try()) is not None:
+                self._idle.append((found, time.monotonic()))
 
-    async def _try(self) -> Conversation:
+    async def _try(self) -> Conversation | None:
+        """Another conversation; None if they say that it is one too many. Raises Closed if they want none, or do not answer."""
         began = time.monotonic()
+        self._begun += 1
         try:
             conversation = await open_conversation(self.place)
-        except Closed:
+        except Closed as closed:
+            if closed.said and self._begun > 1:
+                self.down_since = None
+                return None
             self._tried_at = time.monotonic()
             self.down_since = self.down_since or began
+            self._turns.give_all_back()
             raise
+        finally:
+            self._begun -= 1
         self.down_since = None
         return conversation

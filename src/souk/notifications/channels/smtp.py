@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, cast
 
 import msgspec
-from aiosmtplib import SMTP, SMTPException
+from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
 from souk.notifications.channels.channel import Accepted, Later, Outcome, Refused, Unknown
 from souk.notifications.settings import Security
@@ -27,7 +27,7 @@ Phase = Literal["sender", "recipient", "content", "letter"]
 
 
 class Closed(Exception):
-    """The conversation is over: they hung up or no longer answer; or they said that they will hang up."""
+    """The conversation is over: they hung up or no longer answer; or they said that they will hang up, or that they are too busy."""
 
     def __init__(self, why: str, *, said: bool = False) -> None:
         super().__init__(why)
@@ -177,7 +177,7 @@ class Conversation(asyncio.Protocol):
 
 
 async def open_conversation(place: Place) -> Conversation:
-    """Connect, encrypt, sign in. Raises Closed with what went wrong."""
+    """Connect, encrypt, sign in. Raises Closed with what went wrong; they may have said that it will not do for now."""
     client = SMTP(
         hostname=place.host,
         port=place.port,
@@ -195,6 +195,8 @@ async def open_conversation(place: Place) -> Conversation:
             await client.ehlo()
     except (SMTPException, OSError, ValueError) as failure:
         client.close()
+        if isinstance(failure, SMTPResponseException) and 400 <= failure.code < 500:
+            raise Closed(f"cannot be reached: {failure.code}", said=True) from failure
         raise Closed(f"cannot be reached: {type(failure).__name__}") from failure
     if client.transport is None:
         raise Closed("cannot be reached: they hung up")

@@ -15,6 +15,8 @@ class Turns:
 
     def __init__(self, most: int) -> None:
         self._free = most
+        self._kept_back: list[asyncio.TimerHandle] = []
+        self._to_keep = 0
         self._waiting: list[tuple[Rank, int, asyncio.Future[None]]] = []
         self._came = count()
 
@@ -30,6 +32,22 @@ class Turns:
         finally:
             self._pass_on()
 
+    def keep_back(self, for_s: float) -> None:
+        """One turn fewer for so long: the next that ends is nobody's until then."""
+        self._to_keep += 1
+        self._kept_back.append(asyncio.get_running_loop().call_later(for_s, self._give_back))
+
+    def give_all_back(self) -> None:
+        """As many turns as there were at first, from now on."""
+        for timer in tuple(self._kept_back):
+            timer.cancel()
+            self._give_back()
+
+    def _give_back(self) -> None:
+        # They are kept equally long, so that the first one's time is over first.
+        self._kept_back.pop(0)
+        self._pass_on()
+
     async def _wait(self, rank: Rank) -> None:
         called = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (rank, next(self._came), called))
@@ -42,6 +60,9 @@ class Turns:
             raise
 
     def _pass_on(self) -> None:
+        if self._to_keep:
+            self._to_keep -= 1
+            return
         while self._waiting:
             *_, called = heappop(self._waiting)
             if not called.done():
