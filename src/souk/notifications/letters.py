@@ -71,7 +71,9 @@ async def write_letters(messages: Sequence[Message], known: Contacts | None = No
     addressees: dict[UUID, Addressee] = {}
     again = decide_again(contacts, messages, now)
     stopped = await find_stopped(messages)
-    for message in messages:
+    hidden: dict[str, bytes] = {}
+    for number, message in enumerate(messages):
+        await give_way(number)
         decided = again[message.id]
         addressee = find_addressee(message, contacts, emails)
         if message.give_up_at <= now:
@@ -85,7 +87,7 @@ async def write_letters(messages: Sequence[Message], known: Contacts | None = No
         else:
             wanted[message.letter_id].append(message)
             addressees[message.id] = addressee
-    hidden = {one.to: hide_address(one.to) for one in addressees.values()}
+            hidden[addressee.to] = hide_address(addressee.to)
     suppressed = await find_suppressed(list(hidden.values()))
     ready: list[Ready] = []
     tokens = await issue_tokens([message for those in wanted.values() for message in those], addressees)
