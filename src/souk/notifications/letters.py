@@ -62,9 +62,7 @@ async def write_letters(messages: Sequence[Message], known: Contacts | None = No
     Who is `known` was looked up less than a second ago, and all recipients are among them.
     """
     contacts = known or await find_contacts(messages)
-    guests = sorted({one.order_id for one in messages if one.user_id is None and one.order_id is not None})
-    found = await orders.get_orders(tuple(guests)) if guests else ()
-    emails = {one.id: one.email for one in found if one.email is not None}
+    emails = await find_emails_of_guests(messages)
     now = datetime.now(UTC)
     settled: list[Settled] = []
     wanted: dict[UUID, list[Message]] = defaultdict(list)
@@ -118,6 +116,13 @@ async def give_way(number: int) -> None:
 async def find_contacts(messages: Iterable[Message]) -> Contacts:
     user_ids = sorted({one.user_id for one in messages if one.user_id is not None})
     return {one.user_id: one for one in await users.get_contacts(tuple(user_ids))} if user_ids else {}
+
+
+async def find_emails_of_guests(messages: Iterable[Message]) -> dict[UUID, str]:
+    """By order."""
+    guests = sorted({one.order_id for one in messages if one.user_id is None and one.order_id is not None})
+    found = await orders.get_orders(tuple(guests)) if guests else ()
+    return {one.id: one.email for one in found if one.email is not None}
 
 
 def find_addressee(message: Message, contacts: Contacts, emails: Mapping[UUID, str]) -> Addressee | None:
